@@ -1,0 +1,172 @@
+import { z } from 'zod';
+import { SERVICE } from './report';
+import { DEFAULT_TARGETS, parseTargets, type Target, targetName } from './targets';
+import { DEFAULT_CONCURRENCY, DEFAULT_MAX_LOAD, DEFAULT_STAGE, type RunRequest } from './token-cleanup-service';
+import { InvalidInputError, mistakesIn } from './validation';
+
+/** The environment, as `process.env` holds it. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What the environment says about the job. */
+export interface Config {
+  readonly secretArn: string;
+  /** Wins over what the secret says. */
+  readonly database: {
+    readonly host?: string | undefined;
+    readonly port?: number | undefined;
+    readonly name?: string | undefined;
+  };
+  /** `false` for a connection that is not encrypted. */
+  readonly tls: { readonly rootCertificates?: string | undefined } | false;
+  readonly targets: readonly Target[];
+  readonly concurrency: number;
+  readonly maxLoad: number;
+  readonly maxReplicaLagSeconds?: number | undefined;
+}
+
+/** Whether the job runs at all: it does not where `NODE_ENV` is `test`. */
+export function isEnabled(environment: Environment): boolean {
+  return environment.NODE_ENV !== 'test';
+}
+
+/** The names that all logs and metrics carry, also where the rest of the environment is in disorder. */
+export function identityOf(environment: Environment): { readonly stage: string; readonly service: string } {
+  return {
+    stage: environment.STAGE || DEFAULT_STAGE,
+    service: environment.POWERTOOLS_SERVICE_NAME || SERVICE,
+  };
+}
+
+/** @throws InvalidInputError with every mistake */
+export function readConfig(environment: Environment): Config {
+  const mistakes: string[] = [];
+  const result = environmentSchema.safeParse(environment);
+  if (!result.success) {
+    mistakes.push(...mistakesIn(result.error, '', environment));
+  }
+  const targets = collect(mistakes, () => readTargets(environment.CLEANUP_TARGETS));
+  if (!result.success || !targets) {
+    throw new InvalidInputError(mistakes);
+  }
+  const settings = result.data;
+  return {
+    secretArn: settings.DB_SECRET_ARN,
+    database: { host: settings.DB_HOST, port: settings.DB_PORT, name: settings.DB_NAME },
+    tls: settings.DB_SSL_MODE === 'verify-full' && { rootCertificates: settings.DB_SSL_ROOT_CERT },
+    targets,
+    concurrency: settings.CLEANUP_CONCURRENCY,
+    maxLoad: settings.CLEANUP_MAX_LOAD,
+    maxReplicaLagSeconds: settings.CLEANUP_MAX_REPLICA_LAG_SECONDS,
+  };
+}
+
+/**
+ * Reads what the function was invoked with: nothing, the envelope of EventBridge, or a request from the console.
+ *
+ * @throws InvalidInputError with every mistake
+ */
+export function readRequest(event: unknown, targets: readonly Target[]): RunRequest {
+  const { source } = (event ?? {}) as { source?: unknown };
+  if (source === 'aws.scheduler' || source === 'aws.events') {
+    return {};
+  }
+  const result = requestSchema(targets.map(targetName)).safeParse(event ?? {});
+  if (!result.success) {
+    throw new InvalidInputError(mistakesIn(result.error, 'event', event));
+  }
+  return result.data;
+}
+
+const CONCURRENCY = {
+  rule: 'must be a whole number from 1 to 16',
+  accepts: (n: number) => Number.isInteger(n) && n >= 1 && n <= 16,
+};
+const MAX_LOAD = { rule: 'must be above 0 and at most 1', accepts: (n: number) => n > 0 && n <= 1 };
+const PORT = {
+  rule: 'must be a whole number from 1 to 65535',
+  accepts: (n: number) => Number.isInteger(n) && n >= 1 && n <= 65_535,
+};
+// A lag is looked at once a second; a day is beyond any use.
+const LAG_SECONDS = {
+  rule: 'must be a number of seconds from 1 to 86400',
+  accepts: (n: number) => n >= 1 && n <= 86_400,
+};
+
+interface Range {
+  readonly rule: string;
+  readonly accepts: (value: number) => boolean;
+}
+
+/** A number as a variable holds it. Only plain decimals: Number() would take '', ' 1 ' and '0x10' too. */
+function decimal({ rule, accepts }: Range) {
+  return z.string().transform((text, context) => {
+    if (/^\d+(\.\d+)?$/.test(text) && accepts(Number(text))) {
+      return Number(text);
+    }
+    context.addIssue(rule);
+    return z.NEVER;
+  });
+}
+
+const text = z.string().min(1, 'must not be empty');
+
+const environmentSchema = z.object({
+  DB_SECRET_ARN: text,
+  DB_HOST: text.optional(),
+  DB_PORT: decimal(PORT).optional(),
+  DB_NAME: text.optional(),
+  DB_SSL_MODE: z.enum(['verify-full', 'disable'], 'must be verify-full or disable').default('verify-full'),
+  DB_SSL_ROOT_CERT: text.optional(),
+  CLEANUP_CONCURRENCY: decimal(CONCURRENCY).default(DEFAULT_CONCURRENCY),
+  CLEANUP_MAX_LOAD: decimal(MAX_LOAD).default(DEFAULT_MAX_LOAD),
+  CLEANUP_MAX_REPLICA_LAG_SECONDS: decimal(LAG_SECONDS).optional(),
+  STAGE: text.optional(),
+});
+
+/** Every variable that the function reads, besides those of the SDK and of Lambda itself. */
+export const VARIABLES: readonly string[] = [
+  ...Object.keys(environmentSchema.shape),
+  'CLEANUP_TARGETS',
+  'NODE_ENV',
+  'POWERTOOLS_SERVICE_NAME',
+];
+
+function readTargets(json: string | undefined): Target[] {
+  const name = 'CLEANUP_TARGETS';
+  let input: unknown = DEFAULT_TARGETS;
+  if (json !== undefined) {
+    try {
+      input = JSON.parse(json);
+    } catch {
+      throw new InvalidInputError([`${name} must be JSON, got ${JSON.stringify(json)}`]);
+    }
+  }
+  return parseTargets(input, name);
+}
+
+function requestSchema(tables: readonly string[]) {
+  const number = ({ rule, accepts }: Range) => z.number(rule).refine(accepts, rule).optional();
+  const tablesRule = `must be a list of configured tables (${tables.join(', ')})`;
+  return z.strictObject(
+    {
+      dryRun: z.boolean('must be true or false').optional(),
+      tables: z.array(z.enum(tables, tablesRule), tablesRule).min(1, tablesRule).optional(),
+      concurrency: number(CONCURRENCY),
+      maxLoad: number(MAX_LOAD),
+    },
+    'must be an object',
+  );
+}
+
+/** Runs a step whose mistakes join those that are known already. */
+function collect<T>(mistakes: string[], step: () => T): T | undefined {
+  try {
+    return step();
+  } catch (error) {
+    if (!(error instanceof InvalidInputError)) {
+      throw error;
+    }
+    mistakes.push(...error.mistakes);
+    return undefined;
+  }
+}

@@ -1,0 +1,299 @@
+import { Socket } from 'node:net';
+import { Client } from 'pg';
+import type { Clock } from './clock';
+import { ConnectionLostError, describeError, kindOf, sqlStateOf } from './database-error';
+import type { Limits, Queryable } from './walk';
+
+/** Where a database is and how to log in. */
+export interface Credentials {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+  readonly user: string;
+  readonly password: string;
+}
+
+/** Where sessions get their credentials from. */
+export interface CredentialSource {
+  /** The credentials to connect with. */
+  current(abandon: AbortSignal): Promise<Credentials>;
+  /** Asks for others than those that the server refused; nothing when there are none. */
+  otherThan(refused: Credentials, abandon: AbortSignal): Promise<Credentials | undefined>;
+}
+
+/** Credentials that never change. */
+export function fixedCredentials(credentials: Credentials): CredentialSource {
+  return { current: async () => credentials, otherThan: async () => undefined };
+}
+
+/** How sessions connect. */
+export interface ConnectionOptions {
+  readonly credentials: CredentialSource;
+  /** The certificates to trust, as PEM. With `false` the connection is not encrypted. */
+  readonly trustedCertificates: readonly string[] | false;
+  /**
+   * How long a connection may be out of reach before the run gives up on it.
+   *
+   * @default 60_000, which outlasts the fail-over of an Aurora cluster and most of RDS
+   */
+  readonly outagePatienceMs?: number;
+}
+
+/** What sessions take from the run that they belong to. */
+export interface SessionContext {
+  readonly clock: Clock;
+  /** Ends the waiting for a database that is out of reach. */
+  readonly stop: AbortSignal;
+  /** Cuts connections off, whatever they are doing. */
+  readonly abandon: AbortSignal;
+  /** Told of each attempt that failed and is repeated. */
+  readonly onRetry: (reason: string, waitMs: number) => void;
+}
+
+/** Runs a statement on one connection, without mending it. */
+export type Query = <Row>(text: string, values?: readonly unknown[]) => Promise<QueryResult<Row>>;
+
+interface QueryResult<Row> {
+  readonly rows: Row[];
+  readonly rowCount: number | null;
+}
+
+// An Aurora cluster that scaled to zero takes about 15 s to answer.
+const CONNECT_TIMEOUT_MS = 20_000;
+// The server ends a statement by itself at its statement_timeout; past that and this much the network is to blame.
+const ANSWER_GRACE_MS = 5_000;
+const OUTAGE_PATIENCE_MS = 60_000;
+const FIRST_RETRY_MS = 100;
+const LONGEST_RETRY_MS = 5_000;
+// After this an end() that got no answer is forced.
+const CLOSE_TIMEOUT_MS = 1_000;
+
+/** For everything but the statements of a sweep, which bring their own. */
+const LIMITS: Limits = { statementTimeoutMs: 30_000, lockTimeoutMs: 1_000 };
+
+const SETTINGS: Readonly<Record<string, string>> = {
+  application_name: 'token-cleanup',
+  TimeZone: 'UTC',
+  default_transaction_isolation: 'read committed', // so that a row that changed while it was waited for is tested again
+  idle_in_transaction_session_timeout: '10s',
+  idle_session_timeout: '2min', // a session whose function is gone releases its advisory lock
+  synchronous_commit: 'off', // measured: a quarter faster; what a crash undoes is found by the count afterwards
+  plan_cache_mode: 'force_custom_plan', // a range of blocks must be planned with its bounds
+  max_parallel_workers_per_gather: '0', // the service keeps its processors
+  jit: 'off', // compiling costs more than a batch
+};
+
+/**
+ * A connection that mends itself. It connects with the first statement, and where the database was out of reach it
+ * connects again and repeats the statement, after a jittered back-off and within bounds. So every statement must be one
+ * that may run twice, as deletes and counts of the same rows may.
+ */
+export class Session implements Queryable {
+  readonly #options: ConnectionOptions;
+  readonly #context: SessionContext;
+  readonly #onConnect: (query: Query) => Promise<void>;
+  #connection: Connection | undefined;
+  #previous: { readonly pid: number; readonly startedAt: string } | undefined;
+
+  /** @param onConnect runs on every new connection before anything else does */
+  constructor(
+    options: ConnectionOptions,
+    context: SessionContext,
+    onConnect: (query: Query) => Promise<void> = async () => {},
+  ) {
+    this.#options = options;
+    this.#context = context;
+    this.#onConnect = onConnect;
+  }
+
+  /**
+   * Runs a statement.
+   *
+   * @param limits how long the server may take, and wait for a lock
+   * @throws the last error, when the database stayed out of reach or the error is of a kind that repeating does not help
+   */
+  async query<Row>(text: string, values: readonly unknown[] = [], limits = LIMITS): Promise<QueryResult<Row>> {
+    const { clock, stop, onRetry } = this.#context;
+    const patienceMs = this.#options.outagePatienceMs ?? OUTAGE_PATIENCE_MS;
+    const startedAt = clock.now();
+    for (let retryMs = FIRST_RETRY_MS; ; retryMs = Math.min(2 * retryMs, LONGEST_RETRY_MS)) {
+      try {
+        const connection = await this.#connected();
+        return await connection.query<Row>(text, values, limits);
+      } catch (error) {
+        const kind = kindOf(error);
+        if (kind === 'connection-lost') {
+          await this.#disconnect();
+        }
+        const repeat = kind === 'connection-lost' || kind === 'transient';
+        if (!repeat || stop.aborted || clock.now() - startedAt + retryMs > patienceMs) {
+          throw error;
+        }
+        // Half of the wait is random, so that the functions of several stages do not come back all at once.
+        const waitMs = Math.round(retryMs * (0.5 + Math.random() / 2));
+        onRetry(describeError(error), waitMs);
+        await clock.sleep(waitMs, stop);
+      }
+    }
+  }
+
+  /**
+   * Connects now, without a second try.
+   *
+   * @throws the error of the attempt
+   */
+  async open(): Promise<void> {
+    await this.#connected();
+  }
+
+  /** Ends the connection, by force when the server does not answer. Never throws. */
+  async close(): Promise<void> {
+    await this.#disconnect();
+  }
+
+  async #connected(): Promise<Connection> {
+    if (this.#connection?.usable) {
+      return this.#connection;
+    }
+    await this.#disconnect();
+    const { credentials } = this.#options;
+    const { abandon } = this.#context;
+    const login = await credentials.current(abandon);
+    try {
+      return await this.#connect(login);
+    } catch (error) {
+      const renewed = kindOf(error) === 'refused' ? await credentials.otherThan(login, abandon) : undefined;
+      if (!renewed) {
+        throw error;
+      }
+      return await this.#connect(renewed);
+    }
+  }
+
+  async #connect(login: Credentials): Promise<Connection> {
+    const connection = await Connection.open(login, this.#options.trustedCertificates, this.#context.abandon);
+    try {
+      const query: Query = (text, values = []) => connection.query(text, values, LIMITS);
+      await connection.set(SETTINGS);
+      await this.#endPrevious(query);
+      const { rows } = await query<{ startedAt: string }>(
+        'select backend_start::text as "startedAt" from pg_stat_activity where pid = pg_backend_pid()',
+      );
+      this.#previous = { pid: connection.pid, startedAt: rows[0]?.startedAt ?? '' };
+      await this.#onConnect(query);
+      this.#connection = connection;
+      return connection;
+    } catch (error) {
+      await connection.close();
+      throw error;
+    }
+  }
+
+  /** A server that has not noticed that its client is gone still holds the advisory lock and may hold rows. */
+  async #endPrevious(query: Query): Promise<void> {
+    if (this.#previous) {
+      await query(
+        `select pg_terminate_backend(pid, ${CLOSE_TIMEOUT_MS})
+         from pg_stat_activity
+         where pid = $1 and backend_start::text = $2 and pid <> pg_backend_pid()`,
+        [this.#previous.pid, this.#previous.startedAt],
+      );
+    }
+  }
+
+  async #disconnect(): Promise<void> {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    await connection?.close();
+  }
+}
+
+// Names that an older server does not know are passed over, so that the preflight can tell its version.
+const SET_SQL = `
+  select set_config(wanted.key, wanted.value, false)
+  from jsonb_each_text($1::jsonb) as wanted
+  join pg_settings on pg_settings.name = wanted.key`;
+
+/** One connection of the driver, from its opening to its end. */
+class Connection {
+  readonly #client: Client;
+  readonly #socket: Socket;
+  #limits: Limits | undefined;
+  usable = true;
+
+  private constructor(client: Client, socket: Socket) {
+    this.#client = client;
+    this.#socket = socket;
+    const unusable = () => {
+      this.usable = false;
+    };
+    // Without a listener, a connection that the server ends while it is idle would end the process.
+    client.on('error', unusable);
+    client.on('end', unusable);
+  }
+
+  static async open(
+    login: Credentials,
+    trustedCertificates: readonly string[] | false,
+    abandon: AbortSignal,
+  ): Promise<Connection> {
+    const socket = new Socket({ signal: abandon });
+    const client = new Client({
+      ...login,
+      ssl: trustedCertificates && { ca: [...trustedCertificates] },
+      stream: () => socket,
+      keepAlive: true,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    });
+    const connection = new Connection(client, socket);
+    try {
+      await client.connect();
+      return connection;
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    }
+  }
+
+  get pid(): number {
+    return (this.#client as Client & { readonly processID: number }).processID;
+  }
+
+  async query<Row>(text: string, values: readonly unknown[], limits: Limits): Promise<QueryResult<Row>> {
+    if (
+      limits.statementTimeoutMs !== this.#limits?.statementTimeoutMs ||
+      limits.lockTimeoutMs !== this.#limits.lockTimeoutMs
+    ) {
+      await this.set({
+        statement_timeout: `${limits.statementTimeoutMs}ms`,
+        lock_timeout: `${limits.lockTimeoutMs}ms`,
+      });
+      this.#limits = limits;
+    }
+    return await this.#send<Row>(text, values, limits.statementTimeoutMs);
+  }
+
+  async set(settings: Readonly<Record<string, string>>): Promise<void> {
+    await this.#send(SET_SQL, [JSON.stringify(settings)], LIMITS.statementTimeoutMs);
+  }
+
+  async #send<Row>(text: string, values: readonly unknown[], timeoutMs: number): Promise<QueryResult<Row>> {
+    // The driver knows query_timeout, its types do not.
+    const query = { text, values: [...values], query_timeout: timeoutMs + ANSWER_GRACE_MS };
+    try {
+      return (await this.#client.query(query)) as QueryResult<unknown> as QueryResult<Row>;
+    } catch (error) {
+      // Whatever the server did not say itself is a failure of the connection.
+      throw sqlStateOf(error) === undefined ? new ConnectionLostError(error) : error;
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.usable) {
+      const forced = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_TIMEOUT_MS).unref());
+      await Promise.race([this.#client.end().catch(() => {}), forced]);
+    }
+    this.usable = false;
+    this.#socket.destroy();
+  }
+}

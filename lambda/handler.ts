@@ -1,0 +1,87 @@
+import { readFileSync } from 'node:fs';
+import { rootCertificates } from 'node:tls';
+import { Logger } from '@aws-lambda-powertools/logger';
+import { Metrics } from '@aws-lambda-powertools/metrics';
+import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import type { Context } from 'aws-lambda';
+import { type Config, identityOf, isEnabled, readConfig, readRequest } from './config';
+import { SecretCredentials } from './credentials';
+import { emitReport, logReport, METRIC_NAMESPACE, type RunLogger, type RunReport } from './report';
+import { TokenCleanupService } from './token-cleanup-service';
+
+/**
+ * What Lambda calls. Never throws: whatever fails is logged, counted and returned, since an exception would only make
+ * Lambda repeat what failed.
+ */
+export async function handler(event: unknown, context: Pick<Context, 'getRemainingTimeInMillis'>): Promise<RunReport> {
+  const { stage, service } = identityOf(process.env);
+  const logger = new Logger({ serviceName: service, persistentLogAttributes: { stage } });
+  const metrics = new Metrics({ namespace: METRIC_NAMESPACE, serviceName: service });
+  const report = await run(event, context, logger, stage);
+  try {
+    emitReport(metrics, report);
+  } catch (error) {
+    logger.error('the metrics could not be emitted', error as Error);
+  }
+  return report;
+}
+
+async function run(
+  event: unknown,
+  context: Pick<Context, 'getRemainingTimeInMillis'>,
+  logger: RunLogger,
+  stage: string,
+): Promise<RunReport> {
+  const notRun = { stage, dryRun: false, rowsDeleted: 0, durationMs: 0, targets: [] };
+  const interrupt = new AbortController();
+  const onSignal = () => interrupt.abort();
+  try {
+    if (!isEnabled(process.env)) {
+      const report = { status: 'skipped', ...notRun } as const;
+      logReport(logger, report);
+      return report;
+    }
+    const config = readConfig(process.env);
+    const request = readRequest(event, config.targets);
+    // The runtime is told by SIGTERM that it is about to end; a person in a terminal says SIGINT.
+    process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+    const service = new TokenCleanupService({ ...config, connection: connectionOf(config), stage, logger });
+    return await service.run({
+      ...request,
+      timeLeftMs: context.getRemainingTimeInMillis(),
+      signal: interrupt.signal,
+    });
+  } catch (error) {
+    const report = { status: 'failed', ...notRun, error: (error as Error).message } as const;
+    logReport(logger, report);
+    return report;
+  } finally {
+    process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
+  }
+}
+
+function connectionOf({ secretArn, database, tls }: Config) {
+  const client = new SecretsManagerClient({
+    // Without a route the SDK would wait until the function times out.
+    requestHandler: { connectionTimeout: 3_000, requestTimeout: 5_000 },
+  });
+  return {
+    credentials: new SecretCredentials(client, secretArn, database),
+    trustedCertificates: tls && trustedCertificates(tls.rootCertificates),
+  };
+}
+
+/** The certificate authorities of RDS, which the runtime holds but does not load. */
+const LAMBDA_CA_FILE = '/var/runtime/ca-cert.pem';
+
+/** Besides those of Node.js, on which RDS Proxy relies. */
+function trustedCertificates(file: string | undefined): string[] {
+  try {
+    return [...rootCertificates, readFileSync(file ?? LAMBDA_CA_FILE, 'utf8')];
+  } catch (cause) {
+    if (file === undefined) {
+      return [...rootCertificates]; // not on Lambda
+    }
+    throw new Error(`DB_SSL_ROOT_CERT must be a file that can be read, got ${JSON.stringify(file)}`, { cause });
+  }
+}

@@ -1,0 +1,94 @@
+import type { Clock } from './clock';
+import type { Brake, Queryable } from './walk';
+
+/** The lag is looked at this often at most. */
+const CHECK_INTERVAL_MS = 1_000;
+
+/**
+ * Holds a sweep back while a streaming replica has more to replay than the primary wrote in the given time.
+ *
+ * The lag is measured by marks of our own: where the primary's log was, and when. What the server reports as
+ * `replay_lag` stands still while a replica does.
+ */
+export class ReplicaLagBrake implements Brake {
+  readonly #limitMs: number;
+  readonly #clock: Clock;
+  readonly #onEvent: (message: string) => void;
+  /** Positions of the log that some replica has not replayed yet, the oldest first. */
+  #marks: { readonly position: number; readonly at: number }[] = [];
+  #checkedAt = Number.NEGATIVE_INFINITY;
+  #blind = false;
+  engaged = false;
+
+  /**
+   * @param limitSeconds above 0
+   * @param onEvent told when the brake engages, when it lets go, and once where replicas cannot be seen
+   */
+  constructor(limitSeconds: number, clock: Clock, onEvent: (message: string) => void) {
+    this.#limitMs = limitSeconds * 1_000;
+    this.#clock = clock;
+    this.#onEvent = onEvent;
+  }
+
+  async release(session: Queryable, until: AbortSignal): Promise<void> {
+    if (!this.engaged && (this.#blind || this.#clock.now() - this.#checkedAt < CHECK_INTERVAL_MS)) {
+      return;
+    }
+    await this.#check(session);
+    while (this.engaged && !until.aborted) {
+      await this.#clock.sleep(CHECK_INTERVAL_MS, until);
+      await this.#check(session);
+    }
+  }
+
+  async #check(session: Queryable): Promise<void> {
+    this.#checkedAt = this.#clock.now();
+    const lagMs = await this.#lagMs(session);
+    const engage = lagMs > this.#limitMs;
+    if (engage !== this.engaged) {
+      this.engaged = engage;
+      const seconds = (lagMs / 1_000).toFixed(1);
+      this.#onEvent(engage ? `paused: a replica is ${seconds} s behind` : `resumed: replicas are ${seconds} s behind`);
+    }
+  }
+
+  async #lagMs(session: Queryable): Promise<number> {
+    const { rows } = await session.query<Replication>(REPLICATION_SQL);
+    const replication = rows[0];
+    if (replication?.hidden) {
+      this.#blind = true;
+      this.#onEvent('replicas cannot be seen, so their lag is not watched: grant pg_monitor to the role');
+      return 0;
+    }
+    if (!replication || replication.slowest === null) {
+      this.#marks = [];
+      return 0;
+    }
+    const now = this.#clock.now();
+    const { slowest } = replication;
+    this.#marks.push({ position: replication.current, at: now });
+    const replayed = this.#marks.findLastIndex(({ position }) => position <= slowest);
+    // The oldest mark that is not replayed tells how far behind the replica is, at the least.
+    this.#marks.splice(0, replayed + 1);
+    return Math.max(this.#marks[0] ? now - this.#marks[0].at : 0, replication.reportedLagMs);
+  }
+}
+
+interface Replication {
+  /** Whether there are replicas of which the role may see nothing. */
+  readonly hidden: boolean;
+  /** Positions in the log, in bytes. */
+  readonly current: number;
+  /** Null when there is no replica. */
+  readonly slowest: number | null;
+  readonly reportedLagMs: number;
+}
+
+const REPLICATION_SQL = `
+  select
+    coalesce(bool_or(state is null), false) as hidden,
+    (pg_current_wal_lsn() - '0/0')::float8 as current,
+    (min(replay_lsn) - '0/0')::float8 as slowest,
+    coalesce(extract(epoch from max(replay_lag)) * 1000, 0)::float8 as "reportedLagMs"
+  from pg_stat_replication
+  where state is distinct from 'backup'`;

@@ -1,0 +1,115 @@
+import type { Blockage, StopReason } from './sweep';
+
+/**
+ * - `succeeded`: every table was swept to its end
+ * - `partial`: rows remain, and the stop reasons of the tables say why
+ * - `skipped`: the run did not begin, since it is switched off or another run is under way
+ * - `failed`: at least one table, or the run as a whole, failed
+ */
+export type RunStatus = 'succeeded' | 'partial' | 'skipped' | 'failed';
+
+/** What a run did. */
+export interface RunReport {
+  readonly status: RunStatus;
+  readonly stage: string;
+  readonly dryRun: boolean;
+  /** The moment that ages count back from, by the database's clock; absent when it was not reached. */
+  readonly cutoff?: string;
+  readonly rowsDeleted: number;
+  readonly durationMs: number;
+  /** Only where the status is `failed`. */
+  readonly error?: string;
+  /** What does not stop a run, but wants somebody's attention. */
+  readonly warnings?: readonly string[];
+  readonly targets: readonly TargetReport[];
+}
+
+/** What a run did to one table. */
+export interface TargetReport {
+  readonly table: string;
+  readonly status: RunStatus;
+  /** Absent when the table was not swept. */
+  readonly stopReason?: StopReason;
+  readonly rowsDeleted: number;
+  /** The dead rows that are left, in a dry run those that would go; absent when they could not be counted. */
+  readonly rowsRemaining?: number;
+  /** How many statements deleted, or tried to. */
+  readonly batches: number;
+  readonly longestBatchMs: number;
+  readonly durationMs: number;
+  /** What kept rows from being deleted; absent when nothing did. */
+  readonly blockedBy?: readonly Blockage[];
+  readonly error?: string;
+}
+
+/** All that a run needs of a logger; those of Powertools and the console fit. */
+export interface RunLogger {
+  debug(message: string, details: Record<string, unknown>): void;
+  info(message: string, details: Record<string, unknown>): void;
+  warn(message: string, details: Record<string, unknown>): void;
+  error(message: string, details: Record<string, unknown>): void;
+}
+
+/** All that a run needs of a metrics library; that of Powertools fits. */
+export interface RunMetrics {
+  addDimensions(dimensions: Record<string, string>): unknown;
+  addMetric(name: string, unit: 'Count' | 'Milliseconds', value: number): unknown;
+  publishStoredMetrics(): void;
+}
+
+export const SERVICE = 'token-cleanup';
+
+export const METRIC_NAMESPACE = 'TokenCleanup';
+
+/** With the dimensions `service`, `stage` and `table`. */
+export const TABLE_METRICS = {
+  rowsDeleted: 'RowsDeleted',
+  duration: 'Duration',
+  rowsRemaining: 'RowsRemaining',
+} as const;
+
+/** With the dimensions `service` and `stage`; each 0 or 1 on every run. */
+export const RUN_METRICS = { succeeded: 'Succeeded', partial: 'Partial', failed: 'Failed' } as const;
+
+/** The dimensions besides `service`, which the metrics library adds by itself. */
+export const STAGE_DIMENSION = 'stage';
+export const TABLE_DIMENSION = 'table';
+
+/** Writes one line for each table and one for the run. */
+export function logReport(logger: RunLogger, report: RunReport): void {
+  for (const target of report.targets) {
+    logger[LEVELS[target.status]](`${target.table}: ${summaryOf(target, report.dryRun)}`, { target });
+  }
+  const { targets, ...run } = report;
+  logger[LEVELS[report.status]](`token cleanup: ${summaryOf(report, report.dryRun)}`, { run });
+}
+
+const LEVELS = { succeeded: 'info', partial: 'warn', skipped: 'info', failed: 'error' } as const;
+
+function summaryOf(part: RunReport | TargetReport, dryRun: boolean): string {
+  const deleted = dryRun ? 'dry run, nothing deleted' : `${part.rowsDeleted} rows deleted`;
+  const reason = 'stopReason' in part && part.status === 'partial' ? `, ${part.stopReason}` : '';
+  return `${part.status}${reason}, ${deleted}, ${part.durationMs} ms${part.error ? `: ${part.error}` : ''}`;
+}
+
+/**
+ * Emits the metrics of a run. A dry run counts neither as succeeded nor as partial, since nothing got cleaned: it must not
+ * quiet the alarm that watches for successful runs.
+ */
+export function emitReport(metrics: RunMetrics, report: RunReport): void {
+  for (const target of report.targets) {
+    metrics.addDimensions({ [STAGE_DIMENSION]: report.stage, [TABLE_DIMENSION]: target.table });
+    metrics.addMetric(TABLE_METRICS.rowsDeleted, 'Count', target.rowsDeleted);
+    metrics.addMetric(TABLE_METRICS.duration, 'Milliseconds', target.durationMs);
+    if (target.rowsRemaining !== undefined) {
+      metrics.addMetric(TABLE_METRICS.rowsRemaining, 'Count', target.rowsRemaining);
+    }
+    metrics.publishStoredMetrics();
+  }
+  metrics.addDimensions({ [STAGE_DIMENSION]: report.stage });
+  for (const status of ['succeeded', 'partial', 'failed'] as const) {
+    const counts = report.status === status && (status === 'failed' || !report.dryRun);
+    metrics.addMetric(RUN_METRICS[status], 'Count', counts ? 1 : 0);
+  }
+  metrics.publishStoredMetrics();
+}

@@ -1,0 +1,51 @@
+import type { Rule, Target } from './targets';
+
+/** A boolean SQL expression, and the values of its parameters `$1` and on. */
+export interface Condition {
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+/** The types that a column of a rule may have. */
+export type ColumnType = 'boolean' | 'timestamp with time zone' | 'timestamp without time zone';
+
+/** Why a column cannot be tested so, worded to follow the column's name, or nothing when it can. */
+export function misfit(test: Rule[string], type: string): string | undefined {
+  const usable: readonly string[] =
+    typeof test === 'boolean' ? ['boolean'] : ['timestamp with time zone', 'timestamp without time zone'];
+  return usable.includes(type) ? undefined : `must be of type ${usable.join(' or ')}, is ${type}`;
+}
+
+/**
+ * Turns the rules of a target into SQL. NULL matches no test.
+ *
+ * @param cutoff the moment that ages count back from
+ * @param types the type of each column that the rules name
+ */
+export function conditionOf(target: Target, cutoff: Date, types: ReadonlyMap<string, ColumnType>): Condition {
+  const values: string[] = [];
+  const parameter = (ageMs: number) => {
+    values.push(new Date(cutoff.getTime() - ageMs).toISOString());
+    return `$${values.length}`;
+  };
+  const rules = target.deleteWhen.map((rule) => {
+    const tests = Object.entries(rule).map(([column, test]) => {
+      const quotedColumn = quoteIdentifier(column);
+      if (typeof test === 'boolean') {
+        return `${quotedColumn} = ${test}`;
+      }
+      const moment = `${parameter(test.olderThanMs)}::timestamptz`;
+      // Services that keep timestamps without a zone write UTC there; no zone of a server or a role may reinterpret them.
+      return types.get(column) === 'timestamp without time zone'
+        ? `${quotedColumn} < (${moment} at time zone 'UTC')`
+        : `${quotedColumn} < ${moment}`;
+    });
+    return `(${tests.join(' and ')})`;
+  });
+  return { text: `(${rules.join(' or ')})`, values };
+}
+
+/** An identifier as SQL text. Whatever it holds, it stays one name. */
+export function quoteIdentifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}

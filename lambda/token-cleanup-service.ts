@@ -1,0 +1,334 @@
+import { type Clock, systemClock } from './clock';
+import { type ConnectionOptions, type Query, Session } from './database';
+import { describeError } from './database-error';
+import { type Deadlines, deadlinesOf } from './deadline';
+import { type Inspected, inspect, PreflightError } from './preflight';
+import { ReplicaLagBrake } from './replica-lag';
+import { logReport, type RunLogger, type RunReport, type RunStatus, type TargetReport } from './report';
+import { conditionOf } from './rules';
+import { type SweepOutcome, type SweepProgress, sweep } from './sweep';
+import { type Target, targetName } from './targets';
+
+export interface TokenCleanupOptions {
+  readonly connection: ConnectionOptions;
+  /** The tables, swept one after the other. */
+  readonly targets: readonly Target[];
+  /**
+   * How many connections sweep at once, 1 to 16.
+   *
+   * @default 1
+   */
+  readonly concurrency?: number;
+  /**
+   * The share of time that a connection works, above 0 up to 1; the rest it sleeps, outside of any transaction.
+   *
+   * @default 0.5
+   */
+  readonly maxLoad?: number;
+  /**
+   * A sweep pauses while a streaming replica is further behind, in seconds.
+   *
+   * @default - replicas are not looked at
+   */
+  readonly maxReplicaLagSeconds?: number | undefined;
+  /**
+   * A name for the deployment, repeated in the report.
+   *
+   * @default local
+   */
+  readonly stage?: string;
+  readonly logger: RunLogger;
+  /** @default - the system's */
+  readonly clock?: Clock;
+}
+
+/** What may differ from run to run. */
+export interface RunRequest {
+  /**
+   * Counts what would be deleted, and deletes nothing.
+   *
+   * @default false
+   */
+  readonly dryRun?: boolean | undefined;
+  /**
+   * The tables to sweep, by {@link targetName}.
+   *
+   * @default - all
+   */
+  readonly tables?: readonly string[] | undefined;
+  /** @default - as configured */
+  readonly concurrency?: number | undefined;
+  /** @default - as configured */
+  readonly maxLoad?: number | undefined;
+  /**
+   * The time until the run must have returned, in milliseconds. It ends in time for that.
+   *
+   * @default - no limit
+   */
+  readonly timeLeftMs?: number | undefined;
+  /** Ends the run after the batch that is under way. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export const DEFAULT_CONCURRENCY = 1;
+export const DEFAULT_MAX_LOAD = 0.5;
+export const DEFAULT_STAGE = 'local';
+
+/** TID range scans came with version 14. */
+const OLDEST_SERVER = 140_000;
+/** Rows that a wrong clock takes for expired cannot be brought back. */
+const GREATEST_CLOCK_DIFFERENCE_MS = 5 * 60_000;
+/** The key of the advisory lock. In ASCII, and so in the hexadecimal of pg_locks, it reads `tokencln`. */
+const LOCK_KEY = [0x746f6b65, 0x6e636c6e];
+const PROGRESS_INTERVAL_MS = 250;
+
+/** Deletes the dead rows of token tables. One run at a time works on a database. */
+export class TokenCleanupService {
+  readonly #options: TokenCleanupOptions;
+  readonly #clock: Clock;
+
+  constructor(options: TokenCleanupOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  /** Sweeps every table once. Never throws: a failure is logged and reported. */
+  async run(request: RunRequest = {}): Promise<RunReport> {
+    const startedAt = this.#clock.now();
+    const deadlines = deadlinesOf(request.timeLeftMs, request.signal);
+    const { status, ...result } = await new Run(this.#options, this.#clock, request, deadlines).execute();
+    deadlines.clear();
+    const report: RunReport = {
+      status,
+      stage: this.#options.stage ?? DEFAULT_STAGE,
+      dryRun: request.dryRun ?? false,
+      ...result,
+      durationMs: Math.round(this.#clock.now() - startedAt),
+    };
+    logReport(this.#options.logger, report);
+    return report;
+  }
+}
+
+type RunResult = Omit<RunReport, 'stage' | 'dryRun' | 'durationMs'>;
+
+/** One run, from its first connection to its last. */
+class Run {
+  readonly #options: TokenCleanupOptions;
+  readonly #clock: Clock;
+  readonly #request: RunRequest;
+  readonly #deadlines: Deadlines;
+  readonly #targets: readonly Target[];
+  readonly #warnings: string[] = [];
+  #cutoff: Date | undefined;
+
+  constructor(options: TokenCleanupOptions, clock: Clock, request: RunRequest, deadlines: Deadlines) {
+    this.#options = options;
+    this.#clock = clock;
+    this.#request = request;
+    this.#deadlines = deadlines;
+    this.#targets = options.targets.filter((target) => request.tables?.includes(targetName(target)) ?? true);
+  }
+
+  async execute(): Promise<RunResult> {
+    const main = this.#session(this.#dryRun ? undefined : takeLock);
+    const sessions: [Session, ...Session[]] = [main];
+    try {
+      this.#cutoff = await this.#readCutoff(main);
+      const inspected = await this.#inspectAll(main);
+      sessions.push(...(await this.#openFurther()));
+      const reports: TargetReport[] = [];
+      for (const [target, found] of inspected) {
+        reports.push(
+          found instanceof PreflightError
+            ? notSwept(target, 'failed', found.message)
+            : await this.#sweepTarget(sessions, this.#cutoff, target, found),
+        );
+      }
+      const errors = reports.filter(({ error }) => error).map(({ table, error }) => `${table}: ${error}`);
+      return this.#result(statusOf(reports), reports, errors.join('\n'));
+    } catch (error) {
+      const [status, reason] =
+        error instanceof AnotherRunError ? (['skipped', ''] as const) : (['failed', describeError(error)] as const);
+      return this.#result(
+        status,
+        this.#targets.map((target) => notSwept(target, status, reason)),
+        reason,
+      );
+    } finally {
+      await Promise.all(sessions.map((session) => session.close()));
+    }
+  }
+
+  #result(status: RunStatus, targets: readonly TargetReport[], error: string): RunResult {
+    return {
+      status,
+      ...(this.#cutoff && { cutoff: this.#cutoff.toISOString() }),
+      rowsDeleted: targets.reduce((sum, target) => sum + target.rowsDeleted, 0),
+      ...(error && { error }),
+      ...(this.#warnings.length > 0 && { warnings: this.#warnings }),
+      targets,
+    };
+  }
+
+  #session(onConnect?: (query: Query) => Promise<void>): Session {
+    const { stopCounting: stop, abandon } = this.#deadlines;
+    const onRetry = (reason: string, waitMs: number) => {
+      this.#options.logger.warn('the database is out of reach, trying again', { reason, waitMs });
+    };
+    return new Session(this.#options.connection, { clock: this.#clock, stop, abandon, onRetry }, onConnect);
+  }
+
+  /** The database's own time, once it is established that it can be trusted and that the server is one to work on. */
+  async #readCutoff(session: Session): Promise<Date> {
+    const askedAt = this.#clock.date().getTime();
+    const { rows } = await session.query<{ now: number; version: number; versionText: string; isReplica: boolean }>(
+      `select
+         floor(extract(epoch from clock_timestamp()) * 1000)::float8 as now,
+         current_setting('server_version_num')::int as version,
+         current_setting('server_version') as "versionText",
+         pg_is_in_recovery() as "isReplica"`,
+    );
+    const [server] = rows;
+    if (!server) {
+      throw new Error('the server did not tell its time');
+    }
+    if (server.version < OLDEST_SERVER) {
+      throw new Error(`the server must be PostgreSQL 14 or newer, is ${server.versionText}`);
+    }
+    if (server.isReplica && !this.#dryRun) {
+      throw new Error('the server is a replica, from which nothing can be deleted: connect to the primary');
+    }
+    const answeredAt = this.#clock.date().getTime();
+    // The server read its clock between the question and the answer.
+    const differenceMs = Math.max(askedAt - server.now, server.now - answeredAt, 0);
+    if (differenceMs > GREATEST_CLOCK_DIFFERENCE_MS) {
+      throw new Error(
+        `the clocks of the database (${new Date(server.now).toISOString()}) and of this machine ` +
+          `(${new Date(answeredAt).toISOString()}) must not differ by more than 5 minutes`,
+      );
+    }
+    return new Date(server.now);
+  }
+
+  /** Looks at every table before the first row of any goes. What is wrong with one table does not keep the others. */
+  async #inspectAll(session: Session): Promise<Map<Target, Inspected | PreflightError>> {
+    const found = new Map<Target, Inspected | PreflightError>();
+    for (const target of this.#targets) {
+      try {
+        const inspected = await inspect(session, target, this.#dryRun);
+        inspected.warnings.forEach(this.#warn, this);
+        found.set(target, inspected);
+      } catch (error) {
+        if (!(error instanceof PreflightError)) {
+          throw error;
+        }
+        found.set(target, error);
+      }
+    }
+    return found;
+  }
+
+  /** The connections besides the first. A server that has none to spare is swept with fewer. */
+  async #openFurther(): Promise<Session[]> {
+    const concurrency = this.#request.concurrency ?? this.#options.concurrency ?? DEFAULT_CONCURRENCY;
+    const opened: Session[] = [];
+    try {
+      while (opened.length < concurrency - 1) {
+        const session = this.#session();
+        await session.open();
+        opened.push(session);
+      }
+    } catch (error) {
+      this.#warn(`works with ${opened.length + 1} instead of ${concurrency} connections: ${describeError(error)}`);
+    }
+    return opened;
+  }
+
+  async #sweepTarget(
+    sessions: readonly [Session, ...Session[]],
+    cutoff: Date,
+    target: Target,
+    inspected: Inspected,
+  ): Promise<TargetReport> {
+    const { maxLoad = DEFAULT_MAX_LOAD, maxReplicaLagSeconds } = this.#options;
+    const table = targetName(target);
+    const startedAt = this.#clock.now();
+    const outcome = await sweep({
+      sessions,
+      relations: inspected.relations,
+      condition: conditionOf(target, cutoff, inspected.columnTypes),
+      dryRun: this.#dryRun,
+      maxLoad: this.#request.maxLoad ?? maxLoad,
+      brake: maxReplicaLagSeconds
+        ? new ReplicaLagBrake(maxReplicaLagSeconds, this.#clock, (event) => this.#warn(`${table}: ${event}`))
+        : undefined,
+      clock: this.#clock,
+      stopDeleting: this.#deadlines.stopDeleting,
+      stopCounting: this.#deadlines.stopCounting,
+      onProgress: this.#progressLog(table),
+    });
+    return targetReport(table, outcome, this.#clock.now() - startedAt);
+  }
+
+  #progressLog(table: string): (progress: SweepProgress) => void {
+    let loggedAt = Number.NEGATIVE_INFINITY;
+    return (progress) => {
+      if (this.#clock.now() - loggedAt >= PROGRESS_INTERVAL_MS) {
+        loggedAt = this.#clock.now();
+        this.#options.logger.debug('progress', { progress: { table, ...progress } });
+      }
+    };
+  }
+
+  #warn(warning: string): void {
+    this.#warnings.push(warning);
+    this.#options.logger.warn(warning, {});
+  }
+
+  get #dryRun(): boolean {
+    return this.#request.dryRun ?? false;
+  }
+}
+
+class AnotherRunError extends Error {
+  override readonly name = 'AnotherRunError';
+}
+
+async function takeLock(query: Query): Promise<void> {
+  const { rows } = await query<{ taken: boolean }>('select pg_try_advisory_lock($1, $2) as taken', LOCK_KEY);
+  if (!rows[0]?.taken) {
+    throw new AnotherRunError('another run is at work on this database');
+  }
+}
+
+function targetReport(table: string, outcome: SweepOutcome, durationMs: number): TargetReport {
+  const { error, blockedBy, longestBatchMs, ...counts } = outcome;
+  return {
+    table,
+    status: error !== undefined ? 'failed' : outcome.stopReason === 'drained' ? 'succeeded' : 'partial',
+    ...counts,
+    longestBatchMs: Math.round(longestBatchMs),
+    durationMs: Math.round(durationMs),
+    ...(blockedBy.length > 0 && { blockedBy }),
+    ...(error !== undefined && { error: describeError(error) }),
+  };
+}
+
+function notSwept(target: Target, status: RunStatus, error?: string): TargetReport {
+  return {
+    table: targetName(target),
+    status,
+    rowsDeleted: 0,
+    batches: 0,
+    longestBatchMs: 0,
+    durationMs: 0,
+    ...(error && { error }),
+  };
+}
+
+/** A run is as good as the worst of its tables. */
+function statusOf(reports: readonly TargetReport[]): RunStatus {
+  const worst = (['failed', 'partial'] as const).find((status) => reports.some((report) => report.status === status));
+  return worst ?? 'succeeded';
+}

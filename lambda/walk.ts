@@ -1,0 +1,289 @@
+import type { Clock } from './clock';
+import { describeError, kindOf } from './database-error';
+import type { Condition } from './rules';
+
+/** How long the server may work on a statement, and wait for a lock. */
+export interface Limits {
+  readonly statementTimeoutMs: number;
+  readonly lockTimeoutMs: number;
+}
+
+/** All that the engine needs of a database session. */
+export interface Queryable {
+  query<Row>(
+    text: string,
+    values?: readonly unknown[],
+    limits?: Limits,
+  ): Promise<{ readonly rows: Row[]; readonly rowCount: number | null }>;
+}
+
+/** A table, or a leaf of one, that has blocks of its own. */
+export interface Relation {
+  readonly oid: number;
+  readonly quotedName: string;
+}
+
+/** The rows of a relation at the positions from `from` up to, but not including, `to`. See {@link positionOf}. */
+export interface Piece {
+  readonly relation: Relation;
+  readonly from: number;
+  readonly to: number;
+  /** To be done by one statement that may use indexes, since the planner expects few rows. */
+  readonly indexed?: boolean;
+  /** Part of a piece in which some row was in the way. */
+  readonly suspect?: boolean;
+}
+
+/** Asked before every statement. */
+export interface Brake {
+  /** Returns when work may go on, or when `until` is aborted. */
+  release(session: Queryable, until: AbortSignal): Promise<void>;
+  /** Whether the last call waited in vain. */
+  readonly engaged: boolean;
+}
+
+export interface WalkOptions<Row> {
+  /** The connections to work on, each with one statement at a time. */
+  readonly sessions: readonly Queryable[];
+  /** What to do with the rows of a relation that meet a condition. */
+  readonly statement: (relation: Relation, condition: string) => string;
+  readonly condition: Condition;
+  /** The share of time that a connection works, above 0 up to 1; the rest it sleeps, outside of any transaction. */
+  readonly maxLoad: number;
+  readonly brake?: Brake | undefined;
+  readonly clock: Clock;
+  /** No further statement begins once this is aborted. */
+  readonly until: AbortSignal;
+  /** Told of each statement that was executed: what came of it, unless it was undone, and the blocks still to visit. */
+  readonly onStatement: (durationMs: number, done?: WalkResult<Row>) => void;
+}
+
+export interface WalkResult<Row> {
+  readonly piece: Piece;
+  readonly rows: Row[];
+  readonly rowCount: number;
+  readonly blocksPending: number;
+}
+
+/**
+ * - `finished`: every piece was visited
+ * - `stopped`: the signal came first
+ * - `braked`: the signal came while the brake was engaged
+ * - `locked-out`: the table stayed locked as a whole
+ */
+export type WalkEnd = 'finished' | 'stopped' | 'braked' | 'locked-out';
+
+/** A row that could not be deleted, or a block of which some rows could not. */
+export interface Obstacle {
+  readonly reason: string;
+  /** Absent for a block, where it is not known. */
+  readonly rows?: 1;
+  /** Whether it is only locked, so that it may go later. */
+  readonly passing: boolean;
+}
+
+/**
+ * The time that a statement aims at. Longer ones lose less to round trips and commits; shorter ones leave the service's
+ * own transactions a shorter queue for the processor and the disk.
+ */
+const TARGET_MS = 20;
+/** A statement that takes longer is undone and cut: no row stays locked for longer. */
+const TIMEOUT_MS = 200;
+/** Well before the server looks for deadlocks (1 s), so that in a conflict the service wins. */
+const LOCK_TIMEOUT_MS = 25;
+/** While a range is searched for the rows that are in the way, the conflict has been waited for already. */
+const SEARCH_LOCK_TIMEOUT_MS = 1;
+/** Some 2,000 dead rows of a token table of which half is dead; from there the width adapts. */
+const FIRST_WIDTH_BLOCKS = 64;
+/** A fast statement says little about one twice as wide: growth is careful, and shrinking is not. */
+const GREATEST_GROWTH = 2;
+/** To find a row that is in the way takes up to 20 statements. After this many rows, the whole block is left. */
+const MOST_OBSTACLES = 1_000;
+/** How long a lock on the whole table, such as a migration's, is waited for. */
+const TABLE_LOCK_PATIENCE_MS = 60_000;
+const TABLE_LOCK_RETRY_MS = 250;
+
+/** Positions in a block; the largest block, of 32 kB, holds 1,169 rows. */
+const BLOCK = 2_048;
+
+/** The place of a row, `(block,offset)`, as one number that can be compared and halved. */
+export function positionOf(block: number, offset = 0): number {
+  return block * BLOCK + offset;
+}
+
+/**
+ * Executes a statement on pieces of tables, range after range, so that none takes long and every block is visited once.
+ *
+ * The width of the ranges follows the time that they take. Where a row is in the way (locked, or kept by a constraint or
+ * a trigger), its range is halved until the row is alone; it is noted, and everything else is done.
+ */
+export class Walk<Row> {
+  /** The rows that were in the way. */
+  readonly obstacles: Obstacle[] = [];
+  readonly #options: WalkOptions<Row>;
+  /** What is left to do, the next piece on top. */
+  readonly #pending: Piece[];
+  #width = positionOf(FIRST_WIDTH_BLOCKS);
+  #failure: { readonly error: unknown } | undefined;
+  #lockedOutSince: number | undefined;
+  #lockedOut = false;
+
+  constructor(options: WalkOptions<Row>, pieces: readonly Piece[]) {
+    this.#options = options;
+    this.#pending = [...pieces].reverse();
+  }
+
+  /** @throws an error that is neither a row's nor of those that a session repeats; what was done until then is kept */
+  async run(): Promise<WalkEnd> {
+    const { sessions, brake } = this.#options;
+    await Promise.all(
+      sessions.map((session) =>
+        this.#work(session).catch((error: unknown) => {
+          this.#failure ??= { error };
+        }),
+      ),
+    );
+    if (this.#failure) {
+      throw this.#failure.error;
+    }
+    if (this.#pending.length === 0) {
+      return 'finished';
+    }
+    return this.#lockedOut ? 'locked-out' : brake?.engaged ? 'braked' : 'stopped';
+  }
+
+  async #work(session: Queryable): Promise<void> {
+    const { brake, clock, until, maxLoad } = this.#options;
+    while (true) {
+      await brake?.release(session, until);
+      const piece = this.#next();
+      if (!piece) {
+        return;
+      }
+      const startedAt = clock.now();
+      await this.#execute(session, piece, startedAt);
+      // An outage that was waited for is no work, and is not rested from.
+      const workedMs = Math.min(clock.now() - startedAt, TIMEOUT_MS);
+      const restMs = workedMs * (1 / maxLoad - 1);
+      if (restMs > 0) {
+        await clock.sleep(restMs, until);
+      }
+    }
+  }
+
+  /** The next piece, not wider than the width; nothing when there is none or the walk has to end. */
+  #next(): Piece | undefined {
+    if (this.#options.until.aborted || this.#failure || this.#lockedOut) {
+      return undefined;
+    }
+    const piece = this.#pending.pop();
+    if (!piece || piece.indexed || piece.to - piece.from <= this.#width) {
+      return piece;
+    }
+    const cut = piece.from + this.#width;
+    this.#pending.push({ ...piece, from: cut });
+    return { ...piece, to: cut };
+  }
+
+  async #execute(session: Queryable, piece: Piece, startedAt: number): Promise<void> {
+    const { clock, onStatement } = this.#options;
+    try {
+      const { rows, rowCount } = await this.#query(session, piece, piece.from, piece.to);
+      const durationMs = clock.now() - startedAt;
+      this.#lockedOutSince = undefined;
+      this.#adapt(piece, durationMs);
+      onStatement(durationMs, { piece, rows, rowCount: rowCount ?? 0, blocksPending: this.#blocksPending });
+    } catch (error) {
+      const durationMs = clock.now() - startedAt;
+      onStatement(durationMs);
+      await this.#overcome(session, piece, error, durationMs);
+    }
+  }
+
+  #query(session: Queryable, piece: Piece, from: number, to: number) {
+    const { statement, condition } = this.#options;
+    // Wrapped, the rules match no index, and the range is what is scanned. Left to the planner, statistics that are out of
+    // date can make it walk an index of all the dead rows again for every range.
+    const rules = piece.indexed ? condition.text : `coalesce(${condition.text}, false)`;
+    const values = [...condition.values, tid(from), tid(to)];
+    return session.query<Row>(
+      statement(piece.relation, `${rules} and ctid >= $${values.length - 1}::tid and ctid < $${values.length}::tid`),
+      values,
+      { statementTimeoutMs: TIMEOUT_MS, lockTimeoutMs: piece.suspect ? SEARCH_LOCK_TIMEOUT_MS : LOCK_TIMEOUT_MS },
+    );
+  }
+
+  #adapt(piece: Piece, durationMs: number): void {
+    const size = piece.to - piece.from;
+    // The rest of a table, or half of a range, may be fast for being short; that is no reason to narrow the next.
+    if (!piece.indexed && (size >= this.#width || durationMs > TARGET_MS)) {
+      this.#width = wholeBlocks(size * Math.min(TARGET_MS / durationMs, GREATEST_GROWTH));
+    }
+  }
+
+  async #overcome(session: Queryable, piece: Piece, error: unknown, durationMs: number): Promise<void> {
+    const kind = kindOf(error);
+    if (kind !== 'locked' && kind !== 'protected' && kind !== 'slow') {
+      this.#pending.push(piece);
+      throw error;
+    }
+    const size = piece.to - piece.from;
+    if (piece.indexed) {
+      this.#pending.push({ ...piece, indexed: false });
+      return;
+    }
+    if (kind === 'slow') {
+      this.#width = Math.min(this.#width, wholeBlocks(size * Math.min(TARGET_MS / durationMs, 0.5)));
+    }
+    if (size > (this.obstacles.length < MOST_OBSTACLES ? 1 : BLOCK)) {
+      const middle = piece.from + (size > BLOCK ? wholeBlocks(size / 2) : Math.ceil(size / 2));
+      const suspect = piece.suspect || kind !== 'slow';
+      this.#pending.push({ ...piece, from: middle, suspect }, { ...piece, to: middle, suspect });
+      return;
+    }
+    if (await this.#isLockedOut(session, piece)) {
+      this.#pending.push(piece);
+      return;
+    }
+    this.obstacles.push({
+      reason: REASONS[kind] ?? describeError(error),
+      ...(size === 1 && { rows: 1 }),
+      passing: kind === 'locked',
+    });
+  }
+
+  /** Whether the table as a whole is locked rather than a row. If so, waits a little. */
+  async #isLockedOut(session: Queryable, piece: Piece): Promise<boolean> {
+    const { clock, until } = this.#options;
+    try {
+      // An empty range takes the table's lock, fires its statement triggers, and touches no row.
+      await this.#query(session, piece, 0, 0);
+      return false;
+    } catch (error) {
+      if (kindOf(error) !== 'locked') {
+        throw error;
+      }
+      this.#lockedOutSince ??= clock.now();
+      this.#lockedOut = clock.now() - this.#lockedOutSince > TABLE_LOCK_PATIENCE_MS;
+      await clock.sleep(TABLE_LOCK_RETRY_MS, until);
+      return true;
+    }
+  }
+
+  get #blocksPending(): number {
+    return this.#pending.reduce((sum, piece) => sum + (piece.to - piece.from) / BLOCK, 0);
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  locked: 'a lock of another transaction',
+  slow: `a row that takes longer than ${TIMEOUT_MS} ms`,
+};
+
+function tid(position: number): string {
+  return `(${Math.floor(position / BLOCK)},${position % BLOCK})`;
+}
+
+function wholeBlocks(size: number): number {
+  return Math.max(1, Math.round(size / BLOCK)) * BLOCK;
+}
