@@ -2,7 +2,7 @@ import { Socket } from 'node:net';
 import { Client } from 'pg';
 import type { Clock } from './clock';
 import { ConnectionLostError, describeError, kindOf, sqlStateOf } from './database-error';
-import type { Limits, Queryable } from './walk';
+import type { Limits, Queryable, QueryResult } from './walk';
 
 /** Where a database is and how to log in. */
 export interface Credentials {
@@ -53,11 +53,6 @@ export interface SessionContext {
 /** Runs a statement on one connection, without mending it. */
 export type Query = <Row>(text: string, values?: readonly unknown[]) => Promise<QueryResult<Row>>;
 
-interface QueryResult<Row> {
-  readonly rows: Row[];
-  readonly rowCount: number | null;
-}
-
 // An Aurora cluster that scaled to zero takes about 15 s to answer.
 const CONNECT_TIMEOUT_MS = 20_000;
 // The server ends a statement by itself at its statement_timeout; past that and this much the network is to blame.
@@ -93,6 +88,9 @@ export class Session implements Queryable {
   readonly #context: SessionContext;
   readonly #onConnect: (query: Query) => Promise<void>;
   #connection: Connection | undefined;
+  #lastUsed: Connection | undefined;
+  /** When the first of the failures came that no statement has succeeded after. */
+  #failingSince: number | undefined;
   #previous: { readonly pid: number; readonly startedAt: string } | undefined;
 
   /** @param onConnect runs on every new connection before anything else does */
@@ -113,20 +111,28 @@ export class Session implements Queryable {
    * @throws the last error, when the database stayed out of reach or the error is of a kind that repeating does not help
    */
   async query<Row>(text: string, values: readonly unknown[] = [], limits = LIMITS): Promise<QueryResult<Row>> {
-    const { clock, stop, onRetry } = this.#context;
+    const { clock, stop, abandon, onRetry } = this.#context;
     const patienceMs = this.#options.outagePatienceMs ?? OUTAGE_PATIENCE_MS;
-    const startedAt = clock.now();
     for (let retryMs = FIRST_RETRY_MS; ; retryMs = Math.min(2 * retryMs, LONGEST_RETRY_MS)) {
       try {
         const connection = await this.#connected();
-        return await connection.query<Row>(text, values, limits);
+        const result = await connection.query<Row>(text, values, limits);
+        const reconnected = this.#lastUsed !== undefined && this.#lastUsed !== connection;
+        this.#lastUsed = connection;
+        this.#failingSince = undefined;
+        return { ...result, reconnected };
       } catch (error) {
+        if (abandon.aborted) {
+          throw new Error('the time was up before the database answered', { cause: error });
+        }
         const kind = kindOf(error);
         if (kind === 'connection-lost') {
           await this.#disconnect();
+        } else if (kind !== 'transient') {
+          throw error;
         }
-        const repeat = kind === 'connection-lost' || kind === 'transient';
-        if (!repeat || stop.aborted || clock.now() - startedAt + retryMs > patienceMs) {
+        this.#failingSince ??= clock.now();
+        if (stop.aborted || clock.now() - this.#failingSince + retryMs > patienceMs) {
           throw error;
         }
         // Half of the wait is random, so that the functions of several stages do not come back all at once.
@@ -281,7 +287,8 @@ class Connection {
     // The driver knows query_timeout, its types do not.
     const query = { text, values: [...values], query_timeout: timeoutMs + ANSWER_GRACE_MS };
     try {
-      return (await this.#client.query(query)) as QueryResult<unknown> as QueryResult<Row>;
+      const { rows, rowCount } = await this.#client.query(query);
+      return { rows: rows as Row[], rowCount };
     } catch (error) {
       // Whatever the server did not say itself is a failure of the connection.
       throw sqlStateOf(error) === undefined ? new ConnectionLostError(error) : error;

@@ -1,5 +1,5 @@
 import type { Clock } from './clock';
-import type { Brake, Queryable } from './walk';
+import type { Queryable } from './walk';
 
 /** The lag is looked at this often at most. */
 const CHECK_INTERVAL_MS = 1_000;
@@ -10,7 +10,7 @@ const CHECK_INTERVAL_MS = 1_000;
  * The lag is measured by marks of our own: where the primary's log was, and when. What the server reports as
  * `replay_lag` stands still while a replica does.
  */
-export class ReplicaLagBrake implements Brake {
+export class ReplicaLagBrake {
   readonly #limitMs: number;
   readonly #clock: Clock;
   readonly #onEvent: (message: string) => void;
@@ -18,6 +18,7 @@ export class ReplicaLagBrake implements Brake {
   #marks: { readonly position: number; readonly at: number }[] = [];
   #checkedAt = Number.NEGATIVE_INFINITY;
   #blind = false;
+  /** Whether it was holding back when it was last asked. */
   engaged = false;
 
   /**
@@ -30,6 +31,7 @@ export class ReplicaLagBrake implements Brake {
     this.#onEvent = onEvent;
   }
 
+  /** Returns when work may go on, or when `until` is aborted. */
   async release(session: Queryable, until: AbortSignal): Promise<void> {
     if (!this.engaged && (this.#blind || this.#clock.now() - this.#checkedAt < CHECK_INTERVAL_MS)) {
       return;

@@ -1,14 +1,17 @@
 import type { Clock } from './clock';
+import { DurableCount } from './durable-count';
+import type { ReplicaLagBrake } from './replica-lag';
 import type { Condition } from './rules';
 import {
-  type Brake,
   type Obstacle,
   type Piece,
+  parsePosition,
   positionOf,
   type Queryable,
   type Relation,
   Walk,
   type WalkEnd,
+  within,
 } from './walk';
 
 /**
@@ -32,7 +35,7 @@ export interface SweepOptions {
   readonly dryRun: boolean;
   /** The share of time that a connection works, above 0 up to 1. */
   readonly maxLoad: number;
-  readonly brake?: Brake | undefined;
+  readonly brake?: ReplicaLagBrake | undefined;
   readonly clock: Clock;
   /** Ends the deleting. Its reason is a {@link StopReason}. */
   readonly stopDeleting: AbortSignal;
@@ -72,8 +75,8 @@ export interface Blockage {
 const MAX_PASSES = 3;
 /** As many rows as one statement finds by an index and deletes well within its timeout. */
 const MOST_INDEXED_ROWS = 5_000;
-/** The planner is not asked about tables that are read in a few milliseconds anyway. */
-const SMALL_TABLE_BLOCKS = 64;
+/** The planner is not asked about what is read in a few milliseconds anyway. */
+const SMALL_PIECE_BLOCKS = 64;
 
 /**
  * Deletes the dead rows of a table.
@@ -83,74 +86,79 @@ const SMALL_TABLE_BLOCKS = 64;
  * returned along with what was done until then.
  */
 export async function sweep(options: SweepOptions): Promise<SweepOutcome> {
-  const tally: Tally = { rowsDeleted: 0, batches: 0, longestBatchMs: 0, blockedBy: [] };
-  try {
-    return { ...(await deleteAndVerify(options, tally)), ...tally };
-  } catch (error) {
-    return { error, ...tally };
-  }
+  const tally: Tally = { deleted: new DurableCount(options.clock), batches: 0, longestBatchMs: 0, blockedBy: [] };
+  const end = await deleteAndVerify(options, tally).catch((error: unknown) => ({ error }));
+  const { deleted, ...rest } = tally;
+  return { ...end, rowsDeleted: deleted.rows, ...rest };
 }
 
 interface Tally {
-  rowsDeleted: number;
+  readonly deleted: DurableCount;
   batches: number;
   longestBatchMs: number;
   blockedBy: Blockage[];
 }
 
-type Verdict = Pick<SweepOutcome, 'stopReason' | 'rowsRemaining'>;
-
-async function deleteAndVerify(options: SweepOptions, tally: Tally): Promise<Verdict> {
-  let pieces = options.dryRun ? [] : await wholeTable(options, deletion);
+async function deleteAndVerify(
+  options: SweepOptions,
+  tally: Tally,
+): Promise<Pick<SweepOutcome, 'stopReason' | 'rowsRemaining'>> {
+  const { dryRun, brake, stopDeleting, stopCounting } = options;
+  let pieces = dryRun ? [] : await wholeTable(options, deletion);
   for (let pass = 1; ; pass += 1) {
-    const deletedBefore = tally.rowsDeleted;
+    const deletedBefore = tally.deleted.rows;
     const { end, obstacles } = await deletePass(options, pieces, tally);
     const dead = await countDead(options);
-    const rowsRemaining = dead.end === 'finished' ? { rowsRemaining: dead.rows } : {};
+    const rowsRemaining = dead.rows === undefined ? {} : { rowsRemaining: dead.rows };
     if (end !== 'finished') {
-      return { stopReason: reasonOf(end, options.stopDeleting), ...rowsRemaining };
+      const braked = end === 'stopped' && brake?.engaged;
+      return { stopReason: braked ? 'replica-lag' : reasonOf(end, stopDeleting), ...rowsRemaining };
     }
-    if (dead.end !== 'finished') {
-      return { stopReason: reasonOf(dead.end, options.stopCounting) };
+    if (dead.rows === undefined) {
+      return { stopReason: reasonOf(dead.end, stopCounting) };
     }
-    if (dead.rows === 0 || options.dryRun) {
+    if (dead.rows === 0) {
+      tally.blockedBy = [];
+    }
+    if (dead.rows === 0 || dryRun) {
       return { stopReason: 'drained', ...rowsRemaining };
     }
-    const inVain = pass > 1 && tally.rowsDeleted === deletedBefore;
+    const inVain = pass > 1 && tally.deleted.rows === deletedBefore;
     if (inVain && obstacles.length === 0) {
       tally.blockedBy = [{ reason: 'a trigger, a rule or a policy that skips rows in silence', rows: dead.rows }];
     }
     if (inVain || pass === MAX_PASSES || areAllProtected(dead.rows, obstacles)) {
       return { stopReason: inVain || obstacles.length > 0 ? 'blocked' : 'drained', ...rowsRemaining };
     }
-    pieces = dead.pieces;
+    pieces = await planned(options, deletion, dead.pieces);
   }
 }
 
 async function deletePass(options: SweepOptions, pieces: readonly Piece[], tally: Tally) {
-  const { stopDeleting, onProgress } = options;
+  const { sessions, brake, stopDeleting, onProgress } = options;
+  const { deleted } = tally;
   const blocksTotal = blocksOf(pieces);
   const walk = new Walk<never>(
     {
       ...options,
       statement: deletion,
       until: stopDeleting,
+      pause: async (session) => {
+        await deleted.confirmSometimes(session);
+        await brake?.release(session, stopDeleting);
+      },
       onStatement: (durationMs, done) => {
         tally.batches += 1;
         tally.longestBatchMs = Math.max(tally.longestBatchMs, durationMs);
         if (done) {
-          tally.rowsDeleted += done.rowCount;
-          onProgress?.({
-            rowsDeleted: tally.rowsDeleted,
-            blocksVisited: blocksTotal - done.blocksPending,
-            blocksTotal,
-          });
+          deleted.add(done.result);
+          onProgress?.({ rowsDeleted: deleted.rows, blocksVisited: blocksTotal - done.blocksPending, blocksTotal });
         }
       },
     },
     pieces,
   );
-  const end = await walk.run();
+  const end = await walk.run().finally(() => deleted.confirm(sessions[0]));
   tally.blockedBy = blockagesOf(walk.obstacles);
   if (end === 'locked-out') {
     tally.blockedBy.push({ reason: 'a lock on the whole table' });
@@ -172,32 +180,33 @@ function areAllProtected(deadRows: number, obstacles: readonly Obstacle[]): bool
   return lasting.length >= deadRows || lasting.some(({ rows }) => rows === undefined);
 }
 
-async function countDead(options: SweepOptions) {
+/** How many dead rows there are, unless that could not be established, and where. */
+async function countDead(options: SweepOptions): Promise<{ end: WalkEnd; rows: number | undefined; pieces: Piece[] }> {
   const pieces = new Map<Relation, Piece>();
   let rows = 0;
   const walk = new Walk<{ count: number; first: string | null; last: string | null }>(
     {
       ...options,
-      brake: undefined, // reading adds nothing to what replicas have to replay
       statement: counting,
       until: options.stopCounting,
       onStatement: (_, done) => {
-        for (const { count, first, last } of done?.rows ?? []) {
+        for (const { count, first, last } of done?.result.rows ?? []) {
           if (done && first && last) {
             const { relation } = done.piece;
             const known = pieces.get(relation);
-            const from = Math.min(positionFrom(first), known?.from ?? Number.POSITIVE_INFINITY);
-            const to = Math.max(positionFrom(last) + 1, known?.to ?? 0);
+            const from = Math.min(parsePosition(first), known?.from ?? Number.POSITIVE_INFINITY);
+            const to = Math.max(parsePosition(last) + 1, known?.to ?? 0);
             pieces.set(relation, { relation, from, to });
             rows += count;
           }
         }
       },
     },
-    await wholeTable(options, counting),
+    options.stopCounting.aborted ? [] : await wholeTable(options, counting),
   );
-  const end = await walk.run();
-  return { end, rows, pieces: [...pieces.values()] };
+  const end = options.stopCounting.aborted ? 'stopped' : await walk.run();
+  const complete = end === 'finished' && walk.obstacles.length === 0;
+  return { end, rows: complete ? rows : undefined, pieces: [...pieces.values()] };
 }
 
 function deletion(relation: Relation, condition: string): string {
@@ -213,37 +222,43 @@ function counting(relation: Relation, condition: string): string {
 
 /** All the blocks that the table has now. */
 async function wholeTable(options: SweepOptions, statement: typeof deletion): Promise<Piece[]> {
-  const [session] = options.sessions;
-  const pieces: Piece[] = [];
-  for (const relation of options.relations) {
-    const { rows } = await session.query<{ blocks: number }>(
-      `select (pg_relation_size($1::oid) / current_setting('block_size')::int)::float8 as blocks`,
-      [relation.oid],
-    );
-    const piece = { relation, from: 0, to: positionOf(rows[0]?.blocks ?? 0) };
-    if (piece.to > 0) {
-      const small = piece.to <= positionOf(SMALL_TABLE_BLOCKS);
-      pieces.push(small ? piece : { ...piece, indexed: await expectsFewRows(session, options, statement, relation) });
-    }
-  }
-  return pieces;
+  const { rows } = await options.sessions[0].query<{ oid: number; blocks: number }>(
+    `select oid::int8::float8 as oid, (pg_relation_size(oid) / current_setting('block_size')::int)::float8 as blocks
+     from unnest($1::oid[]) as oid`,
+    [options.relations.map(({ oid }) => oid)],
+  );
+  const blocks = new Map(rows.map((row) => [row.oid, row.blocks]));
+  const pieces = options.relations.map((relation) => ({
+    relation,
+    from: 0,
+    to: positionOf(blocks.get(relation.oid) ?? 0),
+  }));
+  return await planned(options, statement, pieces);
 }
 
-/** Whether the planner would use an index and expects so few rows that a single statement will do. */
-async function expectsFewRows(
-  session: Queryable,
-  { condition }: SweepOptions,
-  statement: typeof deletion,
-  relation: Relation,
-): Promise<boolean> {
-  const { rows } = await session.query<{ 'QUERY PLAN': [{ Plan: Plan }] }>(
-    `explain (format json) ${statement(relation, condition.text)}`,
-    condition.values,
+/** Asks the planner where an index finds the few rows that there are, so that one statement will do. */
+async function planned(options: SweepOptions, statement: typeof deletion, pieces: Piece[]): Promise<Piece[]> {
+  const result: Piece[] = [];
+  for (const piece of pieces.filter(({ from, to }) => to > from)) {
+    const indexed = { ...piece, indexed: true };
+    const small = piece.to - piece.from <= positionOf(SMALL_PIECE_BLOCKS);
+    result.push(!small && (await expectsFewRows(options, statement, indexed)) ? indexed : piece);
+  }
+  return result;
+}
+
+async function expectsFewRows(options: SweepOptions, statement: typeof deletion, piece: Piece): Promise<boolean> {
+  const { text, values } = within(piece, options.condition);
+  const { rows } = await options.sessions[0].query<{ 'QUERY PLAN': [{ Plan: Plan }] }>(
+    `explain (format json) ${statement(piece.relation, text)}`,
+    values,
   );
   // The rows of a DELETE or of an aggregate come from the one scan below it.
   const scan = rows[0]?.['QUERY PLAN'][0].Plan.Plans?.[0];
-  return scan !== undefined && scan['Node Type'] !== 'Seq Scan' && scan['Plan Rows'] <= MOST_INDEXED_ROWS;
+  return scan !== undefined && INDEX_SCANS.has(scan['Node Type']) && scan['Plan Rows'] <= MOST_INDEXED_ROWS;
 }
+
+const INDEX_SCANS = new Set(['Index Scan', 'Index Only Scan', 'Bitmap Heap Scan']);
 
 interface Plan {
   readonly 'Node Type': string;
@@ -251,16 +266,10 @@ interface Plan {
   readonly Plans?: readonly Plan[];
 }
 
-function reasonOf(end: Exclude<WalkEnd, 'finished'>, signal: AbortSignal): StopReason {
-  const reasons = { stopped: signal.reason as StopReason, braked: 'replica-lag', 'locked-out': 'blocked' } as const;
-  return reasons[end];
+function reasonOf(end: WalkEnd, signal: AbortSignal): StopReason {
+  return end === 'stopped' ? (signal.reason as StopReason) : 'blocked';
 }
 
 function blocksOf(pieces: readonly Piece[]): number {
   return pieces.reduce((sum, piece) => sum + (piece.to - piece.from) / positionOf(1), 0);
-}
-
-function positionFrom(tid: string): number {
-  const [block = 0, offset = 0] = tid.slice(1, -1).split(',').map(Number);
-  return positionOf(block, offset);
 }

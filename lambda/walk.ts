@@ -10,11 +10,14 @@ export interface Limits {
 
 /** All that the engine needs of a database session. */
 export interface Queryable {
-  query<Row>(
-    text: string,
-    values?: readonly unknown[],
-    limits?: Limits,
-  ): Promise<{ readonly rows: Row[]; readonly rowCount: number | null }>;
+  query<Row>(text: string, values?: readonly unknown[], limits?: Limits): Promise<QueryResult<Row>>;
+}
+
+export interface QueryResult<Row> {
+  readonly rows: Row[];
+  readonly rowCount: number | null;
+  /** Whether the connection is another than that of the session's last statement. */
+  readonly reconnected?: boolean;
 }
 
 /** A table, or a leaf of one, that has blocks of its own. */
@@ -34,14 +37,6 @@ export interface Piece {
   readonly suspect?: boolean;
 }
 
-/** Asked before every statement. */
-export interface Brake {
-  /** Returns when work may go on, or when `until` is aborted. */
-  release(session: Queryable, until: AbortSignal): Promise<void>;
-  /** Whether the last call waited in vain. */
-  readonly engaged: boolean;
-}
-
 export interface WalkOptions<Row> {
   /** The connections to work on, each with one statement at a time. */
   readonly sessions: readonly Queryable[];
@@ -50,28 +45,28 @@ export interface WalkOptions<Row> {
   readonly condition: Condition;
   /** The share of time that a connection works, above 0 up to 1; the rest it sleeps, outside of any transaction. */
   readonly maxLoad: number;
-  readonly brake?: Brake | undefined;
+  /** Awaited before every statement. */
+  readonly pause?: (session: Queryable) => Promise<void>;
   readonly clock: Clock;
   /** No further statement begins once this is aborted. */
   readonly until: AbortSignal;
-  /** Told of each statement that was executed: what came of it, unless it was undone, and the blocks still to visit. */
-  readonly onStatement: (durationMs: number, done?: WalkResult<Row>) => void;
+  /** Told of every statement, and unless it was undone, what came of it. */
+  readonly onStatement: (durationMs: number, done?: Done<Row>) => void;
 }
 
-export interface WalkResult<Row> {
+export interface Done<Row> {
   readonly piece: Piece;
-  readonly rows: Row[];
-  readonly rowCount: number;
+  readonly result: QueryResult<Row>;
+  /** What is left to visit. */
   readonly blocksPending: number;
 }
 
 /**
  * - `finished`: every piece was visited
  * - `stopped`: the signal came first
- * - `braked`: the signal came while the brake was engaged
  * - `locked-out`: the table stayed locked as a whole
  */
-export type WalkEnd = 'finished' | 'stopped' | 'braked' | 'locked-out';
+export type WalkEnd = 'finished' | 'stopped' | 'locked-out';
 
 /** A row that could not be deleted, or a block of which some rows could not. */
 export interface Obstacle {
@@ -111,6 +106,24 @@ export function positionOf(block: number, offset = 0): number {
   return block * BLOCK + offset;
 }
 
+/** The position of a row as the server writes it. */
+export function parsePosition(tid: string): number {
+  const [block = 0, offset = 0] = tid.slice(1, -1).split(',').map(Number);
+  return positionOf(block, offset);
+}
+
+/** Narrows a condition to the rows of a piece. */
+export function within(piece: Piece, { text, values }: Condition): Condition {
+  // Wrapped, the rules match no index, and the range is what is scanned. Left to the planner, statistics that are out of
+  // date can make it walk an index of all the dead rows again for every range.
+  const rules = piece.indexed ? text : `coalesce(${text}, false)`;
+  const [from, to] = [values.length + 1, values.length + 2];
+  return {
+    text: `${rules} and ctid >= $${from}::tid and ctid < $${to}::tid`,
+    values: [...values, formatPosition(piece.from), formatPosition(piece.to)],
+  };
+}
+
 /**
  * Executes a statement on pieces of tables, range after range, so that none takes long and every block is visited once.
  *
@@ -135,9 +148,8 @@ export class Walk<Row> {
 
   /** @throws an error that is neither a row's nor of those that a session repeats; what was done until then is kept */
   async run(): Promise<WalkEnd> {
-    const { sessions, brake } = this.#options;
     await Promise.all(
-      sessions.map((session) =>
+      this.#options.sessions.map((session) =>
         this.#work(session).catch((error: unknown) => {
           this.#failure ??= { error };
         }),
@@ -149,13 +161,13 @@ export class Walk<Row> {
     if (this.#pending.length === 0) {
       return 'finished';
     }
-    return this.#lockedOut ? 'locked-out' : brake?.engaged ? 'braked' : 'stopped';
+    return this.#lockedOut ? 'locked-out' : 'stopped';
   }
 
   async #work(session: Queryable): Promise<void> {
-    const { brake, clock, until, maxLoad } = this.#options;
+    const { pause, clock, until, maxLoad } = this.#options;
     while (true) {
-      await brake?.release(session, until);
+      await pause?.(session);
       const piece = this.#next();
       if (!piece) {
         return;
@@ -188,11 +200,11 @@ export class Walk<Row> {
   async #execute(session: Queryable, piece: Piece, startedAt: number): Promise<void> {
     const { clock, onStatement } = this.#options;
     try {
-      const { rows, rowCount } = await this.#query(session, piece, piece.from, piece.to);
+      const result = await this.#query(session, piece);
       const durationMs = clock.now() - startedAt;
       this.#lockedOutSince = undefined;
       this.#adapt(piece, durationMs);
-      onStatement(durationMs, { piece, rows, rowCount: rowCount ?? 0, blocksPending: this.#blocksPending });
+      onStatement(durationMs, { piece, result, blocksPending: this.#blocksPending });
     } catch (error) {
       const durationMs = clock.now() - startedAt;
       onStatement(durationMs);
@@ -200,17 +212,12 @@ export class Walk<Row> {
     }
   }
 
-  #query(session: Queryable, piece: Piece, from: number, to: number) {
-    const { statement, condition } = this.#options;
-    // Wrapped, the rules match no index, and the range is what is scanned. Left to the planner, statistics that are out of
-    // date can make it walk an index of all the dead rows again for every range.
-    const rules = piece.indexed ? condition.text : `coalesce(${condition.text}, false)`;
-    const values = [...condition.values, tid(from), tid(to)];
-    return session.query<Row>(
-      statement(piece.relation, `${rules} and ctid >= $${values.length - 1}::tid and ctid < $${values.length}::tid`),
-      values,
-      { statementTimeoutMs: TIMEOUT_MS, lockTimeoutMs: piece.suspect ? SEARCH_LOCK_TIMEOUT_MS : LOCK_TIMEOUT_MS },
-    );
+  #query(session: Queryable, piece: Piece) {
+    const { text, values } = within(piece, this.#options.condition);
+    return session.query<Row>(this.#options.statement(piece.relation, text), values, {
+      statementTimeoutMs: TIMEOUT_MS,
+      lockTimeoutMs: piece.suspect ? SEARCH_LOCK_TIMEOUT_MS : LOCK_TIMEOUT_MS,
+    });
   }
 
   #adapt(piece: Piece, durationMs: number): void {
@@ -257,7 +264,7 @@ export class Walk<Row> {
     const { clock, until } = this.#options;
     try {
       // An empty range takes the table's lock, fires its statement triggers, and touches no row.
-      await this.#query(session, piece, 0, 0);
+      await this.#query(session, { ...piece, from: 0, to: 0 });
       return false;
     } catch (error) {
       if (kindOf(error) !== 'locked') {
@@ -280,7 +287,7 @@ const REASONS: Readonly<Record<string, string>> = {
   slow: `a row that takes longer than ${TIMEOUT_MS} ms`,
 };
 
-function tid(position: number): string {
+function formatPosition(position: number): string {
   return `(${Math.floor(position / BLOCK)},${position % BLOCK})`;
 }
 

@@ -1,0 +1,130 @@
+import { Client, type QueryResultRow } from 'pg';
+import { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
+import { type ConnectionOptions, fixedCredentials } from '../../lambda/database';
+import type { RunLogger } from '../../lambda/report';
+import { parseTargets, type TargetsInput } from '../../lambda/targets';
+import { type TokenCleanupOptions, TokenCleanupService } from '../../lambda/token-cleanup-service';
+
+export interface LogLine {
+  readonly level: keyof RunLogger;
+  readonly message: string;
+  readonly details: Record<string, unknown>;
+}
+
+/** Settings that make a server fast where nothing has to survive the machine. */
+const FAST = { fsync: 'off', max_connections: 40, shared_buffers: '64MB' };
+
+/** The rules that most tests use, as JSON would hold them. */
+export const REFRESH_TOKENS: TargetsInput = [
+  { table: 'refresh_tokens', deleteWhen: [{ revoked: true }, { expires_at: { olderThan: '0s' } }] },
+];
+
+/** A real server for the tests of a file, and an empty database for each of them. */
+export function useDatabase(settings: Record<string, string | number> = {}): TestDatabase {
+  const database = new TestDatabase();
+  beforeAll(async () => {
+    database.server = await EmbeddedPostgres.start({ settings: { ...FAST, ...settings } });
+  });
+  beforeEach(() => database.create());
+  afterEach(() => database.disconnect());
+  afterAll(() => database.server.remove());
+  return database;
+}
+
+let created = 0;
+
+export class TestDatabase {
+  server!: EmbeddedPostgres;
+  readonly logs: LogLine[] = [];
+  #name = '';
+  #clients: Client[] = [];
+
+  async create(): Promise<void> {
+    this.logs.length = 0;
+    created += 1;
+    this.#name = `test_${created}`;
+    const postgres = new Client(this.server.url());
+    await postgres.connect();
+    await postgres.query(`create database ${this.#name}`);
+    await postgres.end();
+    await this.connect();
+  }
+
+  async disconnect(): Promise<void> {
+    await Promise.all(this.#clients.map((client) => client.end().catch(() => {})));
+    this.#clients = [];
+  }
+
+  get url(): string {
+    return this.server.url(this.#name);
+  }
+
+  /** A further connection of the superuser; it is ended with the test. */
+  async connect(): Promise<Client> {
+    const client = new Client(this.url);
+    client.on('error', () => {}); // some tests stop the server
+    await client.connect();
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** Runs a statement as the superuser. */
+  async sql<Row extends QueryResultRow = QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> {
+    const [client = await this.connect()] = this.#clients;
+    return (await client.query<Row>(text, values)).rows;
+  }
+
+  /** The values of one column, sorted. */
+  async column<T>(text: string): Promise<T[]> {
+    const rows = await this.sql(text);
+    return rows.map((row) => Object.values(row)[0] as T).sort();
+  }
+
+  connection(login: { user?: string; password?: string; port?: number } = {}): ConnectionOptions {
+    return {
+      credentials: fixedCredentials({
+        host: this.server.host,
+        port: this.server.port,
+        database: this.#name,
+        user: EmbeddedPostgres.superuser,
+        password: this.server.password,
+        ...login,
+      }),
+      trustedCertificates: false,
+    };
+  }
+
+  /** The service on this database, at full load; its log lines are kept. */
+  service(
+    options: Partial<Omit<TokenCleanupOptions, 'targets'>> & { targets?: TargetsInput } = {},
+  ): TokenCleanupService {
+    const { targets = REFRESH_TOKENS, ...rest } = options;
+    return new TokenCleanupService({
+      connection: this.connection(),
+      maxLoad: 1,
+      logger: this.logger,
+      ...rest,
+      targets: parseTargets(targets),
+    });
+  }
+
+  get logger(): RunLogger {
+    const keep = (level: keyof RunLogger) => (message: string, details: Record<string, unknown>) => {
+      this.logs.push({ level, message, details });
+    };
+    return { debug: keep('debug'), info: keep('info'), warn: keep('warn'), error: keep('error') };
+  }
+
+  /** Waits until a statement of the sweep waits for a lock. */
+  async untilSweepWaits(): Promise<void> {
+    const observer = await this.connect();
+    for (;;) {
+      const { rowCount } = await observer.query(
+        `select from pg_stat_activity where application_name = 'token-cleanup' and wait_event_type = 'Lock'`,
+      );
+      if (rowCount) {
+        return;
+      }
+    }
+  }
+}
