@@ -21,7 +21,7 @@ export function kindOf(error: unknown): ErrorKind {
 export function describeError(error: unknown): string {
   const sqlState = sqlStateOf(error);
   if (sqlState === undefined) {
-    return error instanceof Error ? error.message : String(error);
+    return (error as Error | undefined)?.message || String(error);
   }
   const { message, constraint, table } = error as ServerError;
   switch (kindOf(error)) {

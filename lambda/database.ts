@@ -91,6 +91,7 @@ export class Session implements Queryable {
   #lastUsed: Connection | undefined;
   /** When the first of the failures came that no statement has succeeded after. */
   #failingSince: number | undefined;
+  #gaveUp = false;
   #previous: { readonly pid: number; readonly startedAt: string } | undefined;
 
   /** @param onConnect runs on every new connection before anything else does */
@@ -120,6 +121,7 @@ export class Session implements Queryable {
         const reconnected = this.#lastUsed !== undefined && this.#lastUsed !== connection;
         this.#lastUsed = connection;
         this.#failingSince = undefined;
+        this.#gaveUp = false;
         return { ...result, reconnected };
       } catch (error) {
         if (abandon.aborted) {
@@ -132,7 +134,8 @@ export class Session implements Queryable {
           throw error;
         }
         this.#failingSince ??= clock.now();
-        if (stop.aborted || clock.now() - this.#failingSince + retryMs > patienceMs) {
+        this.#gaveUp ||= stop.aborted || clock.now() - this.#failingSince + retryMs > patienceMs;
+        if (this.#gaveUp) {
           throw error;
         }
         // Half of the wait is random, so that the functions of several stages do not come back all at once.
@@ -280,7 +283,7 @@ class Connection {
   }
 
   async set(settings: Readonly<Record<string, string>>): Promise<void> {
-    await this.#send(SET_SQL, [JSON.stringify(settings)], LIMITS.statementTimeoutMs);
+    await this.#send(SET_SQL, [JSON.stringify(settings)], 0);
   }
 
   async #send<Row>(text: string, values: readonly unknown[], timeoutMs: number): Promise<QueryResult<Row>> {

@@ -1,0 +1,206 @@
+import { systemClock } from '../lambda/clock';
+import type { TargetsInput } from '../lambda/targets';
+import { useDatabase } from './support/database';
+
+const database = useDatabase();
+
+const TARGETS: TargetsInput = [
+  { table: 'refresh_tokens', deleteWhen: [{ revoked: true }] },
+  { table: 'password_resets', deleteWhen: [{ used: true }] },
+];
+
+beforeEach(() =>
+  database.sql(`
+    create table refresh_tokens (id int, revoked boolean, filler text default repeat('x', 100));
+    create table password_resets (id int, used boolean);
+    insert into refresh_tokens select id, id % 2 = 0 from generate_series(1, 20000) as id;
+    insert into password_resets select id, id % 4 = 0 from generate_series(1, 100) as id`),
+);
+
+test('sweeps every table and logs a line for each and one for the run', async () => {
+  const report = await database.service({ targets: TARGETS, stage: 'prod' }).run();
+
+  expect(report).toEqual({
+    status: 'succeeded',
+    stage: 'prod',
+    dryRun: false,
+    cutoff: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+    rowsDeleted: 10_025,
+    durationMs: expect.any(Number),
+    targets: [
+      {
+        table: 'refresh_tokens',
+        status: 'succeeded',
+        stopReason: 'drained',
+        rowsDeleted: 10_000,
+        rowsRemaining: 0,
+        batches: expect.any(Number),
+        longestBatchMs: expect.any(Number),
+        durationMs: expect.any(Number),
+      },
+      expect.objectContaining({ table: 'password_resets', rowsDeleted: 25 }),
+    ],
+  });
+  const lines = database.logs.filter(({ level }) => level !== 'debug');
+  expect(lines.map(({ level, message }) => `${level} ${message.replace(/\d+ ms/, 'n ms')}`)).toEqual([
+    'info refresh_tokens: succeeded, 10000 rows deleted, n ms',
+    'info password_resets: succeeded, 25 rows deleted, n ms',
+    'info token cleanup: succeeded, 10025 rows deleted, n ms',
+  ]);
+});
+
+test('sweeps only the tables that are asked for', async () => {
+  const report = await database.service({ targets: TARGETS }).run({ tables: ['password_resets'] });
+
+  expect(report.targets.map(({ table }) => table)).toEqual(['password_resets']);
+  expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([20_000]);
+});
+
+test('goes on with the other tables when one fails', async () => {
+  await database.sql('drop table refresh_tokens');
+
+  const report = await database.service({ targets: TARGETS }).run();
+
+  expect(report).toMatchObject({
+    status: 'failed',
+    rowsDeleted: 25,
+    error: 'refresh_tokens: table "public"."refresh_tokens" does not exist',
+    targets: [
+      { status: 'failed', rowsDeleted: 0, error: 'table "public"."refresh_tokens" does not exist' },
+      { status: 'succeeded', rowsDeleted: 25 },
+    ],
+  });
+  expect(report.targets[0]).not.toHaveProperty('rowsRemaining');
+});
+
+test('is skipped while another run is at work on the database', async () => {
+  const first = database.service({ targets: TARGETS });
+  let second: Promise<unknown> | undefined;
+  const logger = {
+    ...database.logger,
+    // The first run is at work as soon as it reports progress.
+    debug: () => {
+      second ??= database.service({ targets: TARGETS }).run();
+    },
+  };
+
+  const report = await database.service({ targets: TARGETS, logger }).run({ maxLoad: 0.1 });
+
+  expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 10_025 });
+  expect(await second).toMatchObject({
+    status: 'skipped',
+    rowsDeleted: 0,
+    targets: [
+      { table: 'refresh_tokens', status: 'skipped' },
+      { table: 'password_resets', status: 'skipped' },
+    ],
+  });
+  expect(await first.run()).toMatchObject({ status: 'succeeded', rowsDeleted: 0 });
+});
+
+test.each([
+  ['ahead', 6 * 60_000],
+  ['behind', -6 * 60_000],
+])('refuses to run when its clock is far %s of the database, and deletes nothing', async (_, offsetMs) => {
+  const clock = { ...systemClock, date: () => new Date(Date.now() + offsetMs) };
+
+  const report = await database.service({ targets: TARGETS, clock }).run();
+
+  expect(report).toMatchObject({
+    status: 'failed',
+    error: expect.stringMatching(
+      /^the clocks of the database .* and of this machine .* must not differ by more than 5 minutes$/,
+    ),
+  });
+  expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([20_000]);
+});
+
+test('takes a clock that differs by less than five minutes', async () => {
+  const clock = { ...systemClock, date: () => new Date(Date.now() + 4 * 60_000) };
+
+  expect(await database.service({ targets: TARGETS, clock }).run()).toMatchObject({ status: 'succeeded' });
+});
+
+test('refuses a server older than version 14', async () => {
+  // Such a server is not at hand; this one is made to say that it is.
+  await database.sql(`
+    create schema old;
+    create function old.current_setting(name text) returns text language sql as $$
+      select case name when 'server_version_num' then '130014' when 'server_version' then '13.14'
+        else pg_catalog.current_setting(name) end $$;
+    alter role postgres set search_path to old, pg_catalog, public`);
+
+  const report = await database.service({ targets: TARGETS }).run();
+  await database.sql('alter role postgres reset search_path');
+
+  expect(report).toMatchObject({ status: 'failed', error: 'the server must be PostgreSQL 14 or newer, is 13.14' });
+  expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([20_000]);
+});
+
+test('works with fewer connections than asked for where the server has no more, and says so', async () => {
+  await database.sql(
+    `create role few login password 'few' connection limit 2; grant all on all tables in schema public to few`,
+  );
+
+  const report = await database
+    .service({ targets: TARGETS, connection: database.connection({ user: 'few', password: 'few' }) })
+    .run({ concurrency: 4 });
+
+  expect(report).toMatchObject({
+    status: 'succeeded',
+    rowsDeleted: 10_025,
+    warnings: ['works with 2 instead of 4 connections: too many connections for role "few" (SQLSTATE 53300)'],
+  });
+  await database.sql('drop owned by few; drop role few');
+});
+
+test('goes on after its connections are terminated in the middle of the run, and never counts too much', async () => {
+  const killer = await database.connect();
+  let kills = 0;
+  const logger = {
+    ...database.logger,
+    debug: () => {
+      kills += 1;
+      killer.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'token-cleanup'`);
+    },
+  };
+
+  const report = await database.service({ targets: TARGETS, logger }).run({ concurrency: 2, maxLoad: 0.1 });
+
+  expect(kills).toBeGreaterThan(0);
+  expect(report).toMatchObject({ status: 'succeeded', targets: [{ rowsRemaining: 0 }, { rowsRemaining: 0 }] });
+  expect(report.rowsDeleted).toBeLessThanOrEqual(10_025);
+  expect(await database.column('select count(*)::int from refresh_tokens where revoked')).toEqual([0]);
+  expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([10_000]);
+});
+
+test('goes on after the server crashes in the middle of the run', async () => {
+  let crash: Promise<void> | undefined;
+  const logger = {
+    ...database.logger,
+    debug: () => {
+      crash ??= database.server.stop('SIGKILL').then(() => database.server.start());
+    },
+  };
+
+  const report = await database.service({ targets: TARGETS, logger }).run({ maxLoad: 0.1 });
+  await crash;
+  await database.disconnect();
+
+  expect(crash).toBeDefined();
+  expect(report).toMatchObject({ status: 'succeeded', targets: [{ rowsRemaining: 0 }, { rowsRemaining: 0 }] });
+  expect(report.rowsDeleted).toBeLessThanOrEqual(10_025);
+  expect(await database.column('select count(*)::int from refresh_tokens where revoked')).toEqual([0]);
+  expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([10_000]);
+});
+
+test('leaves no connection and no lock behind', async () => {
+  await database.service({ targets: TARGETS }).run({ concurrency: 3 });
+
+  let left = 1;
+  for (let attempt = 0; left > 0 && attempt < 1_000; attempt += 1) {
+    left = (await database.sql(`select from pg_stat_activity where application_name = 'token-cleanup'`)).length;
+  }
+  expect(left).toBe(0);
+  expect(await database.sql(`select from pg_locks where locktype = 'advisory'`)).toEqual([]);
+});
