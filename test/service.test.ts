@@ -197,10 +197,6 @@ test('goes on after the server crashes in the middle of the run', async () => {
 test('leaves no connection and no lock behind', async () => {
   await database.service({ targets: TARGETS }).run({ concurrency: 3 });
 
-  let left = 1;
-  for (let attempt = 0; left > 0 && attempt < 1_000; attempt += 1) {
-    left = (await database.sql(`select from pg_stat_activity where application_name = 'token-cleanup'`)).length;
-  }
-  expect(left).toBe(0);
+  await database.untilGone();
   expect(await database.sql(`select from pg_locks where locktype = 'advisory'`)).toEqual([]);
 });

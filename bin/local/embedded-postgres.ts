@@ -1,8 +1,10 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chownSync, cpSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
 
 export interface EmbeddedPostgresOptions {
   /**
@@ -17,6 +19,12 @@ export interface EmbeddedPostgresOptions {
    * @default false
    */
   readonly detached?: boolean;
+  /**
+   * Fills the data directory.
+   *
+   * @default - a new cluster
+   */
+  readonly initialize?: (dataDirectory: string) => Promise<void>;
 }
 
 /**
@@ -54,7 +62,7 @@ export class EmbeddedPostgres {
     const server = new EmbeddedPostgres(options);
     running.add(server);
     try {
-      server.#initialize();
+      await server.#initialize();
       await server.start();
       return server;
     } catch (error) {
@@ -80,7 +88,7 @@ export class EmbeddedPostgres {
       join(this.#binaries, 'postgres'),
       [
         '-D',
-        this.#dataDirectory,
+        this.dataDirectory,
         '-p',
         String(this.port),
         ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
@@ -92,7 +100,7 @@ export class EmbeddedPostgres {
     await new Promise<void>((ready, failed) => {
       server.stderr.on('data', (chunk: Buffer) => {
         this.#log = (this.#log + chunk.toString()).slice(-20_000);
-        if (this.#log.includes('ready to accept connections')) {
+        if (/ready to accept (read-only )?connections/.test(this.#log)) {
           ready();
         }
       });
@@ -130,17 +138,24 @@ export class EmbeddedPostgres {
     return this.#log;
   }
 
-  get #dataDirectory(): string {
+  get dataDirectory(): string {
     return join(this.#directory, 'data');
   }
 
-  #initialize(): void {
+  async #initialize(): Promise<void> {
+    if (this.#options.initialize) {
+      await this.#options.initialize(this.dataDirectory);
+      if (this.#account) {
+        execFileSync('chown', ['-R', `${this.#account.uid}:${this.#account.gid}`, this.dataDirectory]);
+      }
+      return;
+    }
     const passwordFile = join(this.#directory, 'password');
     writeFileSync(passwordFile, this.password);
-    execFileSync(
+    const initdb = spawn(
       join(this.#binaries, 'initdb'),
       [
-        `--pgdata=${this.#dataDirectory}`,
+        `--pgdata=${this.dataDirectory}`,
         `--username=${EmbeddedPostgres.superuser}`,
         `--pwfile=${passwordFile}`,
         '--auth=scram-sha-256',
@@ -148,8 +163,12 @@ export class EmbeddedPostgres {
         '--locale=C',
         '--no-sync',
       ],
-      { ...this.#account, stdio: ['ignore', 'ignore', 'pipe'] },
+      { ...this.#account, detached: this.#options.detached ?? false, stdio: ['ignore', 'ignore', 'pipe'] },
     );
+    const [log, [exitCode]] = await Promise.all([text(initdb.stderr), once(initdb, 'close')]);
+    if (exitCode !== 0) {
+      throw new Error(`PostgreSQL could not make its data directory:\n${log}`);
+    }
   }
 
   /** The folder of the binaries; a copy where the account that runs the server may not enter the installed one. */

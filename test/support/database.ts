@@ -115,16 +115,27 @@ export class TestDatabase {
     return { debug: keep('debug'), info: keep('info'), warn: keep('warn'), error: keep('error') };
   }
 
-  /** Waits until a statement of the sweep waits for a lock. */
-  async untilSweepWaits(): Promise<void> {
+  /** Asks again and again until the first value of the answer is true; fails after a time that no healthy machine needs. */
+  async until(text: string, values: unknown[] = []): Promise<void> {
     const observer = await this.connect();
-    for (;;) {
-      const { rowCount } = await observer.query(
-        `select from pg_stat_activity where application_name = 'token-cleanup' and wait_event_type = 'Lock'`,
-      );
-      if (rowCount) {
+    for (const startedAt = Date.now(); Date.now() - startedAt < 20_000; ) {
+      const { rows } = await observer.query(text, values);
+      if (Object.values(rows[0] ?? {})[0] === true) {
         return;
       }
     }
+    throw new Error(`waited in vain for: ${text}`);
+  }
+
+  /** Waits until a statement of the sweep waits for a lock. */
+  async untilSweepWaits(): Promise<void> {
+    await this.until(
+      `select count(*) > 0 from pg_stat_activity where application_name = 'token-cleanup' and wait_event_type = 'Lock'`,
+    );
+  }
+
+  /** Waits until no session of a run is left on the server. */
+  async untilGone(): Promise<void> {
+    await this.until(`select count(*) = 0 from pg_stat_activity where application_name = 'token-cleanup'`);
   }
 }

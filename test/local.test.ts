@@ -1,0 +1,393 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createConnection } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Client } from 'pg';
+import { EmbeddedPostgres } from '../bin/local/embedded-postgres';
+import { invoke } from '../bin/local/invocation';
+import type { RunReport } from '../lambda/report';
+
+const PROJECT = join(__dirname, '..');
+const DIRECT = [process.execPath, '--import', 'tsx', 'bin/local.ts'];
+const BY_NPM = ['npm', '--silent', 'start', '--'];
+
+const folder = mkdtempSync(join(tmpdir(), 'local-test-'));
+chmodSync(folder, 0o755); // started by root, the server runs as somebody else
+const running = new Set<ChildProcess>();
+
+afterEach(() => {
+  for (const command of running) {
+    process.kill(-(command.pid as number), 'SIGKILL');
+  }
+});
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** The command as a shell starts it, in a process group of its own. */
+function start(args: readonly string[], { program = DIRECT, environment = {} } = {}) {
+  const { PATH, HOME } = process.env;
+  const [file = '', ...rest] = [...program, ...args];
+  const command = spawn(file, rest, {
+    cwd: PROJECT,
+    env: { PATH, HOME, TMPDIR: folder, ...environment },
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  running.add(command);
+  const ended = Promise.all([once(command, 'close'), text(command.stdout), text(command.stderr)]).then(
+    ([[exitCode], stdout, stderr]) => {
+      running.delete(command);
+      return { exitCode: exitCode as number, stdout, stderr };
+    },
+  );
+  return { command, ended };
+}
+
+async function run(args: readonly string[], options?: Parameters<typeof start>[1]) {
+  return await start(args, options).ended;
+}
+
+function serversLeft(): string[] {
+  return readdirSync(folder).filter((name) => name.startsWith('token-cleanup-postgres-'));
+}
+
+describe('on the demo', () => {
+  test('cleans both tables and prints the result alone', async () => {
+    const { exitCode, stdout } = await run(['--json'], { program: BY_NPM });
+
+    const report: RunReport = JSON.parse(stdout);
+    expect(report).toMatchObject({ status: 'succeeded', stage: 'local', dryRun: false });
+    expect(report.targets.map(({ table, status, rowsRemaining }) => ({ table, status, rowsRemaining }))).toEqual([
+      { table: 'refresh_tokens', status: 'succeeded', rowsRemaining: 0 },
+      { table: 'password_resets', status: 'succeeded', rowsRemaining: 0 },
+    ]);
+    expect(report.rowsDeleted).toBeGreaterThan(100_000);
+    expect(exitCode).toBe(0);
+    expect(serversLeft()).toEqual([]);
+  });
+
+  test('proves in the database what it did', async () => {
+    const { exitCode, stdout, stderr } = await run([]);
+
+    expect(stdout).toContain('✓ 200,000 rows are in refresh_tokens and password_resets');
+    expect(stdout).toMatch(/^ {2}expires at the very cutoff +1 +1 +1 +1$/m);
+    expect(stdout).toMatch(/^ {2}expired +\d+,\d+ +0 +\d+,\d+ +0$/m);
+    const [, stayed = '', gone = '', reported] =
+      /✓ nothing alive is missing: all ([\d,]+) rows to stay are there, unchanged\n {2}✓ ([\d,]+) rows are gone, ([\d,]+) were reported\n {2}✓ 0 rows to go are left, 0 were reported/.exec(
+        stdout,
+      ) ?? [];
+    expect(gone).toBe(reported);
+    expect(numberIn(stayed) + numberIn(gone)).toBe(200_000);
+    expect(stderr).toBe('');
+    expect(exitCode).toBe(0);
+  });
+
+  test('ends after the batch under way on Ctrl-C, says what remains, and leaves no server behind', async () => {
+    const { command, ended } = start(['--max-load', '0.01']);
+    const port = Number((await untilSaid(command, /PostgreSQL 18 runs on 127\.0\.0\.1:(\d+)/))[1]);
+    await untilSaid(command, /refresh_tokens: .* rows deleted/);
+    process.kill(-(command.pid as number), 'SIGINT');
+    const { exitCode, stdout } = await ended;
+
+    expect(exitCode).toBe(3);
+    expect(stdout).toMatch(/^Partly done: [\d,]+ rows deleted/m);
+    expect(stdout).toContain('! refresh_tokens: interrupted; the next run goes on\n');
+    expect(stdout).toContain('! password_resets: interrupted; the next run goes on\n');
+    expect(stdout).toMatch(/✓ nothing alive is missing/);
+    const [, left = ''] = /✓ ([\d,]+) rows to go are left, not counted by the run/.exec(stdout) ?? [];
+    expect(numberIn(left)).toBeGreaterThan(0);
+    expect(serversLeft()).toEqual([]);
+    expect(await answers(port)).toBe(false);
+  });
+
+  test('ends at once on a second Ctrl-C', async () => {
+    const { command, ended } = start([]);
+    const port = Number((await untilSaid(command, /PostgreSQL 18 runs on 127\.0\.0\.1:(\d+)/))[1]);
+    while (running.has(command)) {
+      command.kill('SIGINT');
+      await delay(50);
+    }
+
+    expect((await ended).exitCode).toBe(130);
+    expect(serversLeft()).toEqual([]);
+    expect(await answers(port)).toBe(false);
+  });
+});
+
+describe('on a database of the user', () => {
+  let server: EmbeddedPostgres;
+  let database: Client;
+  let url: string;
+
+  beforeAll(async () => {
+    server = await EmbeddedPostgres.start({ settings: { fsync: 'off' } });
+    const superuser = new Client(server.url());
+    await superuser.connect();
+    await superuser.query(`create role "o'cleaner" login password 'p@ss:w/rd %#?'`);
+    await superuser.query('create database shop');
+    await superuser.end();
+    url = `postgres://o'cleaner:p%40ss%3Aw%2Frd%20%25%23%3F@127.0.0.1:${server.port}/shop`;
+    database = new Client(server.url('shop'));
+    await database.connect();
+  });
+
+  beforeEach(async () => {
+    await database.query(`
+      drop table if exists refresh_tokens;
+      create table refresh_tokens (id int primary key, revoked boolean, expires_at timestamptz);
+      grant delete, select (ctid, revoked, expires_at) on refresh_tokens to "o'cleaner";
+      insert into refresh_tokens
+      select n, case n % 3 when 0 then true when 1 then false end,
+        case n % 4 when 0 then null else now() + (n % 4 - 2) * interval '1 day' - interval '1 minute' end
+      from generate_series(1, 20000) as n`);
+  });
+
+  afterAll(async () => {
+    await database.end();
+    await server.remove();
+  });
+
+  const LIVE = '(revoked = true or expires_at < now()) is not true';
+
+  async function ids(condition = 'true'): Promise<number[]> {
+    const { rows } = await database.query(`select id from refresh_tokens where ${condition} order by id`);
+    return rows.map(({ id }) => id);
+  }
+
+  async function relations(): Promise<string[]> {
+    const { rows } = await database.query('select relnamespace, relname, relkind from pg_class order by 1, 2');
+    return rows.map((row) => JSON.stringify(row));
+  }
+
+  test('says what it would delete where, and deletes nothing in a dry run', async () => {
+    const before = await ids();
+    const { exitCode, stdout } = await run(['--database-url', url, '--dry-run']);
+
+    const dead = (before.length - (await ids(LIVE)).length).toLocaleString('en');
+    expect(stdout.replaceAll(/\d\.\d s/g, 'N.N s')).toBe(
+      [
+        'Counts, and deletes nothing',
+        `  in database shop on 127.0.0.1:${server.port}, as o'cleaner (not encrypted)`,
+        '  from refresh_tokens',
+        '    where revoked = true',
+        '       or expires_at < now()',
+        '',
+        'Succeeded: a dry run, nothing was deleted (N.N s)',
+        '  Table           Result     Would be deleted   Took',
+        `  refresh_tokens  succeeded            ${dead}  N.N s`,
+        '',
+        '',
+      ].join('\n'),
+    );
+    expect(exitCode).toBe(0);
+    expect(await ids()).toEqual(before);
+  });
+
+  test('deletes the dead rows, and creates nothing, whatever else is in the environment', async () => {
+    const [live, existing] = [await ids(LIVE), await relations()];
+    const { exitCode, stdout, stderr } = await run(['--database-url', url, '--json', '--concurrency', '2'], {
+      environment: {
+        DB_HOST: 'elsewhere.invalid',
+        PGHOST: 'elsewhere.invalid',
+        PGUSER: 'somebody',
+        PGOPTIONS: '-c default_transaction_read_only=on',
+        CLEANUP_MAX_LOAD: '7',
+        CLEANUP_TARGETS: '[]',
+        STAGE: 'prod',
+        AWS_PROFILE: 'none',
+        AWS_ENDPOINT_URL: 'http://elsewhere.invalid',
+      },
+    });
+
+    expect(JSON.parse(stdout)).toMatchObject({
+      status: 'succeeded',
+      stage: 'local',
+      rowsDeleted: 20_000 - live.length,
+      targets: [{ rowsRemaining: 0 }],
+    });
+    expect(stderr).toContain(`  in database shop on 127.0.0.1:${server.port}, as o'cleaner (not encrypted)\n`);
+    expect(exitCode).toBe(0);
+    expect(await ids()).toEqual(live);
+    expect(await relations()).toEqual(existing);
+  });
+
+  test('applies the targets of a file', async () => {
+    const file = join(folder, 'retention.json');
+    const rule = { revoked: true, expires_at: { olderThan: '1h' } };
+    writeFileSync(file, JSON.stringify([{ table: 'refresh_tokens', deleteWhen: [rule] }]));
+    const live = await ids(`(revoked = true and expires_at < now() - interval '1 hour') is not true`);
+    const { exitCode, stdout } = await run(['--database-url', url, '--targets', file]);
+
+    expect(stdout).toContain(`    where revoked = true and expires_at < now() - interval '1 hours'\n`);
+    expect(exitCode).toBe(0);
+    expect(await ids()).toEqual(live);
+  });
+
+  test('keeps every live row when it is interrupted, and reports what is left', async () => {
+    const live = await ids(LIVE);
+    const { command, ended } = start(['--database-url', url, '--json', '--max-load', '0.001']);
+    await untilSaid(command, /refresh_tokens: .* rows deleted/);
+    process.kill(-(command.pid as number), 'SIGINT');
+    const { exitCode, stdout } = await ended;
+
+    const report: RunReport = JSON.parse(stdout);
+    expect(report).toMatchObject({ status: 'partial', targets: [{ status: 'partial', stopReason: 'interrupted' }] });
+    expect(report.rowsDeleted).toBeGreaterThan(0);
+    expect(exitCode).toBe(3);
+    expect(await ids(LIVE)).toEqual(live);
+    expect((await ids()).length).toBe(20_000 - report.rowsDeleted);
+  });
+
+  test('shows a failure in words', async () => {
+    await database.query('alter table refresh_tokens rename revoked to is_revoked');
+    const { exitCode, stdout, stderr } = await run(['--database-url', url]);
+
+    expect(stdout).toMatch(/^Failed: 0 rows deleted \(\d\.\d s\)$/m);
+    expect(stdout).toContain('✗ refresh_tokens: column "revoked" of "public"."refresh_tokens" does not exist\n');
+    expect(stderr).toBe('');
+    expect(exitCode).toBe(1);
+  });
+
+  test('does not wait for a database that is not there', async () => {
+    const { exitCode, stdout } = await run(['--database-url', 'postgres://user:password@127.0.0.1:1/shop']);
+
+    expect(stdout).toMatch(/Failed: 0 rows deleted \(\d\.\d s\)\n {2}✗ connect ECONNREFUSED 127\.0\.0\.1:1\n/);
+    expect(exitCode).toBe(1);
+  });
+
+  test('does nothing where NODE_ENV is test', async () => {
+    const before = await ids();
+    const { exitCode, stdout } = await run(['--database-url', url], { environment: { NODE_ENV: 'test' } });
+
+    expect(stdout).toContain('Skipped: the job does not run where NODE_ENV is test');
+    expect(exitCode).toBe(0);
+    expect(await ids()).toEqual(before);
+  });
+});
+
+describe('options', () => {
+  test('are explained', async () => {
+    const { exitCode, stdout } = await run(['--help'], { program: BY_NPM });
+
+    expect(exitCode).toBe(0);
+    for (const option of ['database-url URL', 'dry-run', 'targets FILE', 'concurrency N', 'max-load X', 'json']) {
+      expect(stdout).toContain(`\n  --${option} `);
+    }
+    expect(Math.max(...stdout.split('\n').map(({ length }) => length))).toBeLessThanOrEqual(80);
+  });
+
+  test('are refused with every mistake at once, and without the password', async () => {
+    const { exitCode, stdout, stderr } = await run([
+      ...['--database-url', 'postgres://app:secret%@db.example.com?sslmode=require&schema=app'],
+      ...['--dryrun', '--json=yes', '--verbose', '--verbose', '--max-load', '2', '--concurrency', 'two', 'extra'],
+      '--targets',
+    ]);
+
+    expect(stderr.split('\n')).toEqual([
+      '--dryrun is not an option, did you mean --dry-run?',
+      '--json takes no value',
+      '--verbose is given twice',
+      'an argument stands alone: a database is given by --database-url URL, a file by --targets FILE',
+      '--targets needs a value',
+      '--database-url: the password holds a % that encodes nothing; a % itself is written %25',
+      '--database-url has no database: it must look like postgres://USER:PASSWORD@HOST:PORT/DATABASE',
+      '--database-url: the parameter schema is not supported, only sslmode and sslrootcert are',
+      '--database-url: sslmode must be verify-full or disable, got "require"; what lies between them hands the ' +
+        'password to whoever answers. A certificate authority of your own goes into sslrootcert=FILE',
+      '--concurrency must be a whole number from 1 to 16, got "two"',
+      '--max-load must be above 0 and at most 1, got "2"',
+      'Nothing was touched. All options: npm start -- --help',
+      '',
+    ]);
+    expect(stdout).toBe('');
+    expect(exitCode).toBe(2);
+  });
+
+  test('name every mistake in a file of targets', async () => {
+    const file = join(folder, 'mistaken.json');
+    const deleteWhen = [{ expires_at: { olderThan: '7 days' } }, {}];
+    writeFileSync(
+      file,
+      JSON.stringify([
+        { tabel: 'sessions', deleteWhen: [] },
+        { table: 'sessions', deleteWhen },
+      ]),
+    );
+    const { exitCode, stderr } = await run(['--targets', file]);
+
+    expect(stderr.split('\n')).toEqual([
+      `${file}[0].table is required`,
+      `${file}[0].deleteWhen must hold at least one rule, or it would match every row, got []`,
+      `${file}[0].tabel is not a known key`,
+      `${file}[1].deleteWhen[0].expires_at.olderThan must be an age such as "0s", "30m", "12h" or "7d", ` +
+        'at most 36500 days, got "7 days"',
+      `${file}[1].deleteWhen[1] must name at least one column, or it would match every row, got {}`,
+      'Nothing was touched. All options: npm start -- --help',
+      '',
+    ]);
+    expect(exitCode).toBe(2);
+  });
+
+  test.each([
+    ['is not there', 'absent.json', undefined, '--targets must be a file that can be read: ENOENT'],
+    ['is not JSON', 'broken.json', '[{', '--targets must be a file of JSON, '],
+  ])('say when a file of targets %s', async (_, name, content, message) => {
+    const file = join(folder, name);
+    if (content !== undefined) {
+      writeFileSync(file, content);
+    }
+    const { exitCode, stderr } = await run(['--targets', file]);
+
+    expect(stderr.startsWith(message)).toBe(true);
+    expect(exitCode).toBe(2);
+  });
+
+  test('do not mistake a dry run that npm took for itself', async () => {
+    const { exitCode, stderr } = await run([], { program: ['npm', '--silent', 'start', '--dry-run'] });
+
+    expect(stderr).toContain('--dry-run went to npm and not to this command: npm start -- --dry-run\n');
+    expect(exitCode).toBe(2);
+  });
+});
+
+test('an invocation without an answer fails with what the process wrote', async () => {
+  const broken = invoke({ environment: { NODE_OPTIONS: '--no-such-option' } });
+
+  await expect(broken).rejects.toThrow(/the function ended without an answer \(exit code 9\)\n.*--no-such-option/);
+});
+
+async function untilSaid(command: ChildProcess, pattern: RegExp): Promise<RegExpExecArray> {
+  let output = '';
+  return await new Promise((found, failed) => {
+    const read = (chunk: Buffer) => {
+      output += chunk.toString();
+      const match = pattern.exec(output);
+      if (match) {
+        found(match);
+      }
+    };
+    command.stdout?.on('data', read);
+    command.stderr?.on('data', read);
+    command.once('close', () => failed(new Error(`${pattern} was not said:\n${output}`)));
+  });
+}
+
+async function answers(port: number): Promise<boolean> {
+  const socket = createConnection(port, '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
+
+function numberIn(text: string): number {
+  return Number(text.replaceAll(',', ''));
+}

@@ -1,0 +1,26 @@
+import { cpSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Client } from 'pg';
+import { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
+
+/** Starts a streaming replica of a server from a base backup. */
+export async function startReplica(primary: EmbeddedPostgres): Promise<EmbeddedPostgres> {
+  return await EmbeddedPostgres.start({
+    settings: {
+      fsync: 'off',
+      primary_conninfo: `host=${primary.host} port=${primary.port} user=${EmbeddedPostgres.superuser} password=${primary.password}`,
+      wal_receiver_status_interval: '100ms',
+    },
+    initialize: async (dataDirectory) => {
+      const client = new Client(primary.url());
+      await client.connect();
+      await client.query(`select pg_backup_start('replica', true)`);
+      cpSync(primary.dataDirectory, dataDirectory, { recursive: true });
+      const { rows } = await client.query('select labelfile from pg_backup_stop(false)');
+      await client.end();
+      rmSync(join(dataDirectory, 'postmaster.pid'));
+      writeFileSync(join(dataDirectory, 'backup_label'), rows[0].labelfile);
+      writeFileSync(join(dataDirectory, 'standby.signal'), '');
+    },
+  });
+}
