@@ -10,6 +10,9 @@ export interface DatabaseOverrides {
   readonly name?: string | undefined;
 }
 
+/** Without a route to the service, or an answer, the SDK would wait until the function times out. */
+export const REQUEST_TIMEOUTS = { connectionTimeout: 3_000, requestTimeout: 5_000, throwOnRequestTimeout: true };
+
 const DEFAULT_PORT = 5432;
 const DEFAULT_DATABASE = 'postgres';
 

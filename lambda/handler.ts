@@ -5,7 +5,7 @@ import { Metrics } from '@aws-lambda-powertools/metrics';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import type { Context } from 'aws-lambda';
 import { type Config, identityOf, isEnabled, readConfig, readRequest } from './config';
-import { SecretCredentials } from './credentials';
+import { REQUEST_TIMEOUTS, SecretCredentials } from './credentials';
 import { emitReport, logReport, METRIC_NAMESPACE, type RunLogger, type RunReport } from './report';
 import { TokenCleanupService } from './token-cleanup-service';
 
@@ -61,10 +61,7 @@ async function run(
 }
 
 function connectionOf({ secretArn, database, tls }: Config) {
-  const client = new SecretsManagerClient({
-    // Without a route the SDK would wait until the function times out.
-    requestHandler: { connectionTimeout: 3_000, requestTimeout: 5_000 },
-  });
+  const client = new SecretsManagerClient({ requestHandler: REQUEST_TIMEOUTS });
   return {
     credentials: new SecretCredentials(client, secretArn, database),
     trustedCertificates: tls && trustedCertificates(tls.rootCertificates),

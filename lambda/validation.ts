@@ -22,6 +22,9 @@ export function mistakesIn(error: z.core.$ZodError, root: string, value: unknown
     if (issue.code === 'unrecognized_keys') {
       return issue.keys.map((key) => `${nameOf(name, [key])} is not a known key`);
     }
+    if (issue.code === 'invalid_key') {
+      return issue.issues.map(({ message }) => `${name} ${message}`);
+    }
     const got = valueAt(value, issue.path);
     if (got === undefined) {
       return [`${name} is required`];

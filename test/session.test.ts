@@ -170,7 +170,7 @@ test('is cut off when the time is up, in the middle of a statement and of a conn
 
 test('leaves no connection behind on the server', async () => {
   const session = open();
-  const pid = await pidOf(session);
+  await pidOf(session);
   await session.close();
 
   await database.untilGone();
