@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { SERVICE } from './report';
 import { DEFAULT_TARGETS, parseTargets, type Target, targetName } from './targets';
-import { DEFAULT_CONCURRENCY, DEFAULT_MAX_LOAD, DEFAULT_STAGE, type RunRequest } from './token-cleanup-service';
+import type { RunRequest } from './token-cleanup-service';
 import { InvalidInputError, mistakesIn } from './validation';
 
 /** The environment, as `process.env` holds it. */
@@ -23,6 +23,10 @@ export interface Config {
   readonly maxLoad: number;
   readonly maxReplicaLagSeconds?: number | undefined;
 }
+
+export const DEFAULT_CONCURRENCY = 1;
+export const DEFAULT_MAX_LOAD = 0.5;
+export const DEFAULT_STAGE = 'local';
 
 /** Whether the job runs at all: it does not where `NODE_ENV` is `test`. */
 export function isEnabled(environment: Environment): boolean {

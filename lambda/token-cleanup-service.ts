@@ -1,4 +1,5 @@
 import { type Clock, systemClock } from './clock';
+import { DEFAULT_CONCURRENCY, DEFAULT_MAX_LOAD, DEFAULT_STAGE } from './config';
 import { type ConnectionOptions, type Query, Session } from './database';
 import { describeError } from './database-error';
 import { type Deadlines, deadlinesOf } from './deadline';
@@ -69,10 +70,6 @@ export interface RunRequest {
   /** Ends the run after the batch that is under way. */
   readonly signal?: AbortSignal | undefined;
 }
-
-export const DEFAULT_CONCURRENCY = 1;
-export const DEFAULT_MAX_LOAD = 0.5;
-export const DEFAULT_STAGE = 'local';
 
 /** TID range scans came with version 14. */
 const OLDEST_SERVER = 140_000;

@@ -92,6 +92,8 @@ const SEARCH_LOCK_TIMEOUT_MS = 1;
 const FIRST_WIDTH_BLOCKS = 64;
 /** A fast statement says little about one twice as wide: growth is careful, and shrinking is not. */
 const GREATEST_GROWTH = 2;
+/** Servers end sessions that idle for two minutes, as ours ask them to. */
+const LONGEST_REST_MS = 60_000;
 /** To find a row that is in the way takes up to 20 statements. After this many rows, the whole block is left. */
 const MOST_OBSTACLES = 1_000;
 /** How long a lock on the whole table, such as a migration's, is waited for. */
@@ -176,7 +178,7 @@ export class Walk<Row> {
       await this.#execute(session, piece, startedAt);
       // An outage that was waited for is no work, and is not rested from.
       const workedMs = Math.min(clock.now() - startedAt, TIMEOUT_MS);
-      const restMs = workedMs * (1 / maxLoad - 1);
+      const restMs = Math.min(workedMs * (1 / maxLoad - 1), LONGEST_REST_MS);
       if (restMs > 0) {
         await clock.sleep(restMs, until);
       }
