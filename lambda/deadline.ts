@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { StopReason } from './sweep';
 
 /** What a run has to leave undone as its time goes by. Each signal is aborted with a {@link StopReason}. */
@@ -32,6 +33,8 @@ export function deadlinesOf(timeLeftMs: number | undefined, interrupt?: AbortSig
   const deleting = abortAfter(after('stopDeleting'));
   const counting = abortAfter(after('stopCounting'));
   const abandon = abortAfter(after('abandon'));
+  // Every session listens, and Node.js takes more than ten listeners for a leak.
+  setMaxListeners(0, ...[deleting, counting, abandon].map(({ controller }) => controller.signal));
   const interrupted: StopReason = 'interrupted';
   const onInterrupt = () => {
     deleting.controller.abort(interrupted);

@@ -160,9 +160,6 @@ async function deletePass(options: SweepOptions, pieces: readonly Piece[], tally
   );
   const end = await walk.run().finally(() => deleted.confirm(sessions[0]));
   tally.blockedBy = blockagesOf(walk.obstacles);
-  if (end === 'locked-out') {
-    tally.blockedBy.push({ reason: 'a lock on the whole table' });
-  }
   return { end, obstacles: walk.obstacles };
 }
 

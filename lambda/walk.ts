@@ -64,14 +64,14 @@ export interface Done<Row> {
 /**
  * - `finished`: every piece was visited
  * - `stopped`: the signal came first
- * - `locked-out`: the table stayed locked as a whole
+ * - `blocked`: the table stayed locked as a whole, or too many of its rows take too long each
  */
-export type WalkEnd = 'finished' | 'stopped' | 'locked-out';
+export type WalkEnd = 'finished' | 'stopped' | 'blocked';
 
-/** A row that could not be deleted, or a block of which some rows could not. */
+/** What kept a row from being deleted, or some rows of a block or of a table. */
 export interface Obstacle {
   readonly reason: string;
-  /** Absent for a block, where it is not known. */
+  /** Absent where the rows are not known. */
   readonly rows?: 1;
   /** Whether it is only locked, so that it may go later. */
   readonly passing: boolean;
@@ -96,6 +96,8 @@ const GREATEST_GROWTH = 2;
 const LONGEST_REST_MS = 60_000;
 /** To find a row that is in the way takes up to 20 statements. After this many rows, the whole block is left. */
 const MOST_OBSTACLES = 1_000;
+/** Each is as much work as a foreign key without an index makes it, and undone: more would only be a load. */
+const MOST_SLOW_ROWS = 20;
 /** How long a lock on the whole table, such as a migration's, is waited for. */
 const TABLE_LOCK_PATIENCE_MS = 60_000;
 const TABLE_LOCK_RETRY_MS = 250;
@@ -140,8 +142,9 @@ export class Walk<Row> {
   readonly #pending: Piece[];
   #width = positionOf(FIRST_WIDTH_BLOCKS);
   #failure: { readonly error: unknown } | undefined;
-  #lockedOutSince: number | undefined;
-  #lockedOut = false;
+  #tableLockedSince: number | undefined;
+  #slowRows = 0;
+  #blocked = false;
 
   constructor(options: WalkOptions<Row>, pieces: readonly Piece[]) {
     this.#options = options;
@@ -163,7 +166,7 @@ export class Walk<Row> {
     if (this.#pending.length === 0) {
       return 'finished';
     }
-    return this.#lockedOut ? 'locked-out' : 'stopped';
+    return this.#blocked ? 'blocked' : 'stopped';
   }
 
   async #work(session: Queryable): Promise<void> {
@@ -187,7 +190,7 @@ export class Walk<Row> {
 
   /** The next piece, not wider than the width; nothing when there is none or the walk has to end. */
   #next(): Piece | undefined {
-    if (this.#options.until.aborted || this.#failure || this.#lockedOut) {
+    if (this.#options.until.aborted || this.#failure || this.#blocked) {
       return undefined;
     }
     const piece = this.#pending.pop();
@@ -204,7 +207,7 @@ export class Walk<Row> {
     try {
       const result = await this.#query(session, piece);
       const durationMs = clock.now() - startedAt;
-      this.#lockedOutSince = undefined;
+      this.#tableLockedSince = undefined;
       this.#adapt(piece, durationMs);
       onStatement(durationMs, { piece, result, blocksPending: this.#blocksPending });
     } catch (error) {
@@ -250,7 +253,7 @@ export class Walk<Row> {
       this.#pending.push({ ...piece, from: middle, suspect }, { ...piece, to: middle, suspect });
       return;
     }
-    if (await this.#isLockedOut(session, piece)) {
+    if (await this.#isTableLocked(session, piece)) {
       this.#pending.push(piece);
       return;
     }
@@ -259,10 +262,12 @@ export class Walk<Row> {
       ...(size === 1 && { rows: 1 }),
       passing: kind === 'locked',
     });
+    this.#slowRows += kind === 'slow' ? 1 : 0;
+    this.#blocked ||= this.#slowRows >= MOST_SLOW_ROWS;
   }
 
-  /** Whether the table as a whole is locked rather than a row. If so, waits a little. */
-  async #isLockedOut(session: Queryable, piece: Piece): Promise<boolean> {
+  /** Whether it is the table that is locked rather than a row. If so, waits a little. */
+  async #isTableLocked(session: Queryable, piece: Piece): Promise<boolean> {
     const { clock, until } = this.#options;
     try {
       // An empty range takes the table's lock, fires its statement triggers, and touches no row.
@@ -272,8 +277,11 @@ export class Walk<Row> {
       if (kindOf(error) !== 'locked') {
         throw error;
       }
-      this.#lockedOutSince ??= clock.now();
-      this.#lockedOut = clock.now() - this.#lockedOutSince > TABLE_LOCK_PATIENCE_MS;
+      this.#tableLockedSince ??= clock.now();
+      if (!this.#blocked && clock.now() - this.#tableLockedSince > TABLE_LOCK_PATIENCE_MS) {
+        this.#blocked = true;
+        this.obstacles.push({ reason: 'a lock on the whole table', passing: true });
+      }
       await clock.sleep(TABLE_LOCK_RETRY_MS, until);
       return true;
     }

@@ -146,6 +146,22 @@ test('narrows a range that is cancelled for taking too long', async () => {
   expect(heap.visits.filter(({ blocks }) => tooLong(blocks))).toHaveLength(1);
 });
 
+test('gives up on a table whose rows take too long one by one', async () => {
+  const clock = new FakeClock();
+  const heap = new FakeHeap(
+    clock,
+    () => 200,
+    (from, to) => (to > from ? '57014' : undefined),
+  );
+  const { walk } = walkOf([heap], clock, 500);
+
+  expect(await walk.run()).toBe('blocked');
+
+  expect(walk.obstacles).toEqual(
+    Array(20).fill({ reason: 'a row that takes longer than 200 ms', rows: 1, passing: false }),
+  );
+});
+
 test('waits while the whole table is locked instead of searching it, and gives up after a minute', async () => {
   const clock = new FakeClock();
   let lockedUntilMs = 30_000;
@@ -163,7 +179,8 @@ test('waits while the whole table is locked instead of searching it, and gives u
   lockedUntilMs = Number.POSITIVE_INFINITY;
   const startedMs = clock.ms;
   const { walk, done } = walkOf([heap], clock, 200);
-  expect(await walk.run()).toBe('locked-out');
+  expect(await walk.run()).toBe('blocked');
+  expect(walk.obstacles).toEqual([{ reason: 'a lock on the whole table', passing: true }]);
   expect(done).toEqual([]);
   expect(clock.ms - startedMs).toBeGreaterThan(60_000);
   expect(clock.ms - startedMs).toBeLessThan(62_000);
