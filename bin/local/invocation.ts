@@ -1,0 +1,127 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { devNull } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { pathToFileURL } from 'node:url';
+import type { RunReport } from '../../lambda/report';
+import type { RuntimeMessage } from './lambda-runtime';
+
+export interface Invocation {
+  /** All that the function finds in its environment, besides what Lambda's own runtime would have set. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** @default - none, as a function that was invoked without a payload */
+  readonly event?: unknown;
+  /**
+   * The time until the function must have returned, which it asks its context for. Nothing ends it when it does not.
+   *
+   * @default 900_000, the longest that Lambda allows
+   */
+  readonly timeLimitMs?: number;
+  /** Told of each line that the function logs, as it comes. */
+  readonly onLog?: (line: LogLine) => void;
+  /** Tells the function to end, by a signal as Lambda does before it shuts a runtime down. */
+  readonly interrupt?: AbortSignal;
+}
+
+/** A line of the log: a record of Powertools, metrics in the embedded metric format, or plain text as a `message` alone. */
+export interface LogLine {
+  readonly level?: string;
+  readonly message?: string;
+  readonly [key: string]: unknown;
+}
+
+export interface InvocationResult {
+  /** What the handler returned. */
+  readonly report: RunReport;
+  readonly logs: readonly LogLine[];
+}
+
+const LAMBDA_TIME_LIMIT_MS = 900_000;
+
+/**
+ * Invokes the function of `lambda/handler.ts` once, in a process of its own as on Lambda, and captures its log.
+ *
+ * Nothing of this process's environment reaches the function but what a program needs to start: a `DB_HOST`, a `PGHOST` or
+ * an `AWS_PROFILE` that happens to be set in a shell must not decide where rows are deleted.
+ *
+ * @throws Error with what the process wrote, when it ended without an answer
+ */
+export async function invoke(invocation: Invocation): Promise<InvocationResult> {
+  const { environment, event, timeLimitMs = LAMBDA_TIME_LIMIT_MS, onLog, interrupt } = invocation;
+  const runtime = fork(join(__dirname, 'lambda-runtime.ts'), {
+    execArgv: ['--import', pathToFileURL(require.resolve('tsx')).href],
+    env: { ...inherited(), ...RUNTIME_ENVIRONMENT, ...environment },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    // A Ctrl-C reaches every process of the terminal's group. This one is told by us, once it listens.
+    detached: true,
+  });
+  const tell = (message: RuntimeMessage) => runtime.connected && runtime.send(message, () => {});
+  const onInterrupt = () => tell({ signal: 'SIGINT' });
+  const kill = () => runtime.kill('SIGKILL');
+  process.once('exit', kill);
+  interrupt?.addEventListener('abort', onInterrupt);
+  try {
+    tell({ event, timeLimitMs });
+    if (interrupt?.aborted) {
+      onInterrupt();
+    }
+    return await resultOf(runtime, onLog);
+  } finally {
+    process.off('exit', kill);
+    interrupt?.removeEventListener('abort', onInterrupt);
+  }
+}
+
+async function resultOf(runtime: ChildProcess, onLog?: (line: LogLine) => void): Promise<InvocationResult> {
+  const logs: LogLine[] = [];
+  let report: RunReport | undefined;
+  runtime.on('message', (answer: { report: RunReport }) => {
+    report = answer.report;
+  });
+  const onLine = (text: string) => {
+    const line = parseLine(text);
+    logs.push(line);
+    onLog?.(line);
+  };
+  // Powertools writes warnings and errors to stderr. On Lambda both end up in the same log.
+  const streams = [runtime.stdout, runtime.stderr].map((stream) =>
+    once(createInterface({ input: stream as Readable }).on('line', onLine), 'close'),
+  );
+  const [[exitCode, signal]] = await Promise.all([once(runtime, 'close'), ...streams]);
+  if (!report) {
+    const output = logs.map((line) => line.message ?? JSON.stringify(line)).join('\n');
+    throw new Error(`the function ended without an answer (${signal ?? `exit code ${exitCode}`})\n${output}`);
+  }
+  return { report, logs };
+}
+
+/** To find programs, temporary files, and the certificates of a company's network. */
+const INHERITED = ['PATH', 'HOME', 'TMPDIR', 'TEMP', 'TMP', 'SystemRoot', 'NODE_EXTRA_CA_CERTS'];
+
+function inherited(): Record<string, string | undefined> {
+  return Object.fromEntries(INHERITED.map((name) => [name, process.env[name]]));
+}
+
+const RUNTIME_ENVIRONMENT: Readonly<Record<string, string>> = {
+  TZ: 'UTC', // as Lambda has it
+  POWERTOOLS_LOG_LEVEL: 'DEBUG', // with the lines of progress
+  // Not the developer's own accounts and endpoints.
+  AWS_CONFIG_FILE: devNull,
+  AWS_SHARED_CREDENTIALS_FILE: devNull,
+  // A warning about the Node.js of this machine, which is not that of the function.
+  AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
+};
+
+function parseLine(text: string): LogLine {
+  try {
+    const line: unknown = JSON.parse(text);
+    if (typeof line === 'object' && line !== null) {
+      return line as LogLine;
+    }
+  } catch {
+    // Such as a stack trace of Node.js.
+  }
+  return { message: text };
+}

@@ -1,0 +1,63 @@
+import type { RunReport } from '../../lambda/report';
+import { type Census, KINDS } from './demo-tables';
+import { count, rows, type Terminal } from './terminal';
+
+/** A statement about a run, and whether it is true. */
+export interface Finding {
+  readonly holds: boolean;
+  readonly text: string;
+}
+
+/** Holds what a run reported against what was counted in the database. */
+export function prove(census: readonly Census[], report: RunReport): Finding[] {
+  const sum = (part: 'gone' | 'toStay' | 'missing' | 'dead') => census.reduce((total, table) => total + table[part], 0);
+  const [gone, toStay, missing, dead] = [sum('gone'), sum('toStay'), sum('missing'), sum('dead')];
+  const findings: Finding[] = [
+    {
+      holds: missing === 0,
+      text:
+        missing === 0
+          ? `nothing alive is missing: all ${rows(toStay)} to stay are there, unchanged`
+          : `${rows(missing)} of the ${count(toStay)} to stay are missing or changed`,
+    },
+    {
+      holds: gone === report.rowsDeleted,
+      text: `${rows(gone)} are gone, ${count(report.rowsDeleted)} were reported`,
+    },
+  ];
+  const swept = report.targets.filter(({ stopReason }) => stopReason);
+  if (swept.length > 0) {
+    const known = swept.every(({ rowsRemaining }) => rowsRemaining !== undefined);
+    const remaining = swept.reduce((total, { rowsRemaining = 0 }) => total + rowsRemaining, 0);
+    findings.push({
+      holds: !known || dead === remaining,
+      text: `${rows(dead)} to go are left, ${known ? `${count(remaining)} were reported` : 'not counted by the run'}`,
+    });
+  }
+  return findings;
+}
+
+/** Shows the rows by kind, before the run and after it, and what is proven by them. */
+export function showProof(terminal: Terminal, census: readonly Census[], findings: readonly Finding[]): void {
+  const { bold, dim } = terminal.colors;
+  terminal.say(bold('Proof, counted in the database'));
+  terminal.table(
+    [
+      ['', ...census.map(({ table }) => ({ content: dim(table), colSpan: 2, hAlign: 'right' as const }))],
+      [dim('Rows'), ...census.flatMap(() => [dim('before'), dim('after')])],
+      ...KINDS.map((kind) => [
+        kind,
+        ...census.flatMap(({ before, after }) => [count(before[kind]), count(after[kind])]),
+      ]),
+    ],
+    1,
+  );
+  for (const { holds, text } of findings) {
+    if (holds) {
+      terminal.succeed(text);
+    } else {
+      terminal.fail(text);
+    }
+  }
+  terminal.gap();
+}

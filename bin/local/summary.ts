@@ -1,0 +1,88 @@
+import type { RunReport, TargetReport } from '../../lambda/report';
+import type { Database } from './database-url';
+import type { Options } from './options';
+import { ruleSql, tableSql } from './target-sql';
+import { count, rows, seconds, shorten, type Terminal } from './terminal';
+
+/** Says what will be deleted and where, before it is. */
+export function announce(terminal: Terminal, database: Database, { targets, dryRun }: Options): void {
+  const { bold, dim } = terminal.colors;
+  const { user, name, host, port, sslMode } = database;
+  const connection = sslMode === 'disable' ? 'not encrypted' : 'encrypted, certificate checked';
+  terminal.say(bold(dryRun ? 'Counts, and deletes nothing' : 'Deletes'));
+  terminal.say(`  in database ${bold(name)} on ${bold(`${host}:${port}`)}, as ${bold(user)} ${dim(`(${connection})`)}`);
+  for (const target of targets) {
+    terminal.say(`  from ${bold(tableSql(target))}`);
+    ruleSql(target).forEach((rule, index) => {
+      terminal.say(`    ${index === 0 ? 'where' : '   or'} ${rule}`);
+    });
+  }
+  terminal.gap();
+}
+
+/** Shows what the function reported. */
+export function summarize(terminal: Terminal, report: RunReport): void {
+  const { bold, green, yellow, red, dim } = terminal.colors;
+  const paint = { succeeded: green, partial: yellow, skipped: yellow, failed: red };
+  terminal.gap();
+  terminal.say(`${bold(paint[report.status](headline(report)))} ${dim(`(${seconds(report.durationMs)})`)}`);
+  if (report.targets.some(({ batches, stopReason }) => batches > 0 || stopReason)) {
+    const columns = report.dryRun ? DRY_RUN_COLUMNS : RUN_COLUMNS;
+    const cells = (target: TargetReport) =>
+      columns.map(([name, cell]) => (name === 'Result' ? paint[target.status](cell(target)) : cell(target)));
+    terminal.table([columns.map(([name]) => dim(name)), ...report.targets.map(cells)], 2);
+  }
+  for (const note of report.targets.flatMap(notes)) {
+    terminal.warn(note);
+  }
+  for (const line of report.error?.split('\n') ?? []) {
+    terminal.fail(line);
+  }
+  terminal.gap();
+}
+
+function headline({ status, dryRun, rowsDeleted, targets }: RunReport): string {
+  if (status === 'skipped') {
+    // Where it is switched off, the function does not even read what its targets are.
+    return targets.length === 0
+      ? 'Skipped: the job does not run where NODE_ENV is test'
+      : 'Skipped: another run is at work on this database';
+  }
+  const result = { succeeded: 'Succeeded', partial: 'Partly done', failed: 'Failed' }[status];
+  return `${result}: ${dryRun ? 'a dry run, nothing was deleted' : `${rows(rowsDeleted)} deleted`}`;
+}
+
+type Column = readonly [name: string, cell: (target: TargetReport) => string];
+
+const TABLE: Column = ['Table', ({ table }) => shorten(table)];
+const RESULT: Column = ['Result', ({ status }) => status];
+const TOOK: Column = ['Took', ({ durationMs }) => seconds(durationMs)];
+const DRY_RUN_COLUMNS: readonly Column[] = [TABLE, RESULT, ['Would be deleted', remaining], TOOK];
+const RUN_COLUMNS: readonly Column[] = [
+  TABLE,
+  RESULT,
+  ['Deleted', ({ rowsDeleted }) => count(rowsDeleted)],
+  ['Remaining', remaining],
+  ['Batches', ({ batches }) => count(batches)],
+  ['Longest', ({ longestBatchMs }) => `${count(longestBatchMs)} ms`],
+  TOOK,
+];
+
+function remaining({ rowsRemaining }: TargetReport): string {
+  return rowsRemaining === undefined ? 'unknown' : count(rowsRemaining);
+}
+
+const REASONS = {
+  drained: '',
+  deadline: 'the time was up; the next run goes on',
+  interrupted: 'interrupted; the next run goes on',
+  blocked: '', // what by is said
+  'replica-lag': 'the time was up while a replica was too far behind; the next run goes on',
+};
+
+/** Why rows remain. */
+function notes({ table, status, stopReason = 'drained', blockedBy = [] }: TargetReport): string[] {
+  const reason = status === 'partial' ? REASONS[stopReason] : '';
+  const blockages = blockedBy.map(({ reason, rows: held }) => `held back by ${reason}${held ? `: ${rows(held)}` : ''}`);
+  return [reason, ...blockages].filter(Boolean).map((note) => `${table}: ${note}`);
+}

@@ -1,0 +1,194 @@
+import { type Invocation, type InvocationResult, invoke, type LogLine } from '../bin/local/invocation';
+import { SecretsEndpoint } from '../bin/local/secrets-endpoint';
+import { useDatabase } from './support/database';
+
+const database = useDatabase();
+const ARN = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:tokens';
+
+let endpoint: SecretsEndpoint;
+beforeAll(async () => {
+  endpoint = await SecretsEndpoint.start();
+});
+afterAll(() => endpoint.stop());
+
+beforeEach(async () => {
+  endpoint.requests = 0;
+  endpoint.fault = undefined;
+  endpoint.put(ARN, await secret());
+  await database.sql(`
+    create table refresh_tokens (id int, token_hash text, revoked boolean, expires_at timestamptz);
+    insert into refresh_tokens
+    select id, 'canary-hash-' || id, id % 2 = 0, now() + interval '1 day' from generate_series(1, 1000) as id`);
+});
+
+async function secret(login: { user?: string; password?: string; port?: number } = {}): Promise<string> {
+  const {
+    user,
+    password,
+    host,
+    port,
+    database: dbname,
+  } = await database.connection(login).credentials.current(new AbortController().signal);
+  return JSON.stringify({ username: user, password, host, port: String(port), dbname });
+}
+
+function run(invocation: Partial<Invocation> = {}): Promise<InvocationResult> {
+  return invoke({
+    ...invocation,
+    environment: { ...endpoint.environment, DB_SECRET_ARN: ARN, DB_SSL_MODE: 'disable', ...invocation.environment },
+  });
+}
+
+/** The metrics that CloudWatch would make of the log, by dimensions. */
+function metricsIn(logs: readonly LogLine[]): Record<string, Record<string, unknown>> {
+  const found: Record<string, Record<string, unknown>> = {};
+  for (const line of logs) {
+    const { CloudWatchMetrics = [] } = (line._aws ?? {}) as { CloudWatchMetrics?: EmfDirective[] };
+    for (const { Namespace, Dimensions, Metrics } of CloudWatchMetrics) {
+      for (const set of Dimensions) {
+        const key = `${Namespace} ${set.map((name) => `${name}=${line[name]}`).join(' ')}`;
+        found[key] = { ...found[key], ...Object.fromEntries(Metrics.map(({ Name }) => [Name, line[Name]])) };
+      }
+    }
+  }
+  return found;
+}
+
+interface EmfDirective {
+  readonly Namespace: string;
+  readonly Dimensions: readonly string[][];
+  readonly Metrics: readonly { readonly Name: string }[];
+}
+
+const STAGE_KEY = 'TokenCleanup service=token-cleanup stage=prod';
+
+test('deletes, returns the report, logs a line for each table and the run, and emits the metrics', async () => {
+  const { report, logs } = await run({ environment: { STAGE: 'prod' }, event: { source: 'aws.scheduler' } });
+
+  expect(report).toMatchObject({ status: 'succeeded', stage: 'prod', dryRun: false, rowsDeleted: 500 });
+  expect(await database.column('select count(*)::int from refresh_tokens where not revoked')).toEqual([500]);
+  expect(logs.filter(({ level }) => level === 'INFO')).toMatchObject([
+    { service: 'token-cleanup', stage: 'prod', target: { table: 'refresh_tokens', rowsDeleted: 500 } },
+    { service: 'token-cleanup', stage: 'prod', run: { status: 'succeeded', rowsDeleted: 500 } },
+  ]);
+  expect(metricsIn(logs)).toEqual({
+    [`${STAGE_KEY} table=refresh_tokens`]: { RowsDeleted: 500, Duration: expect.any(Number), RowsRemaining: 0 },
+    [STAGE_KEY]: { Succeeded: 1, Partial: 0, Failed: 0 },
+  });
+});
+
+test('emits zeros when there is nothing to do', async () => {
+  await database.sql('delete from refresh_tokens where revoked');
+
+  const { logs } = await run({ environment: { STAGE: 'prod' } });
+
+  expect(metricsIn(logs)).toEqual({
+    [`${STAGE_KEY} table=refresh_tokens`]: { RowsDeleted: 0, Duration: expect.any(Number), RowsRemaining: 0 },
+    [STAGE_KEY]: { Succeeded: 1, Partial: 0, Failed: 0 },
+  });
+});
+
+test('is skipped where NODE_ENV is test, and reads no secret', async () => {
+  const { report, logs } = await run({
+    environment: { NODE_ENV: 'test', STAGE: 'prod', CLEANUP_MAX_LOAD: 'nonsense' },
+  });
+
+  expect(report).toMatchObject({ status: 'skipped', rowsDeleted: 0, targets: [] });
+  expect(endpoint.requests).toBe(0);
+  expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([1000]);
+  expect(metricsIn(logs)).toEqual({ [STAGE_KEY]: { Succeeded: 0, Partial: 0, Failed: 0 } });
+});
+
+test('counts in a dry run, which is no success that would quiet an alarm', async () => {
+  const { report, logs } = await run({ environment: { STAGE: 'prod' }, event: { dryRun: true } });
+
+  expect(report).toMatchObject({
+    status: 'succeeded',
+    dryRun: true,
+    rowsDeleted: 0,
+    targets: [{ rowsRemaining: 500 }],
+  });
+  expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([1000]);
+  expect(metricsIn(logs)).toEqual({
+    [`${STAGE_KEY} table=refresh_tokens`]: { RowsDeleted: 0, Duration: expect.any(Number), RowsRemaining: 500 },
+    [STAGE_KEY]: { Succeeded: 0, Partial: 0, Failed: 0 },
+  });
+});
+
+test.each<[string, Partial<Invocation>, string]>([
+  [
+    'the environment is wrong',
+    { environment: { CLEANUP_MAX_LOAD: '2', CLEANUP_CONCURRENCY: '0' } },
+    'CLEANUP_CONCURRENCY must be a whole number from 1 to 16, got "0"\nCLEANUP_MAX_LOAD must be above 0 and at most 1, got "2"',
+  ],
+  ['the event is wrong', { event: { dryRum: true } }, 'event.dryRum is not a known key'],
+  [
+    'the secret does not exist',
+    { environment: { DB_SECRET_ARN: `${ARN}2` } },
+    "the secret could not be read: ResourceNotFoundException: Secrets Manager can't find the specified secret.",
+  ],
+  [
+    'the file of certificates cannot be read',
+    { environment: { DB_SSL_MODE: 'verify-full', DB_SSL_ROOT_CERT: '/nowhere.pem' } },
+    'DB_SSL_ROOT_CERT must be a file that can be read, got "/nowhere.pem"',
+  ],
+  [
+    'the server does not speak TLS, and no other is asked for',
+    { environment: { DB_SSL_MODE: 'verify-full' } },
+    'The server does not support SSL connections',
+  ],
+])('reports and counts the failure when %s, and deletes nothing', async (_, invocation, error) => {
+  const { report, logs } = await run({ ...invocation, environment: { STAGE: 'prod', ...invocation.environment } });
+
+  expect(report).toMatchObject({ status: 'failed', rowsDeleted: 0, error });
+  expect(logs.filter(({ level }) => level === 'ERROR').at(-1)).toMatchObject({ run: { status: 'failed', error } });
+  expect(metricsIn(logs)[STAGE_KEY]).toEqual({ Succeeded: 0, Partial: 0, Failed: 1 });
+  expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([1000]);
+});
+
+test.each([
+  ['a password that is wrong for good', () => secret({ password: 'canary-password', user: 'canary-user' })],
+  ['a secret that is not JSON', async () => 'canary-password'],
+  ['a secret of another shape', async () => JSON.stringify({ username: 'canary-user', password: ['canary-password'] })],
+])('fails fast on %s, and repeats none of it', async (_, text) => {
+  endpoint.put(ARN, await text());
+
+  const { report, logs } = await run();
+
+  expect(report.status).toBe('failed');
+  expect(endpoint.requests).toBeLessThanOrEqual(2);
+  expect(JSON.stringify([report, logs])).not.toContain('canary');
+});
+
+test('reads the secret again when its password was rotated since', async () => {
+  await database.sql(`create role rotated login superuser password 'new'`);
+  endpoint.put(ARN, await secret({ user: 'rotated', password: 'old' }));
+  endpoint.fault = { delayMs: 300 };
+
+  const running = run();
+  while (endpoint.requests < 2) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  endpoint.put(ARN, await secret({ user: 'rotated', password: 'new' }));
+  const { report } = await running;
+  await database.sql('drop role rotated');
+
+  expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 500 });
+  expect(endpoint.requests).toBe(2);
+});
+
+test('ends after its batch when the runtime is shut down, and says so', async () => {
+  await database.sql(
+    `insert into refresh_tokens select id, repeat('x', 200), true, null from generate_series(1, 50000) as id`,
+  );
+  const interrupt = new AbortController();
+
+  const { report } = await run({
+    environment: { CLEANUP_MAX_LOAD: '0.01' },
+    interrupt: interrupt.signal,
+    onLog: ({ message }) => message === 'progress' && interrupt.abort(),
+  });
+
+  expect(report).toMatchObject({ status: 'partial', targets: [{ stopReason: 'interrupted' }] });
+  await database.untilGone();
+});
