@@ -37,7 +37,11 @@ async function run(
   const onSignal = () => interrupt.abort();
   try {
     if (!isEnabled(process.env)) {
-      const report = { status: 'skipped', ...notRun } as const;
+      const report = {
+        status: 'skipped',
+        ...notRun,
+        warnings: ['NODE_ENV is test, where the job does not run'],
+      } as const;
       logReport(logger, report);
       return report;
     }

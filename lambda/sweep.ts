@@ -179,6 +179,8 @@ function areAllProtected(deadRows: number, obstacles: readonly Obstacle[]): bool
 
 /** How many dead rows there are, unless that could not be established, and where. */
 async function countDead(options: SweepOptions): Promise<{ end: WalkEnd; rows: number | undefined; pieces: Piece[] }> {
+  const table = options.stopCounting.aborted ? [] : await wholeTable(options, counting);
+  const blocksTotal = blocksOf(table);
   const pieces = new Map<Relation, Piece>();
   let rows = 0;
   const walk = new Walk<{ count: number; first: string | null; last: string | null }>(
@@ -197,9 +199,12 @@ async function countDead(options: SweepOptions): Promise<{ end: WalkEnd; rows: n
             rows += count;
           }
         }
+        if (done && options.dryRun) {
+          options.onProgress?.({ rowsDeleted: 0, blocksVisited: blocksTotal - done.blocksPending, blocksTotal });
+        }
       },
     },
-    options.stopCounting.aborted ? [] : await wholeTable(options, counting),
+    table,
   );
   const end = options.stopCounting.aborted ? 'stopped' : await walk.run();
   const complete = end === 'finished' && walk.obstacles.length === 0;

@@ -142,11 +142,13 @@ class Run {
             : await this.#sweepTarget(sessions, this.#cutoff, target, found),
         );
       }
-      const errors = reports.filter(({ error }) => error).map(({ table, error }) => `${table}: ${error}`);
-      return this.#result(statusOf(reports), reports, errors.join('\n'));
+      return this.#result(statusOf(reports), reports, reports.flatMap(errorLines).join('\n'));
     } catch (error) {
-      const [status, reason] =
-        error instanceof AnotherRunError ? (['skipped', ''] as const) : (['failed', describeError(error)] as const);
+      const isAnotherRun = error instanceof AnotherRunError;
+      if (isAnotherRun) {
+        this.#warn(error.message);
+      }
+      const [status, reason] = isAnotherRun ? (['skipped', ''] as const) : (['failed', describeError(error)] as const);
       return this.#result(
         status,
         this.#targets.map((target) => notSwept(target, status, reason)),
@@ -322,6 +324,10 @@ function notSwept(target: Target, status: RunStatus, error?: string): TargetRepo
     durationMs: 0,
     ...(error && { error }),
   };
+}
+
+function errorLines({ table, error }: TargetReport): string[] {
+  return error?.split('\n').map((line) => `${table}: ${line}`) ?? [];
 }
 
 /** A run is as good as the worst of its tables. */
