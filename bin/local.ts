@@ -1,6 +1,5 @@
 import { isEnabled } from '../lambda/config';
 import type { RunReport, RunStatus } from '../lambda/report';
-import { targetName } from '../lambda/targets';
 import { InvalidInputError } from '../lambda/validation';
 import { type Database, parseDatabaseUrl } from './local/database-url';
 import { DemoTables } from './local/demo-tables';
@@ -138,7 +137,7 @@ class Command {
       if (dryRun || !isEnabled(process.env)) {
         return (await this.#terminal.during('running the function', () => invoke(invocation))).report;
       }
-      this.#terminal.startProgress(targets.map(targetName));
+      this.#terminal.startProgress(targets.map(({ name }) => name));
       return (await invoke(invocation)).report;
     } finally {
       this.#terminal.endProgress();

@@ -1,6 +1,6 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { SERVICE } from './report';
-import { DEFAULT_TARGETS, parseTargets, type Target, targetName } from './targets';
+import { DEFAULT_TARGETS, parseTargets, type Target } from './targets';
 import type { RunRequest } from './token-cleanup-service';
 import { InvalidInputError, mistakesIn } from './validation';
 
@@ -74,24 +74,24 @@ export function readRequest(event: unknown, targets: readonly Target[]): RunRequ
   if (source === 'aws.scheduler' || source === 'aws.events') {
     return {};
   }
-  const result = requestSchema(targets.map(targetName)).safeParse(event ?? {});
+  const result = requestSchema(targets.map(({ name }) => name)).safeParse(event ?? {});
   if (!result.success) {
     throw new InvalidInputError(mistakesIn(result.error, 'event', event));
   }
   return result.data;
 }
 
-const CONCURRENCY = {
+export const CONCURRENCY: Range = {
   rule: 'must be a whole number from 1 to 16',
   accepts: (n: number) => Number.isInteger(n) && n >= 1 && n <= 16,
 };
-const MAX_LOAD = { rule: 'must be above 0 and at most 1', accepts: (n: number) => n > 0 && n <= 1 };
-const PORT = {
+export const MAX_LOAD: Range = { rule: 'must be above 0 and at most 1', accepts: (n: number) => n > 0 && n <= 1 };
+export const PORT: Range = {
   rule: 'must be a whole number from 1 to 65535',
   accepts: (n: number) => Number.isInteger(n) && n >= 1 && n <= 65_535,
 };
 // A lag is looked at once a second; a day is beyond any use.
-const LAG_SECONDS = {
+const LAG_SECONDS: Range = {
   rule: 'must be a number of seconds from 1 to 86400',
   accepts: (n: number) => n >= 1 && n <= 86_400,
 };
@@ -99,6 +99,11 @@ const LAG_SECONDS = {
 interface Range {
   readonly rule: string;
   readonly accepts: (value: number) => boolean;
+}
+
+/** A number as JSON holds it. */
+export function numberIn({ rule, accepts }: Range) {
+  return z.number(rule).refine(accepts, rule);
 }
 
 /** A number as a variable holds it. Only plain decimals: Number() would take '', ' 1 ' and '0x10' too. */
@@ -149,14 +154,13 @@ function readTargets(json: string | undefined): Target[] {
 }
 
 function requestSchema(tables: readonly string[]) {
-  const number = ({ rule, accepts }: Range) => z.number(rule).refine(accepts, rule).optional();
   const tablesRule = `must be a list of configured tables (${tables.join(', ')})`;
   return z.strictObject(
     {
       dryRun: z.boolean('must be true or false').optional(),
       tables: z.array(z.enum(tables, tablesRule), tablesRule).min(1, tablesRule).optional(),
-      concurrency: number(CONCURRENCY),
-      maxLoad: number(MAX_LOAD),
+      concurrency: numberIn(CONCURRENCY).optional(),
+      maxLoad: numberIn(MAX_LOAD).optional(),
     },
     'must be an object',
   );

@@ -1,5 +1,5 @@
 import { type ColumnType, misfit, quoteIdentifier } from './rules';
-import { type Target, targetName } from './targets';
+import type { Target } from './targets';
 import type { Queryable, Relation } from './walk';
 
 /** What a sweep has to know of a table. */
@@ -50,7 +50,7 @@ export async function inspect(session: Queryable, target: Target, dryRun: boolea
   return {
     relations: heaps.map((heap) => ({ oid: heap.oid, quotedName: quoteTable(heap.schema, heap.table) })),
     columnTypes: new Map(attributes.map(({ name, type }) => [name, type as ColumnType])),
-    warnings: await foreignKeyWarnings(session, members, targetName(target)),
+    warnings: await foreignKeyWarnings(session, members, target.name),
   };
 }
 

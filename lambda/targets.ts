@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { InvalidInputError, mistakesIn } from './validation';
 
 /** `true` or `false` for a boolean column, or a least age before the cutoff, in milliseconds, for a timestamp column. */
@@ -9,6 +9,11 @@ export type Rule = Readonly<Record<string, ColumnTest>>;
 
 /** A table and the rules that say which of its rows are dead, joined by OR. */
 export interface Target {
+  /**
+   * What it is called in events, results, metrics and logs: its table, with the schema in front where another target is a
+   * table of the same name.
+   */
+  readonly name: string;
   readonly schema: string;
   readonly table: string;
   readonly deleteWhen: readonly Rule[];
@@ -21,11 +26,6 @@ export type TargetsInput = z.input<typeof targetsSchema>;
 export const DEFAULT_TARGETS = [
   { schema: 'public', table: 'refresh_tokens', deleteWhen: [{ revoked: true }, { expires_at: { olderThan: '0s' } }] },
 ] as const satisfies TargetsInput;
-
-/** What a target is called in events, results, metrics and logs: the schema is said where it is not `public`. */
-export function targetName(target: Pick<Target, 'schema' | 'table'>): string {
-  return target.schema === 'public' ? target.table : `${target.schema}.${target.table}`;
-}
 
 const MILLISECONDS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 // Beyond this an age is a slip of the keyboard, and a cutoff that far back leaves the range of a timestamp.
@@ -89,13 +89,18 @@ export const targetsSchema = z
   .array(target, 'must be a list of targets')
   .min(1, 'must name at least one table')
   .superRefine((targets, context) => {
-    const names = targets.map(targetName);
-    names.forEach((name, index) => {
-      if (names.indexOf(name) < index) {
-        context.addIssue({ code: 'custom', path: [index], message: `repeats the table ${JSON.stringify(name)}` });
+    targets.forEach(({ schema, table }, index) => {
+      if (targets.findIndex((other) => other.schema === schema && other.table === table) < index) {
+        context.addIssue({ code: 'custom', path: [index], message: `repeats the table ${JSON.stringify(table)}` });
       }
     });
-  });
+  })
+  .transform((targets): Target[] =>
+    targets.map((target) => {
+      const isAlone = targets.filter(({ table }) => table === target.table).length === 1;
+      return { name: isAlone ? target.table : `${target.schema}.${target.table}`, ...target };
+    }),
+  );
 
 /**
  * Reads a list of targets.

@@ -8,7 +8,7 @@ import { ReplicaLagBrake } from './replica-lag';
 import { logReport, type RunLogger, type RunReport, type RunStatus, type TargetReport } from './report';
 import { conditionOf } from './rules';
 import { type SweepOutcome, type SweepProgress, sweep } from './sweep';
-import { type Target, targetName } from './targets';
+import type { Target } from './targets';
 
 export interface TokenCleanupOptions {
   readonly connection: ConnectionOptions;
@@ -52,7 +52,7 @@ export interface RunRequest {
    */
   readonly dryRun?: boolean | undefined;
   /**
-   * The tables to sweep, by {@link targetName}.
+   * The tables to sweep, by their names.
    *
    * @default - all
    */
@@ -124,7 +124,7 @@ class Run {
     this.#clock = clock;
     this.#request = request;
     this.#deadlines = deadlines;
-    this.#targets = options.targets.filter((target) => request.tables?.includes(targetName(target)) ?? true);
+    this.#targets = options.targets.filter((target) => request.tables?.includes(target.name) ?? true);
   }
 
   async execute(): Promise<RunResult> {
@@ -251,7 +251,7 @@ class Run {
     inspected: Inspected,
   ): Promise<TargetReport> {
     const { maxLoad = DEFAULT_MAX_LOAD, maxReplicaLagSeconds } = this.#options;
-    const table = targetName(target);
+    const table = target.name;
     const startedAt = this.#clock.now();
     const outcome = await sweep({
       sessions,
@@ -316,7 +316,7 @@ function targetReport(table: string, outcome: SweepOutcome, durationMs: number):
 
 function notSwept(target: Target, status: RunStatus, error?: string): TargetReport {
   return {
-    table: targetName(target),
+    table: target.name,
     status,
     rowsDeleted: 0,
     batches: 0,

@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 
 /** Input that cannot be used. The message lists every mistake, one a line, each with its name, its rule and the value. */
 export class InvalidInputError extends Error {

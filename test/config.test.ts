@@ -23,6 +23,7 @@ test('needs the secret only, and has a default for everything else', () => {
     tls: {},
     targets: [
       {
+        name: 'refresh_tokens',
         schema: 'public',
         table: 'refresh_tokens',
         deleteWhen: [{ revoked: true }, { expires_at: { olderThanMs: 0 } }],
@@ -53,7 +54,14 @@ test('reads every variable', () => {
     secretArn: SECRET,
     database: { host: 'db.internal', port: 6432, name: 'auth' },
     tls: { rootCertificates: '/certs/ca.pem' },
-    targets: [{ schema: 'auth', table: 'resets', deleteWhen: [{ used: true, used_at: { olderThanMs: 5_400_000 } }] }],
+    targets: [
+      {
+        name: 'resets',
+        schema: 'auth',
+        table: 'resets',
+        deleteWhen: [{ used: true, used_at: { olderThanMs: 5_400_000 } }],
+      },
+    ],
     concurrency: 16,
     maxLoad: 1,
     maxReplicaLagSeconds: 2.5,
@@ -151,6 +159,15 @@ test('lists every mistake of the targets', () => {
   expect(mistakes(() => parseTargets([...DEFAULT_TARGETS, ...DEFAULT_TARGETS]))).toEqual([
     expect.stringMatching(/^targets\[1\] repeats the table "refresh_tokens", got \{/),
   ]);
+});
+
+test('calls a target by its table, and by its schema too where another table has the same name', () => {
+  const deleteWhen = [{ revoked: true }];
+  const names = (targets: { schema?: string; table: string }[]) =>
+    parseTargets(targets.map((target) => ({ ...target, deleteWhen }))).map(({ name }) => name);
+
+  expect(names([{ schema: 'auth', table: 'tokens' }, { table: 'resets' }])).toEqual(['tokens', 'resets']);
+  expect(names([{ schema: 'auth', table: 'tokens' }, { table: 'tokens' }])).toEqual(['auth.tokens', 'public.tokens']);
 });
 
 describe('the event', () => {

@@ -326,6 +326,6 @@ test('takes what looks like an injection for a name', async () => {
     })
     .run();
 
-  expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 2, targets: [{ table: `Odd "Schema".${evil}` }] });
+  expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 2, targets: [{ table: evil }] });
   expect(await database.sql('select * from victims')).toEqual([]);
 });

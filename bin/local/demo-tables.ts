@@ -1,6 +1,6 @@
 import { Client } from 'pg';
 import type { RunReport } from '../../lambda/report';
-import { DEFAULT_TARGETS, type Target, type TargetsInput, targetName } from '../../lambda/targets';
+import { DEFAULT_TARGETS, type Target, type TargetsInput } from '../../lambda/targets';
 import { ruleSql } from './target-sql';
 
 /** The rules that the demo applies unless it is given others. */
@@ -85,7 +85,7 @@ export class DemoTables {
     const cutoff = `'${report.cutoff ?? new Date().toISOString()}'::timestamptz`;
     const census: Census[] = [];
     for (const [table, flag] of Object.entries(FLAGS)) {
-      const target = targets.find((candidate) => targetName(candidate) === table);
+      const target = targets.find(({ name }) => name === table);
       const swept = report.targets.some((part) => part.table === table && (part.batches > 0 || part.stopReason));
       const rules = target && swept ? ruleSql(target, cutoff).join(') or (') : 'false';
       census.push({
