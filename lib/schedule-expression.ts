@@ -77,12 +77,14 @@ export function scheduleExpressions(crontab: string): string[] {
 
 /**
  * The longest time, in milliseconds, that passes between two fires, as the crontab runs through the 400 years of the
- * calendar: eight years for 29 February, which 2100 skips. In UTC; where clocks change, a gap can be an hour longer, and
- * a run that falls into the skipped hour is left out.
+ * calendar: eight years for 29 February, which 2100 skips. Where the zone's clocks change it is an upper bound, because
+ * a day may have 25 hours, and because EventBridge leaves out a fire that falls into the hour that clocks skip.
  *
+ * @param timeZone a name of the IANA database
  * @throws {CrontabError} as {@link scheduleExpressions}
+ * @throws {RangeError} where there is no such time zone
  */
-export function longestGapMs(crontab: string): number {
+export function longestGapMs(crontab: string, timeZone = 'UTC'): number {
   const schedule = parse(crontab);
   const times = schedule.hours.flatMap((hour) => schedule.minutes.map((minute) => hour * 60 + minute));
   const lastToFirst = Math.min(...times) - Math.max(...times);
@@ -90,7 +92,38 @@ export function longestGapMs(crontab: string): number {
   const days = Array.from({ length: CYCLE_DAYS + 366 }, (_, i) => CYCLE_START_DAY + i).filter((day) =>
     firesOn(schedule, new Date(day * MS_PER_DAY)),
   );
-  return Math.max(widest(times), widest(days) * MINUTES_PER_DAY + lastToFirst) * MS_PER_MINUTE;
+  const gap = Math.max(widest(times), widest(days) * MINUTES_PER_DAY + lastToFirst);
+  const leaps = clockLeaps(timeZone);
+  const mayBeLeftOut = leaps.some(({ from, to }) => times.some((time) => from <= time && time < to));
+  const longestLeap = Math.max(0, ...leaps.map(({ from, to }) => to - from));
+  return ((mayBeLeftOut ? 2 * gap : gap) + longestLeap) * MS_PER_MINUTE;
+}
+
+/** The minutes of the day that the clocks of a zone skip as they go forward; as many are repeated when they go back. */
+function clockLeaps(timeZone: string): { readonly from: number; readonly to: number }[] {
+  const format = new Intl.DateTimeFormat('en', { timeZone, dateStyle: 'short', timeStyle: 'short', hourCycle: 'h23' });
+  /** What the zone's clocks show at a minute of UTC, as a minute of UTC. */
+  const wallClock = (minute: number) => {
+    const parts = format.formatToParts(minute * MS_PER_MINUTE);
+    const read = (type: string) => Number(parts.find((part) => part.type === type)?.value);
+    const time = Date.UTC(2000 + read('year'), read('month') - 1, read('day'), read('hour'), read('minute'));
+    return time / MS_PER_MINUTE;
+  };
+  const offset = (minute: number) => wallClock(minute) - minute;
+
+  const leaps = new Map<string, { from: number; to: number }>();
+  // Years that are written down, so that a stack comes out the same whenever it is synthesized.
+  const end = Date.UTC(2036, 0, 1) / MS_PER_MINUTE;
+  for (let day = Date.UTC(2026, 0, 1) / MS_PER_MINUTE; day < end; day += MINUTES_PER_DAY) {
+    const shift = offset(day + MINUTES_PER_DAY) - offset(day);
+    if (shift <= 0) continue;
+    // Clocks change on a quarter of an hour everywhere.
+    let change = day;
+    while (offset(change) === offset(day)) change += 15;
+    const from = (change + offset(day)) % MINUTES_PER_DAY;
+    leaps.set(`${from} ${shift}`, { from, to: from + shift });
+  }
+  return [...leaps.values()];
 }
 
 function firesOn({ months, daysOfMonth, daysOfWeek }: Schedule, date: Date): boolean {

@@ -1,0 +1,314 @@
+/** What `cdk.json` may say about a stage. */
+
+import { readFileSync } from 'node:fs';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import * as z from 'zod';
+import { CONCURRENCY, MAX_LOAD, numberIn, PORT } from '../lambda/config';
+import { targetsSchema } from '../lambda/targets';
+import { InvalidInputError, mistakesIn } from '../lambda/validation';
+import { CrontabError, scheduleExpressions } from './schedule-expression';
+
+/** A stage as `cdk.json` holds it: checked, and without defaults, since those are the construct's. */
+export type StageConfig = z.input<typeof stageSchema>;
+
+/** One of its databases. */
+export type DatabaseConfig = z.input<typeof databaseSchema>;
+
+/** The variable whose crontab wins over the schedule of every stage. */
+export const CRONTAB_VARIABLE = 'REFRESH_TOKEN_CLEANUP_CRON';
+
+/**
+ * Picks a stage and checks it.
+ *
+ * @param stages what the context of `cdk.json` holds under that key
+ * @param name which of them
+ * @param crontab what `REFRESH_TOKEN_CLEANUP_CRON` holds
+ * @throws InvalidInputError with every mistake
+ */
+export function readStage(stages: unknown, name: string, crontab?: string): StageConfig {
+  if (!isObject(stages) || Object.keys(stages).length === 0) {
+    throw new InvalidInputError(['stages in the context of cdk.json must be an object of names and stages']);
+  }
+  const names = Object.keys(stages);
+  if (!names.includes(name)) {
+    throw new InvalidInputError([
+      `stage must be one of ${names.join(', ')}${didYouMean(name, names)}, got ${JSON.stringify(name)}`,
+    ]);
+  }
+  const root = `stages.${name}`;
+  const stage = stages[name] as StageConfig;
+  const mistakes = [
+    ...(STAGE_NAME.test(name) ? [] : [`the name of ${root} must be at most 20 lower-case letters, digits and hyphens`]),
+    ...(stageSchema.safeParse(stage).error?.issues ?? []).flatMap((issue) => wording(issue, root, stage)),
+    ...mistakesInCrontab(`${root}.schedule`, stage?.schedule),
+    ...mistakesInCrontab(CRONTAB_VARIABLE, crontab),
+  ];
+  if (mistakes.length > 0) {
+    throw new InvalidInputError(mistakes);
+  }
+  return crontab === undefined ? stage : { ...stage, schedule: crontab };
+}
+
+/** The account and the ids that AWS's documentation uses, and the domains that nobody can own. */
+const EXAMPLE = /111122223333|-0123456789abcdef\d?$|[@.]example\.(?:com|org|net)$/;
+
+/** The paths of what still is as in a clone that nobody has edited. */
+export function exampleFields(value: unknown, path: string): string[] {
+  if (typeof value === 'string') {
+    return EXAMPLE.test(value) ? [path] : [];
+  }
+  return isObject(value) ? Object.entries(value).flatMap(([key, part]) => exampleFields(part, `${path}.${key}`)) : [];
+}
+
+// Both names go into that of the function, for which Lambda takes 64 characters: `token-cleanup-`, 20, `-` and 24.
+const STAGE_NAME = /^[a-z][a-z0-9-]{0,19}$/;
+const databaseName = z
+  .string()
+  .max(24, 'must be at most 24 characters long')
+  .regex(/^[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$/, 'must be lower-case words joined by hyphens');
+
+const REGION = String.raw`[a-z]{2}(?:-[a-z]+)+-\d`;
+const OBJECT = 'must be an object';
+const TEXT = 'must be a text';
+// The last one stands for ever, which CloudFormation says by leaving it out.
+const RETENTION_DAYS = Object.values(RetentionDays).filter(
+  (days): days is RetentionDays => typeof days === 'number' && days !== RetentionDays.INFINITE,
+);
+
+const text = z.string(TEXT).min(1, 'must not be empty');
+const flag = z.boolean('must be true or false');
+
+const databaseSchema = z.strictObject(
+  {
+    // With the six characters that Secrets Manager appends, so that only this one secret can be meant.
+    secretArn: arn('secretsmanager', String.raw`secret:[\w/+=.@!-]+-[A-Za-z0-9]{6}`, 'the complete ARN of a secret'),
+    encryptionKeyArn: arn('kms', 'key/[0-9a-z-]+', 'the ARN of a KMS key').optional(),
+    host: matching(/^[\w.-]+$/, 'must be a host name, without a port').optional(),
+    port: numberIn(PORT).optional(),
+    name: text.optional(),
+    sslMode: z.enum(['verify-full', 'disable'], 'must be verify-full or disable').optional(),
+    rootCertificates: z.string(TEXT).refine(isPemFile, 'must be a PEM file that can be read').optional(),
+    securityGroupId: matching(/^sg-[0-9a-f]{8,17}$/, 'must be the id of a security group').optional(),
+    addIngressRule: flag.optional(),
+    cidrs: z
+      .array(z.cidrv4('must be a range of IPv4 addresses such as 10.0.0.0/16'), 'must be a list')
+      .min(1, 'must not be empty')
+      .optional(),
+    targets: targetsSchema.optional(),
+    concurrency: numberIn(CONCURRENCY).optional(),
+    maxLoad: numberIn(MAX_LOAD).optional(),
+    maxReplicaLagSeconds: wholeNumber(1, 86_400).optional(),
+  },
+  OBJECT,
+);
+
+const vpcSchema = z.strictObject(
+  {
+    vpcId: matching(/^vpc-[0-9a-f]{8,17}$/, 'must be the id of a VPC'),
+    // By zone, because an endpoint takes one subnet of each.
+    subnets: z
+      .record(
+        z.string(),
+        matching(/^subnet-[0-9a-f]{8,17}$/, 'must be the id of a subnet'),
+        'must be an object of availability zones and subnets',
+      )
+      .refine((subnets) => Object.keys(subnets).length > 0, 'must name at least one subnet'),
+    secretsManagerEndpoint: flag.optional(),
+  },
+  OBJECT,
+);
+
+const alarmsSchema = z.strictObject(
+  {
+    email: z.email('must be an e-mail address').optional(),
+    topicArn: arn('sns', '[A-Za-z0-9_-]+', 'the ARN of an SNS topic').optional(),
+    rowsRemainingThreshold: wholeNumber(0, 1_000_000_000).optional(),
+  },
+  OBJECT,
+);
+
+const stageSchema = z
+  .strictObject(
+    {
+      account: matching(/^\d{12}$/, 'must be an account of 12 digits').optional(),
+      region: matching(new RegExp(`^${REGION}$`), 'must be a region such as eu-central-1').optional(),
+      nodeEnv: text.optional(),
+      schedule: z.string('must be a crontab').optional(),
+      timeZone: z
+        .string(TEXT)
+        .refine(isTimeZone, { error: ({ input }) => timeZoneRule(input) })
+        .optional(),
+      flexibleWindowMinutes: wholeNumber(1, 1440).optional(),
+      // Connecting alone may take 20 s; Lambda ends everything after 900.
+      timeoutSeconds: wholeNumber(60, 900).optional(),
+      memoryMb: wholeNumber(128, 10_240).optional(),
+      reservedConcurrency: wholeNumber(1, 1000).optional(),
+      tracing: flag.optional(),
+      logRetentionDays: z.literal(RETENTION_DAYS, `must be one of ${RETENTION_DAYS.join(', ')}`).optional(),
+      vpc: vpcSchema.optional(),
+      alarms: alarmsSchema.optional(),
+      runbookUrl: text.optional(),
+      consoleTestEvents: z
+        .enum(['new-registry', 'existing-registry'], 'must be new-registry or existing-registry')
+        .optional(),
+      databases: z
+        .record(databaseName, databaseSchema, 'must be an object of names and databases')
+        .refine((databases) => Object.keys(databases).length > 0, 'must name at least one database'),
+    },
+    OBJECT,
+  )
+  // Also where a field is wrong by itself, so that all mistakes come in one message.
+  .superRefine(checkTogether, { when: ({ value }) => isObject(value) });
+
+/** What no field can know alone. Any field may be of any type here. */
+function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$RefinementCtx): void {
+  const refuse = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
+  const { region, vpc, alarms } = stage;
+  const refuseOtherRegion = (path: string[], arn: unknown) => {
+    const [, , , arnRegion] = String(arn).split(':');
+    if (region !== undefined && arnRegion !== undefined && arnRegion !== region) {
+      refuse(path, `must be in the stage's region ${region}`);
+    }
+  };
+  for (const zone of isObject(vpc?.subnets) ? Object.keys(vpc.subnets) : []) {
+    if (!new RegExp(`^${region ?? REGION}[\\w-]*[a-z]$`).test(zone)) {
+      refuse(['vpc', 'subnets', zone], `must stand under an availability zone such as ${region ?? 'eu-central-1'}a`);
+    }
+  }
+  refuseOtherRegion(['alarms', 'topicArn'], alarms?.topicArn);
+  if (alarms?.email !== undefined && alarms.topicArn !== undefined) {
+    refuse(['alarms', 'email'], 'must not be set beside topicArn, whose subscribers get the alarms');
+  }
+  for (const [name, database] of isObject(stage.databases) ? Object.entries(stage.databases) : []) {
+    if (!isObject(database)) {
+      continue;
+    }
+    const path = ['databases', name];
+    refuseOtherRegion([...path, 'secretArn'], database.secretArn);
+    refuseOtherRegion([...path, 'encryptionKeyArn'], database.encryptionKeyArn);
+    const peers = (['securityGroupId', 'cidrs'] as const).filter((key) => database[key] !== undefined);
+    if (vpc === undefined) {
+      for (const key of peers) {
+        refuse([...path, key], 'must not be set where the stage has no vpc');
+      }
+    } else if (peers.length !== 1) {
+      refuse(path, 'must have either securityGroupId or cidrs, since the stage has a vpc');
+    }
+    if (database.addIngressRule !== undefined && database.securityGroupId === undefined) {
+      refuse([...path, 'addIngressRule'], 'must not be set without securityGroupId, which gets the rule');
+    }
+    if (database.rootCertificates !== undefined && database.sslMode === 'disable') {
+      refuse([...path, 'rootCertificates'], 'must not be set where sslMode is disable');
+    }
+  }
+}
+
+/** What the schema found as sentences, with a suggestion for what looks like a slip. */
+function wording(issue: z.core.$ZodIssue, root: string, stage: unknown): string[] {
+  switch (issue.code) {
+    case 'unrecognized_keys': {
+      const known = keysAt(stageSchema, issue.path);
+      return issue.keys.flatMap((key) =>
+        mistakesIn(new z.ZodError([{ ...issue, keys: [key] }]), root, stage).map(
+          (text) => text + didYouMean(key, known),
+        ),
+      );
+    }
+    case 'invalid_key':
+      return issue.issues.map(({ message }) => `the name of ${[root, ...issue.path].join('.')} ${message}`);
+    default:
+      return mistakesIn(new z.ZodError([issue]), root, stage);
+  }
+}
+
+/** The keys that an object at this path may have. */
+function keysAt(schema: unknown, path: readonly PropertyKey[]): string[] {
+  const [key, ...rest] = path;
+  if (schema instanceof z.ZodOptional) {
+    return keysAt(schema.unwrap(), path);
+  }
+  if (schema instanceof z.ZodPipe) {
+    return keysAt(schema.in, path);
+  }
+  if (schema instanceof z.ZodObject) {
+    return key === undefined ? Object.keys(schema.shape) : keysAt(schema.shape[String(key)], rest);
+  }
+  if (schema instanceof z.ZodRecord) {
+    return keysAt(schema.valueType, rest);
+  }
+  return schema instanceof z.ZodArray ? keysAt(schema.element, rest) : [];
+}
+
+function mistakesInCrontab(origin: string, crontab: unknown): string[] {
+  if (typeof crontab !== 'string') {
+    return [];
+  }
+  try {
+    scheduleExpressions(crontab);
+    return [];
+  } catch (error) {
+    if (!(error instanceof CrontabError)) {
+      throw error;
+    }
+    return error.mistakes.map((mistake) => `${origin}: ${mistake}`);
+  }
+}
+
+function didYouMean(word: string, candidates: readonly string[]): string {
+  const distances = candidates.map((candidate) => editDistance(word.toLowerCase(), candidate.toLowerCase()));
+  const least = Math.min(...distances);
+  // What differs by more than a third is another word.
+  return least <= Math.max(1, word.length / 3) ? ` (did you mean ${candidates[distances.indexOf(least)]}?)` : '';
+}
+
+/** How many letters there are to add, to remove and to replace (Levenshtein). */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (const [i, letter] of [...a].entries()) {
+    const next = [i + 1];
+    for (const [j, other] of [...b].entries()) {
+      next.push(Math.min((row[j] ?? 0) + Number(letter !== other), (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row.at(-1) ?? 0;
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    const known = new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone;
+    // Intl takes offsets and any case too, which EventBridge does not. Another name is an alias that it knows.
+    return /^[A-Z]/.test(name) && (known === name || known.toLowerCase() !== name.toLowerCase());
+  } catch {
+    return false;
+  }
+}
+
+function timeZoneRule(name: unknown): string {
+  return `must be a time zone of the IANA database${didYouMean(String(name), Intl.supportedValuesOf('timeZone'))}`;
+}
+
+function isPemFile(path: string): boolean {
+  try {
+    return readFileSync(path, 'utf8').includes('-----BEGIN CERTIFICATE-----');
+  } catch {
+    return false;
+  }
+}
+
+function matching(pattern: RegExp, rule: string) {
+  return z.string(rule).regex(pattern, rule);
+}
+
+function arn(service: string, resource: string, what: string) {
+  return matching(new RegExp(`^arn:aws[a-z-]*:${service}:${REGION}:\\d{12}:${resource}$`), `must be ${what}`);
+}
+
+function wholeNumber(min: number, max: number) {
+  const rule = `must be a whole number from ${min} to ${max}`;
+  return z.int(rule).min(min, rule).max(max, rule);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

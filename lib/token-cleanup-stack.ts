@@ -1,0 +1,211 @@
+import { Annotations, CfnOutput, Duration, RemovalPolicy, Stack, TimeZone, Validations } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import { CfnRegistry } from 'aws-cdk-lib/aws-eventschemas';
+import { ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Key } from 'aws-cdk-lib/aws-kms';
+import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
+import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
+import type { Construct } from 'constructs';
+import { SERVICE } from '../lambda/report';
+import { Monitoring } from './monitoring';
+import { type DatabaseConfig, exampleFields, type StageConfig } from './stage-config';
+import { TokenCleanup } from './token-cleanup';
+
+export interface TokenCleanupStackProps {
+  readonly stage: string;
+  readonly config: StageConfig;
+}
+
+/** Where the Lambda console looks for shareable test events. There is one registry in an account and region. */
+const TEST_EVENT_REGISTRY = 'lambda-testevent-schemas';
+
+/** The token cleanup of a stage: a function for each of its databases, one topic for alarms and one dashboard. */
+export class TokenCleanupStack extends Stack {
+  readonly #stage: string;
+  readonly #config: StageConfig;
+
+  constructor(scope: Construct, id: string, { stage, config }: TokenCleanupStackProps) {
+    super(scope, id, {
+      env: { ...(config.account && { account: config.account }), ...(config.region && { region: config.region }) },
+      description: `Deletes dead rows from token tables (${stage})`,
+    });
+    this.#stage = stage;
+    this.#config = config;
+    const network = this.#network();
+    const testEventRegistryName = this.#testEventRegistryName();
+    const cleanups = Object.entries(config.databases).map(
+      ([name, database]) =>
+        new TokenCleanup(this, name, {
+          ...this.#settings(name, database),
+          ...network,
+          ...this.#securityGroup(name, database),
+          testEventRegistryName,
+        }),
+    );
+    const topic = this.#topic();
+    const monitoring = new Monitoring(this, 'Monitoring', {
+      cleanups,
+      topic,
+      dashboardName: `TokenCleanup-${stage}`,
+      runbookUrl: config.runbookUrl,
+      rowsRemainingThreshold: config.alarms?.rowsRemainingThreshold,
+    });
+    this.#output(cleanups, topic, monitoring);
+    this.#callOutExamples();
+  }
+
+  #settings(name: string, database: DatabaseConfig) {
+    const stage = this.#stage;
+    const { timeZone, flexibleWindowMinutes, timeoutSeconds, ...config } = this.#config;
+    const { maxReplicaLagSeconds } = database;
+    return {
+      stage,
+      functionName: `token-cleanup-${stage}-${name}`,
+      // Tells the metrics of the databases apart. A stage's only one has no need of that.
+      serviceName: Object.keys(config.databases).length > 1 ? `${SERVICE}-${name}` : SERVICE,
+      secret: this.#secret(name, database),
+      databaseHost: database.host,
+      databasePort: database.port,
+      databaseName: database.name,
+      sslMode: database.sslMode,
+      rootCertificates: database.rootCertificates,
+      targets: database.targets,
+      concurrency: database.concurrency,
+      maxLoad: database.maxLoad,
+      maxReplicaLag: maxReplicaLagSeconds === undefined ? undefined : Duration.seconds(maxReplicaLagSeconds),
+      schedule: config.schedule,
+      timeZone: timeZone === undefined ? undefined : TimeZone.of(timeZone),
+      flexibleWindow: flexibleWindowMinutes === undefined ? undefined : Duration.minutes(flexibleWindowMinutes),
+      nodeEnv: config.nodeEnv,
+      timeout: timeoutSeconds === undefined ? undefined : Duration.seconds(timeoutSeconds),
+      memorySize: config.memoryMb,
+      reservedConcurrentExecutions: config.reservedConcurrency,
+      tracing: config.tracing,
+      logRetention: config.logRetentionDays,
+    };
+  }
+
+  #secret(name: string, { secretArn, encryptionKeyArn }: DatabaseConfig) {
+    return Secret.fromSecretAttributes(this, `${pascal(name)}Secret`, {
+      secretCompleteArn: secretArn,
+      ...(encryptionKeyArn && { encryptionKey: Key.fromKeyArn(this, `${pascal(name)}SecretKey`, encryptionKeyArn) }),
+    });
+  }
+
+  #network() {
+    const { vpc: config } = this.#config;
+    if (!config) {
+      return {};
+    }
+    // By what the configuration says, not by a look-up: nothing is asked for at synth, and it comes out the same each time.
+    const vpc = ec2.Vpc.fromVpcAttributes(this, 'Vpc', {
+      vpcId: config.vpcId,
+      availabilityZones: Object.keys(config.subnets),
+      privateSubnetIds: Object.values(config.subnets),
+    });
+    for (const subnet of vpc.privateSubnets) {
+      Annotations.of(subnet).acknowledgeWarning('@aws-cdk/aws-ec2:noSubnetRouteTableId', 'Nothing here adds a route.');
+    }
+    const vpcSubnets = { subnets: vpc.privateSubnets };
+    if (!config.secretsManagerEndpoint) {
+      return { vpc, vpcSubnets };
+    }
+    const secretsManagerEndpoint = new ec2.InterfaceVpcEndpoint(this, 'SecretsManagerEndpoint', {
+      vpc,
+      service: ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
+      subnets: vpcSubnets,
+      // Private DNS would send everybody in the VPC here, where only this stack's secrets may be read.
+      privateDnsEnabled: false,
+      securityGroups: [
+        // An endpoint answers, it does not call.
+        new ec2.SecurityGroup(this, 'SecretsManagerEndpointSecurityGroup', {
+          vpc,
+          description: 'Token cleanup: in to Secrets Manager',
+          allowAllOutbound: false,
+        }),
+      ],
+      open: false,
+    });
+    return { vpc, vpcSubnets, secretsManagerEndpoint };
+  }
+
+  #securityGroup(name: string, { securityGroupId, addIngressRule, cidrs }: DatabaseConfig) {
+    const mutable = addIngressRule ?? false;
+    return {
+      databaseCidrs: cidrs,
+      databaseSecurityGroup:
+        securityGroupId === undefined
+          ? undefined
+          : ec2.SecurityGroup.fromSecurityGroupId(this, `${pascal(name)}Database`, securityGroupId, { mutable }),
+    };
+  }
+
+  #testEventRegistryName(): string | undefined {
+    const { consoleTestEvents } = this.#config;
+    if (consoleTestEvents !== 'new-registry') {
+      return consoleTestEvents && TEST_EVENT_REGISTRY;
+    }
+    const registry = new CfnRegistry(this, 'TestEventRegistry', {
+      registryName: TEST_EVENT_REGISTRY,
+      description: 'Shareable test events of the Lambda console',
+    });
+    // By the time this stack goes, others may have put their events here.
+    registry.applyRemovalPolicy(RemovalPolicy.RETAIN);
+    return registry.attrRegistryName;
+  }
+
+  #topic(): ITopic {
+    const { alarms } = this.#config;
+    if (alarms?.topicArn !== undefined) {
+      return Topic.fromTopicArn(this, 'Alarms', alarms.topicArn);
+    }
+    // Not the key that SNS brings along, with which CloudWatch may not encrypt.
+    const masterKey = new Key(this, 'AlarmsKey', {
+      description: `Alarms of token cleanup (${this.#stage})`,
+      enableKeyRotation: true,
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    const topic = new Topic(this, 'Alarms', { masterKey, enforceSSL: true });
+    // A policy of its own takes the place of the one that lets the account's alarms publish.
+    topic.grantPublish(
+      new ServicePrincipal('cloudwatch.amazonaws.com', {
+        conditions: { StringEquals: { 'aws:SourceAccount': this.account } },
+      }),
+    );
+    if (alarms?.email !== undefined) {
+      topic.addSubscription(new EmailSubscription(alarms.email));
+      Validations.of(topic).acknowledge({
+        id: 'Serverless-SNSRedrivePolicy',
+        reason: 'Mail is accepted or bounces: SNS redrives what endpoints refuse, not what people do not read.',
+      });
+    }
+    return topic;
+  }
+
+  #output(cleanups: readonly TokenCleanup[], topic: ITopic, { dashboard }: Monitoring): void {
+    for (const cleanup of cleanups) {
+      const name = pascal(cleanup.node.id);
+      new CfnOutput(this, `${name}FunctionName`, { value: cleanup.function.functionName });
+      new CfnOutput(this, `${name}Schedule`, { value: cleanup.scheduleInWords });
+    }
+    new CfnOutput(this, 'AlarmTopicArn', { value: topic.topicArn });
+    const console = `https://${this.region}.console.aws.amazon.com/cloudwatch/home?region=${this.region}`;
+    new CfnOutput(this, 'DashboardUrl', { value: `${console}#dashboards/dashboard/${dashboard.dashboardName}` });
+  }
+
+  #callOutExamples(): void {
+    const fields = exampleFields(this.#config, `stages.${this.#stage}`);
+    if (fields.length > 0) {
+      Annotations.of(this).addWarningV2(
+        'token-cleanup:example-identifiers',
+        `cdk.json still holds example identifiers. Before you deploy, fill in your own: ${fields.join(', ')}`,
+      );
+    }
+  }
+}
+
+/** `auth-eu` as `AuthEu`, since the ids of outputs are letters and digits. */
+function pascal(name: string): string {
+  return name.replace(/(?:^|-)(.)/g, (_, letter: string) => letter.toUpperCase());
+}

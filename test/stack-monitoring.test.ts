@@ -1,0 +1,265 @@
+import { readFileSync } from 'node:fs';
+import { Metrics } from '@aws-lambda-powertools/metrics';
+import { type Stack, TimeZone } from 'aws-cdk-lib';
+import { Topic } from 'aws-cdk-lib/aws-sns';
+import { identityOf, readConfig } from '../lambda/config';
+import { emitReport, METRIC_NAMESPACE } from '../lambda/report';
+import { Monitoring, type MonitoringProps } from '../lib/monitoring';
+import type { TokenCleanupProps } from '../lib/token-cleanup';
+import {
+  CONTEXT,
+  createCleanup,
+  createStack,
+  createStage,
+  dashboardOf,
+  metricsEmitted,
+  metricsWatched,
+  type Properties,
+  resources,
+  warningsOf,
+} from './support/cdk';
+
+/** The construct and its monitoring, in a stack of their own. */
+function monitor(props: Partial<TokenCleanupProps> = {}, monitoring: Partial<MonitoringProps> = {}): Stack {
+  const stack = createStack();
+  const cleanup = createCleanup({ functionName: 'token-cleanup-test-auth', ...props }, stack);
+  const topic = Topic.fromTopicArn(stack, 'Topic', 'arn:aws:sns:eu-central-1:111122223333:oncall');
+  new Monitoring(stack, 'Monitoring', { cleanups: [cleanup], topic, ...monitoring });
+  return stack;
+}
+
+function alarm(stack: Stack, name: string): Properties | undefined {
+  return resources(stack, 'AWS::CloudWatch::Alarm').find(
+    (each) => each.AlarmName === `token-cleanup-test-auth-${name}`,
+  );
+}
+
+/** What the function with this environment emits of a run. */
+function emittedWith(environment: Record<string, string>): string[] {
+  const { stage, service } = identityOf(environment);
+  const written: string[] = [];
+  const write = jest.spyOn(process.stdout, 'write').mockImplementation((text) => written.push(String(text)) > 0);
+  try {
+    emitReport(new Metrics({ namespace: METRIC_NAMESPACE, serviceName: service }), {
+      status: 'succeeded',
+      stage,
+      dryRun: false,
+      rowsDeleted: 1,
+      durationMs: 1,
+      targets: readConfig(environment).targets.map((target) => ({
+        table: target.name,
+        status: 'succeeded',
+        rowsDeleted: 1,
+        rowsRemaining: 0,
+        batches: 1,
+        longestBatchMs: 1,
+        durationMs: 1,
+      })),
+    });
+  } finally {
+    write.mockRestore();
+  }
+  return metricsEmitted(written.join(''), METRIC_NAMESPACE);
+}
+
+test.each(Object.keys(CONTEXT.stages))('watches and shows exactly what the functions of the stage %s emit', (name) => {
+  const stage = createStage(name);
+  const emitted = resources(stage, 'AWS::Lambda::Function').flatMap(({ Environment }) =>
+    emittedWith(Environment.Variables),
+  );
+
+  expect(metricsWatched(stage, METRIC_NAMESPACE)).toEqual(emitted.sort());
+});
+
+test('goes off when a run fails, until a run does not', () => {
+  expect(alarm(monitor(), 'failed-run')).toMatchObject({
+    MetricName: 'Failed',
+    Statistic: 'Sum',
+    ComparisonOperator: 'GreaterThanOrEqualToThreshold',
+    Threshold: 1,
+    Period: 300,
+    EvaluationPeriods: 1,
+    TreatMissingData: 'ignore',
+    AlarmDescription:
+      'Token cleanup of auth (test): A run failed, as a whole or for at least one table. Look at first: The errors in the ' +
+      'log, which the dashboard lists: they name the table and the reason. More: README.md#alarm-failed-run',
+  });
+});
+
+test('goes off when the function breaks, also after a run of 15 minutes', () => {
+  expect(alarm(monitor(), 'function-error-or-timeout')).toMatchObject({
+    Namespace: 'AWS/Lambda',
+    MetricName: 'Errors',
+    Dimensions: [{ Name: 'FunctionName', Value: { Ref: 'authFunction93AAB7F4' } }],
+    Statistic: 'Sum',
+    Threshold: 1,
+    Period: 3600,
+    EvaluationPeriods: 1,
+  });
+});
+
+test('goes off when there is anything in the dead-letter queue', () => {
+  expect(alarm(monitor(), 'dead-letters')).toMatchObject({
+    Namespace: 'AWS/SQS',
+    MetricName: 'ApproximateNumberOfMessagesVisible',
+    Dimensions: [{ Name: 'QueueName', Value: { 'Fn::GetAtt': ['authDeadLetterQueue29459ACC', 'QueueName'] } }],
+    Statistic: 'Maximum',
+    ComparisonOperator: 'GreaterThanOrEqualToThreshold',
+    Threshold: 1,
+  });
+});
+
+test.each<[string, string, number]>([
+  ['0 3 * * *', 'Etc/UTC', 27],
+  ['0 3 * * *', 'Europe/Berlin', 28],
+  ['0 * * * *', 'Etc/UTC', 4],
+  ['0 3 * * 1-5', 'Etc/UTC', 75],
+  ['0 3 */6 * *', 'Etc/UTC', 147],
+])('misses a successful run of %s in %s after %d hours, be there data or none', (schedule, zone, hours) => {
+  const stack = monitor({ schedule, timeZone: TimeZone.of(zone) });
+
+  expect(alarm(stack, 'no-successful-run')).toMatchObject({
+    MetricName: 'Succeeded',
+    Statistic: 'Sum',
+    ComparisonOperator: 'LessThanThreshold',
+    Threshold: 1,
+    Period: 3600,
+    EvaluationPeriods: hours,
+    TreatMissingData: 'breaching',
+  });
+  expect(hours).toBeLessThanOrEqual(7 * 24);
+});
+
+test('does not miss successful runs as long as there are partial ones, where rows may remain', () => {
+  const { Metrics: metrics, ...rest } = alarm(monitor({}, { rowsRemainingThreshold: 1 }), 'no-successful-run') ?? {};
+
+  expect(rest).toMatchObject({ Threshold: 1, EvaluationPeriods: 27, TreatMissingData: 'breaching' });
+  expect(metrics).toMatchObject([
+    { Expression: 'succeeded + partial' },
+    {
+      Id: 'succeeded',
+      MetricStat: { Metric: { MetricName: 'Succeeded' }, Period: 3600, Stat: 'Sum' },
+      ReturnData: false,
+    },
+    { Id: 'partial', MetricStat: { Metric: { MetricName: 'Partial' }, Period: 3600, Stat: 'Sum' }, ReturnData: false },
+  ]);
+});
+
+test.each(['@weekly', '@monthly'])('says that nobody will miss runs that are %s', (schedule) => {
+  const stack = monitor({ schedule });
+  const hours = schedule === '@weekly' ? 171 : 747;
+
+  expect(alarm(stack, 'no-successful-run')).toBeUndefined();
+  expect(warningsOf(stack)).toEqual([
+    expect.stringMatching(
+      `^/Test/auth: no alarm tells when runs of auth stay away: .* leaves up to ${hours} hours between two successes, and CloudWatch looks back 168 at most`,
+    ),
+  ]);
+});
+
+test('does not miss runs where the job is switched off', () => {
+  const stack = monitor({ nodeEnv: 'test' });
+
+  expect(
+    resources(stack, 'AWS::CloudWatch::Alarm')
+      .map(({ AlarmName }) => AlarmName.slice(24))
+      .sort(),
+  ).toEqual(['dead-letters', 'failed-run', 'function-error-or-timeout']);
+});
+
+test.each<[string, number, number]>([
+  ['0 * * * *', 3, 3],
+  ['0 3 * * *', 26, 3],
+  ['0 3 * * 1-5', 74, 2],
+  ['@weekly', 168, 1],
+  ['@monthly', 168, 1],
+])('goes off when rows remain after every run of %s: %d hours, %d times', (schedule, hours, times) => {
+  expect(alarm(monitor({ schedule }), 'rows-remain-refresh_tokens')).toMatchObject({
+    MetricName: 'RowsRemaining',
+    // A later run of the same hours that got to the end calls it off.
+    Statistic: 'Minimum',
+    ComparisonOperator: 'GreaterThanThreshold',
+    Threshold: 0,
+    Period: hours * 3600,
+    EvaluationPeriods: times,
+    TreatMissingData: 'ignore',
+  });
+  expect(hours * times).toBeLessThanOrEqual(7 * 24);
+});
+
+test('watches the rows of each table by itself, and bears as many as it is told', () => {
+  const deleteWhen = [{ revoked: true }];
+  const targets = [
+    { table: 'refresh_tokens', deleteWhen },
+    { schema: 'auth', table: 'sessions', deleteWhen },
+  ];
+  const stack = monitor({ targets }, { rowsRemainingThreshold: 100 });
+
+  expect(alarm(stack, 'rows-remain-refresh_tokens')).toMatchObject({ Threshold: 100 });
+  expect(alarm(stack, 'rows-remain-sessions')).toMatchObject({
+    Threshold: 100,
+    Dimensions: [
+      { Name: 'service', Value: 'token-cleanup' },
+      { Name: 'stage', Value: 'test' },
+      { Name: 'table', Value: 'sessions' },
+    ],
+  });
+});
+
+test('tells the topic of every alarm', () => {
+  const actions = resources(monitor(), 'AWS::CloudWatch::Alarm').map(({ AlarmActions }) => AlarmActions);
+
+  expect(actions).toHaveLength(5);
+  expect(new Set(actions.flat())).toEqual(new Set(['arn:aws:sns:eu-central-1:111122223333:oncall']));
+});
+
+test('links each alarm to its section in the README', () => {
+  const descriptions: string[] = resources(createStage('prod'), 'AWS::CloudWatch::Alarm').map(
+    ({ AlarmDescription }) => AlarmDescription,
+  );
+  const links = descriptions.map((text) => / More: README\.md#(\S+)$/.exec(text)?.[1]);
+  const anchors = [...readFileSync('README.md', 'utf8').matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\w -]/g, '')
+      .replaceAll(' ', '-'),
+  );
+
+  expect(new Set(links).size).toBe(5);
+  expect(anchors).toEqual(expect.arrayContaining(links));
+});
+
+test('links alarms to another document where it is told one', () => {
+  const stack = monitor({}, { runbookUrl: 'https://wiki.example.com/token-cleanup' });
+
+  expect(alarm(stack, 'failed-run')?.AlarmDescription).toMatch(
+    / More: https:\/\/wiki\.example\.com\/token-cleanup#alarm-failed-run$/,
+  );
+});
+
+test('shows the alarms, the tables and outcomes of each database, and the last failures', () => {
+  const stage = createStage('prod');
+  const { widgets, start } = dashboardOf(stage);
+
+  expect(start).toBe('-P14D');
+  expect(widgets.map(({ properties }: Properties) => properties.title ?? properties.markdown)).toEqual([
+    'Alarms',
+    '## auth\nAt 03:00 (Europe/Berlin)',
+    'Rows deleted',
+    'Rows remaining',
+    'Duration (ms)',
+    'Outcomes',
+    '## partners\nAt 03:00 (Europe/Berlin)',
+    'Rows deleted',
+    'Rows remaining',
+    'Duration (ms)',
+    'Outcomes',
+    'Last failures',
+  ]);
+  expect(widgets[0].properties.alarms).toHaveLength(resources(stage, 'AWS::CloudWatch::Alarm').length);
+  expect(widgets.at(-1).properties.query).toBe(
+    "SOURCE '<authLogsD6F3DC28>' | SOURCE '<partnersLogs3ABA738C>' | fields @timestamp, @log, coalesce(message, record.status) as failure\n" +
+      '| filter level = "ERROR" or (type = "platform.report" and record.status != "success")\n' +
+      '| sort @timestamp desc\n| limit 20',
+  );
+});

@@ -1,0 +1,261 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { readConfig } from '../lambda/config';
+import { exampleFields, readStage } from '../lib/stage-config';
+import { CONTEXT, createDirectory, type Properties, SECRET_ARN } from './support/cdk';
+
+const DATABASE = { secretArn: SECRET_ARN };
+const STAGE = { databases: { auth: DATABASE } };
+const VPC = { vpcId: 'vpc-0a1b2c3d', subnets: { 'eu-central-1a': 'subnet-0a1b2c3d' } };
+
+/** What reading a stage `prod` says. */
+function mistakes(stage: unknown, crontab?: string): string[] {
+  try {
+    readStage({ prod: stage }, 'prod', crontab);
+    return [];
+  } catch (error) {
+    return (error as Error).message.split('\n');
+  }
+}
+
+test.each(Object.keys(CONTEXT.stages))('takes the stage %s of cdk.json as it stands', (name) => {
+  expect(readStage(CONTEXT.stages, name)).toEqual(CONTEXT.stages[name]);
+});
+
+test('takes a stage that says no more than which secret to read', () => {
+  expect(mistakes(STAGE)).toEqual([]);
+});
+
+test('tells all mistakes at once, each with its path, its rule and the value', () => {
+  const stage = {
+    ...STAGE,
+    schedule: '0 3 30 2 *',
+    timeoutSeconds: 901,
+    vpc: { ...VPC, subnet: 'subnet-0a1b2c3d' },
+    databases: {
+      auth: { secretArn: 'auth', targets: [{ table: 'refresh_tokens', deleteWhen: [{}] }] },
+      Audit: { ...DATABASE, cidrs: ['10.0.0.0/8'] },
+    },
+  };
+
+  expect(mistakes(stage, '0 24 * * *').sort()).toEqual([
+    'REFRESH_TOKEN_CLEANUP_CRON: hour must be 0 to 23, got "24"',
+    'stages.prod.databases.auth must have either securityGroupId or cidrs, since the stage has a vpc, got {"secretArn":"auth","targets":[{"table":"refresh_tokens","deleteWhen":[{}]}]}',
+    'stages.prod.databases.auth.secretArn must be the complete ARN of a secret, got "auth"',
+    'stages.prod.databases.auth.targets[0].deleteWhen[0] must name at least one column, or it would match every row, got {}',
+    'stages.prod.schedule: day of month must exist in one of the months, or the crontab never fires, got "30" in month "2"',
+    'stages.prod.timeoutSeconds must be a whole number from 60 to 900, got 901',
+    'stages.prod.vpc.subnet is not a known key (did you mean subnets?)',
+    'the name of stages.prod.databases.Audit must be lower-case words joined by hyphens',
+  ]);
+});
+
+test.each<[string, unknown, string]>([
+  ['account', '1111-2222-3333', 'must be an account of 12 digits'],
+  ['region', 'Frankfurt', 'must be a region such as eu-central-1'],
+  ['nodeEnv', '', 'must not be empty'],
+  ['schedule', 3, 'must be a crontab'],
+  ['timeZone', 'Mars/Phobos', 'must be a time zone of the IANA database'],
+  ['timeZone', 'europe/berlin', 'must be a time zone of the IANA database (did you mean Europe/Berlin?)'],
+  ['timeZone', 'Europe/berlin', 'must be a time zone of the IANA database (did you mean Europe/Berlin?)'],
+  ['timeZone', 'Europe/Berln', 'must be a time zone of the IANA database (did you mean Europe/Berlin?)'],
+  ['timeZone', '+02:00', 'must be a time zone of the IANA database'],
+  ['flexibleWindowMinutes', 1441, 'must be a whole number from 1 to 1440'],
+  ['timeoutSeconds', 59, 'must be a whole number from 60 to 900'],
+  ['memoryMb', 127, 'must be a whole number from 128 to 10240'],
+  ['reservedConcurrency', 0, 'must be a whole number from 1 to 1000'],
+  ['tracing', 'yes', 'must be true or false'],
+  ['consoleTestEvents', true, 'must be new-registry or existing-registry'],
+  ['runbookUrl', '', 'must not be empty'],
+  ['vpc', true, 'must be an object'],
+  ['vpc.vpcId', 'vpc-main', 'must be the id of a VPC'],
+  ['vpc.subnets', {}, 'must name at least one subnet'],
+  ['vpc.subnets', ['subnet-0a1b2c3d'], 'must be an object of availability zones and subnets'],
+  ['vpc.subnets.eu-central-1a', 'main', 'must be the id of a subnet'],
+  ['vpc.secretsManagerEndpoint', 'yes', 'must be true or false'],
+  ['alarms', 'team@example.com', 'must be an object'],
+  ['alarms.email', 'the team', 'must be an e-mail address'],
+  ['alarms.topicArn', 'oncall', 'must be the ARN of an SNS topic'],
+  ['alarms.rowsRemainingThreshold', -1, 'must be a whole number from 0 to 1000000000'],
+  ['databases', {}, 'must name at least one database'],
+  ['databases.auth', SECRET_ARN, 'must be an object'],
+  ['databases.auth.secretArn', SECRET_ARN.slice(0, -7), 'must be the complete ARN of a secret'],
+  ['databases.auth.secretArn', SECRET_ARN.replace('secretsmanager', 'ssm'), 'must be the complete ARN of a secret'],
+  ['databases.auth.encryptionKeyArn', 'alias/auth', 'must be the ARN of a KMS key'],
+  ['databases.auth.host', 'db.internal:5432', 'must be a host name, without a port'],
+  ['databases.auth.port', '5432', 'must be a whole number from 1 to 65535'],
+  ['databases.auth.sslMode', 'prefer', 'must be verify-full or disable'],
+  ['databases.auth.rootCertificates', 'no-such.pem', 'must be a PEM file that can be read'],
+  ['databases.auth.rootCertificates', 'package.json', 'must be a PEM file that can be read'],
+  ['databases.auth.securityGroupId', 'default', 'must be the id of a security group'],
+  ['databases.auth.cidrs', [], 'must not be empty'],
+  ['databases.auth.cidrs', '10.0.0.0/8', 'must be a list'],
+  ['databases.auth.concurrency', 17, 'must be a whole number from 1 to 16'],
+  ['databases.auth.maxLoad', 0, 'must be above 0 and at most 1'],
+  ['databases.auth.maxReplicaLagSeconds', 0, 'must be a whole number from 1 to 86400'],
+  ['databases.auth.targets', [], 'must name at least one table'],
+])('refuses %s %j', (path, value, rule) => {
+  const peer = path.endsWith('cidrs') || path.endsWith('securityGroupId') ? {} : { cidrs: ['10.0.0.0/8'] };
+  const stage = { vpc: VPC, databases: { auth: { ...DATABASE, ...peer } } };
+
+  expect(mistakes(set(stage, path.split('.'), value))).toContain(
+    `stages.prod.${path} ${rule}, got ${JSON.stringify(value)}`,
+  );
+});
+
+test('refuses a retention that CloudWatch does not know, and lists those it knows', () => {
+  expect(mistakes({ ...STAGE, logRetentionDays: 8 })).toEqual([
+    'stages.prod.logRetentionDays must be one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653, got 8',
+  ]);
+});
+
+test.each<[string, Properties, string]>([
+  [
+    'an address beside a topic',
+    { alarms: { email: 'a@b.de', topicArn: 'arn:aws:sns:eu-central-1:111122223333:oncall' } },
+    'stages.prod.alarms.email must not be set beside topicArn, whose subscribers get the alarms, got "a@b.de"',
+  ],
+  [
+    'a secret in another region',
+    { region: 'us-east-1' },
+    `stages.prod.databases.auth.secretArn must be in the stage's region us-east-1, got "${SECRET_ARN}"`,
+  ],
+  [
+    'a topic in another region',
+    { region: 'eu-central-1', alarms: { topicArn: 'arn:aws:sns:us-east-1:111122223333:oncall' } },
+    `stages.prod.alarms.topicArn must be in the stage's region eu-central-1, got "arn:aws:sns:us-east-1:111122223333:oncall"`,
+  ],
+  [
+    'a zone in another region',
+    {
+      region: 'eu-central-1',
+      vpc: { ...VPC, subnets: { 'eu-west-1a': 'subnet-0a1b2c3d' } },
+      databases: { auth: { ...DATABASE, cidrs: ['10.0.0.0/8'] } },
+    },
+    'stages.prod.vpc.subnets.eu-west-1a must stand under an availability zone such as eu-central-1a, got "subnet-0a1b2c3d"',
+  ],
+  [
+    'a VPC and no way to the database in it',
+    { vpc: VPC },
+    `stages.prod.databases.auth must have either securityGroupId or cidrs, since the stage has a vpc, got {"secretArn":"${SECRET_ARN}"}`,
+  ],
+  [
+    'a way to the database and no VPC',
+    { databases: { auth: { ...DATABASE, securityGroupId: 'sg-0a1b2c3d' } } },
+    'stages.prod.databases.auth.securityGroupId must not be set where the stage has no vpc, got "sg-0a1b2c3d"',
+  ],
+  [
+    'an ingress rule for no group',
+    { vpc: VPC, databases: { auth: { ...DATABASE, cidrs: ['10.0.0.0/8'], addIngressRule: true } } },
+    'stages.prod.databases.auth.addIngressRule must not be set without securityGroupId, which gets the rule, got true',
+  ],
+])('refuses %s', (_, part, message) => {
+  expect(mistakes({ ...STAGE, ...part })).toEqual([message]);
+});
+
+test('refuses certificates for a connection that is not encrypted', () => {
+  const rootCertificates = join(createDirectory(), 'roots.pem');
+  writeFileSync(rootCertificates, '-----BEGIN CERTIFICATE-----');
+
+  expect(mistakes({ databases: { auth: { ...DATABASE, rootCertificates } } })).toEqual([]);
+  expect(mistakes({ databases: { auth: { ...DATABASE, rootCertificates, sslMode: 'disable' } } })).toEqual([
+    `stages.prod.databases.auth.rootCertificates must not be set where sslMode is disable, got "${rootCertificates}"`,
+  ]);
+});
+
+test.each([
+  ['memroyMb', 'stages.prod.memroyMb is not a known key (did you mean memoryMb?)'],
+  ['databases.auth.secretARN', 'stages.prod.databases.auth.secretARN is not a known key (did you mean secretArn?)'],
+  [
+    'databases.auth.targets.0.deleteWhn',
+    'stages.prod.databases.auth.targets[0].deleteWhn is not a known key (did you mean deleteWhen?)',
+  ],
+  ['environment', 'stages.prod.environment is not a known key'],
+])('suggests a key for %s where there is one that is like it', (path, message) => {
+  const targets = [{ table: 'refresh_tokens', deleteWhen: [{ revoked: true }] }];
+
+  expect(mistakes(set({ databases: { auth: { ...DATABASE, targets } } }, path.split('.'), 1))).toEqual([message]);
+});
+
+test.each([
+  ['prd', 'stage must be one of dev, staging, prod (did you mean prod?), got "prd"'],
+  ['test', 'stage must be one of dev, staging, prod, got "test"'],
+  ['toString', 'stage must be one of dev, staging, prod, got "toString"'],
+])('lists the stages when asked for the stage %s', (name, message) => {
+  expect(() => readStage(CONTEXT.stages, name)).toThrow(new Error(message));
+});
+
+test.each([undefined, {}, [], 'prod'])('refuses %j in place of stages', (stages) => {
+  expect(() => readStage(stages, 'dev')).toThrow(
+    new Error('stages in the context of cdk.json must be an object of names and stages'),
+  );
+});
+
+test('refuses a stage whose name is too long for that of a function', () => {
+  expect(() => readStage({ 'pre-production-of-the-east': STAGE }, 'pre-production-of-the-east')).toThrow(
+    new Error(
+      'the name of stages.pre-production-of-the-east must be at most 20 lower-case letters, digits and hyphens',
+    ),
+  );
+});
+
+test('lets the crontab of the environment win over that of the stage', () => {
+  const stages = { prod: { ...STAGE, schedule: '0 3 * * *' } };
+
+  expect(readStage(stages, 'prod').schedule).toBe('0 3 * * *');
+  expect(readStage(stages, 'prod', '30 4 * * 1').schedule).toBe('30 4 * * 1');
+});
+
+test('takes an empty crontab in the environment for a mistake, not for none', () => {
+  expect(mistakes(STAGE, '')).toEqual([
+    'REFRESH_TOKEN_CLEANUP_CRON: crontab must be five fields (minute, hour, day of month, month, day of week; no seconds, no year), got 0 in ""',
+  ]);
+});
+
+// The ranges stand in two places, because the function must not trust its environment either.
+test.each<[string, string, number[]]>([
+  ['port', 'DB_PORT', [0, 1, 65_535, 65_536, 1.5]],
+  ['concurrency', 'CLEANUP_CONCURRENCY', [0, 1, 16, 17, 1.5]],
+  ['maxLoad', 'CLEANUP_MAX_LOAD', [0, 0.01, 1, 1.01]],
+  ['maxReplicaLagSeconds', 'CLEANUP_MAX_REPLICA_LAG_SECONDS', [0, 1, 86_400, 86_401]],
+])('takes the values for %s that the function takes for %s', (key, variable, values) => {
+  const takenHere = values.filter(
+    (value) => mistakes({ databases: { auth: { ...DATABASE, [key]: value } } }).length === 0,
+  );
+  const takenThere = values.filter((value) => {
+    try {
+      readConfig({ DB_SECRET_ARN: SECRET_ARN, [variable]: String(value) });
+      return true;
+    } catch {
+      return false;
+    }
+  });
+
+  expect(takenHere).toEqual(takenThere);
+  expect(takenHere.length).toBe(2);
+});
+
+test('finds what nobody has filled in yet', () => {
+  const stage = {
+    account: '111122223333',
+    region: 'eu-central-1',
+    vpc: { vpcId: 'vpc-0123456789abcdef0', subnets: { 'eu-central-1a': 'subnet-0a1b2c3d' } },
+    alarms: { email: 'team@example.com' },
+    databases: { auth: { secretArn: SECRET_ARN, host: 'auth.db.example.com', cidrs: ['10.0.0.0/16'] } },
+  };
+
+  expect(exampleFields(stage, 'stages.prod')).toEqual([
+    'stages.prod.account',
+    'stages.prod.vpc.vpcId',
+    'stages.prod.alarms.email',
+    'stages.prod.databases.auth.secretArn',
+    'stages.prod.databases.auth.host',
+  ]);
+});
+
+/** A copy in which one value is another. */
+function set(value: Properties, [key = '', ...rest]: string[], replacement: unknown): Properties {
+  const copy = structuredClone(value);
+  copy[key] = rest.length === 0 ? replacement : set(copy[key] ?? {}, rest, replacement);
+  return copy;
+}

@@ -1,0 +1,157 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { App, Stack } from 'aws-cdk-lib';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
+import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import type { StageConfig } from '../../lib/stage-config';
+import { TokenCleanup, type TokenCleanupProps } from '../../lib/token-cleanup';
+import { TokenCleanupStack } from '../../lib/token-cleanup-stack';
+
+/** The context of `cdk.json`: the feature flags, and the stages. */
+export const { context: CONTEXT } = JSON.parse(readFileSync('cdk.json', 'utf8')) as {
+  readonly context: Readonly<Record<string, unknown>> & { readonly stages: Readonly<Record<string, StageConfig>> };
+};
+
+export const SECRET_ARN = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:test/auth-AbCdEf';
+
+/** The properties of a resource, as they stand in the template. */
+// biome-ignore lint/suspicious/noExplicitAny: a template holds anything; what a test reads from it, it compares
+export type Properties = Record<string, any>;
+
+const root = mkdtempSync(join(tmpdir(), 'token-cleanup-cdk-'));
+afterAll(() => rmSync(root, { recursive: true }));
+
+/** An empty folder that goes with the last test of the file, outside of the project. */
+export function createDirectory(): string {
+  return mkdtempSync(join(root, 'test-'));
+}
+
+/** An app with the flags of `cdk.json`, which neither bundles nor prints the warnings that a test may look for. */
+export function createApp(): App {
+  const context = { 'aws:cdk:bundling-stacks': [], '@aws-cdk/core:annotationsInValidationReport': false };
+  return new App({ context: { ...CONTEXT, ...context }, outdir: createDirectory() });
+}
+
+/** A stack in the account and the region of the documentation's examples. */
+export function createStack(): Stack {
+  return new Stack(createApp(), 'Test', { env: { account: '111122223333', region: 'eu-central-1' } });
+}
+
+/** The construct by itself, in a stack of its own. */
+export function createCleanup(props: Partial<TokenCleanupProps> = {}, stack = createStack()): TokenCleanup {
+  const secret = Secret.fromSecretCompleteArn(stack, 'Secret', SECRET_ARN);
+  return new TokenCleanup(stack, 'auth', { stage: 'test', secret, ...props });
+}
+
+/** A stage of `cdk.json`, or one like it. */
+export function createStage(stage: string, config = CONTEXT.stages[stage] as StageConfig): TokenCleanupStack {
+  return new TokenCleanupStack(createApp(), `TokenCleanup-${stage}`, { stage, config });
+}
+
+/** The properties of all resources of a type, in the order of the template. */
+export function resources(source: Stack | Template, type: string): Properties[] {
+  const template = source instanceof Stack ? Template.fromStack(source) : source;
+  return Object.values(template.findResources(type)).map(({ Properties: properties }) => properties);
+}
+
+/** The properties of the only resource of a type. */
+export function resource(source: Stack | Template, type: string): Properties {
+  const [only, ...others] = resources(source, type);
+  if (!only || others.length > 0) {
+    throw new Error(`expected one ${type}, found ${others.length + (only ? 1 : 0)}`);
+  }
+  return only;
+}
+
+/** The metrics of a namespace that alarms watch or the dashboard shows. */
+export function metricsWatched(source: Stack | Template, namespace: string): string[] {
+  const byAlarms = resources(source, 'AWS::CloudWatch::Alarm').map(({ Namespace, MetricName, Dimensions }) => [
+    Namespace,
+    MetricName,
+    ...Dimensions.flatMap(({ Name, Value }: Properties) => [Name, Value]),
+  ]);
+  // Each as [namespace, name, dimension, value, dimension, value, ..., { label }].
+  const onDashboard = dashboardOf(source).widgets.flatMap(({ properties }: Properties) => properties.metrics ?? []);
+  const watched = [...byAlarms, ...onDashboard].filter(([metricNamespace]) => metricNamespace === namespace);
+  return unique(
+    watched.map(([, name, ...rest]) => {
+      const names = rest.filter((part: unknown, i: number) => typeof part === 'string' && i % 2 === 0);
+      return metricId(name, new Map(names.map((dimension: string, i: number) => [dimension, rest[2 * i + 1]])));
+    }),
+  );
+}
+
+/** The metrics in what a function wrote, where lines are in the embedded metric format. */
+export function metricsEmitted(output: string, namespace: string): string[] {
+  const lines = output.split('\n').filter((line) => line.startsWith('{"_aws"'));
+  return unique(
+    lines.flatMap((line) => {
+      const { _aws, ...values } = JSON.parse(line);
+      return _aws.CloudWatchMetrics.filter(({ Namespace }: Properties) => Namespace === namespace).flatMap(
+        ({ Dimensions, Metrics }: Properties) =>
+          Dimensions.flatMap((dimensions: string[]) =>
+            Metrics.map(({ Name }: Properties) =>
+              metricId(Name, new Map(dimensions.map((dimension) => [dimension, values[dimension]]))),
+            ),
+          ),
+      );
+    }),
+  );
+}
+
+/** All that tells a metric from others of its namespace: with a dimension more it is another one. */
+function metricId(name: string, dimensions: ReadonlyMap<string, string>): string {
+  const pairs = [...dimensions].map(([dimension, value]) => `${dimension}=${value}`);
+  return `${name} ${pairs.sort().join(' ')}`;
+}
+
+function unique(texts: readonly string[]): string[] {
+  return [...new Set(texts)].sort();
+}
+
+/** The body of the dashboard, in which `<Id>` stands for what only the deployment knows. */
+export function dashboardOf(source: Stack | Template): Properties {
+  return JSON.parse(flat(resource(source, 'AWS::CloudWatch::Dashboard').DashboardBody));
+}
+
+/** Text with `<Id>` or `<Id.Attribute>` in place of references. */
+export function flat(value: Properties | string): string {
+  if (typeof value === 'string') {
+    return value;
+  }
+  const [separator, parts] = value['Fn::Join'] ?? ['', [value]];
+  return parts
+    .map((part: Properties | string) =>
+      typeof part === 'string' ? part : `<${part.Ref ?? part['Fn::GetAtt']?.join('.') ?? JSON.stringify(part)}>`,
+    )
+    .join(separator);
+}
+
+/** The warnings of a stack and of all that is in it. */
+export function warningsOf(stack: Stack): string[] {
+  return Annotations.fromStack(stack)
+    .findWarning('*', Match.anyValue())
+    .map(({ id, entry }) => `${id}: ${entry.data}`);
+}
+
+/** Runs `bin/app.ts` as the CLI does, bundling included, with another context than that of `cdk.json`. */
+export async function runApp(
+  context: Readonly<Record<string, unknown>>,
+  environment: Readonly<Record<string, string>> = {},
+): Promise<{ readonly code: number; readonly stderr: string; readonly directory: string }> {
+  const directory = createDirectory();
+  const env = {
+    PATH: process.env.PATH,
+    HOME: process.env.HOME,
+    CDK_OUTDIR: directory,
+    CDK_CONTEXT_JSON: JSON.stringify({ ...CONTEXT, ...context }),
+    ...environment,
+  };
+  return await promisify(execFile)(process.execPath, ['--import', 'tsx', 'bin/app.ts'], { env }).then(
+    ({ stderr }) => ({ code: 0, stderr, directory }),
+    ({ code, stderr }) => ({ code, stderr, directory }),
+  );
+}
