@@ -134,10 +134,13 @@ class Command {
       onLog: this.#logReader(),
     };
     try {
-      if (dryRun || !isEnabled(process.env)) {
+      if (!isEnabled(process.env)) {
         return (await this.#terminal.during('running the function', () => invoke(invocation))).report;
       }
-      this.#terminal.startProgress(targets.map(({ name }) => name));
+      this.#terminal.startProgress(
+        targets.map(({ name }) => name),
+        dryRun,
+      );
       return (await invoke(invocation)).report;
     } finally {
       this.#terminal.endProgress();

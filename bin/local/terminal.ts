@@ -31,6 +31,8 @@ export class Terminal {
   /** The line that is to be written over. */
   #underWay = '';
   #bars: MultiBar | undefined;
+  /** What is said of the rows of a table so far. */
+  #deleted: (rowsDeleted: number) => string = () => '';
   readonly #barByTable = new Map<string, Bar>();
   readonly #saidAt = new Map<string, number>();
 
@@ -129,7 +131,8 @@ export class Terminal {
   }
 
   /** Begins to show progress: a bar for each table, or lines where nothing can move. */
-  startProgress(tables: readonly string[]): void {
+  startProgress(tables: readonly string[], dryRun: boolean): void {
+    this.#deleted = dryRun ? () => '' : (rowsDeleted) => `${rows(rowsDeleted)} deleted`;
     if (!this.#live) {
       return;
     }
@@ -141,7 +144,7 @@ export class Terminal {
         const filled = Math.round(progress * BAR_WIDTH);
         const bar = cyan('█'.repeat(filled)) + dim('░'.repeat(BAR_WIDTH - filled));
         const percent = `${Math.floor(progress * 100)} %`.padStart(5);
-        return `  ${shorten(table).padEnd(nameWidth)}  ${bar} ${percent}  ${rows(rowsDeleted)} deleted`;
+        return `  ${shorten(table).padEnd(nameWidth)}  ${bar} ${percent}  ${this.#deleted(rowsDeleted)}`;
       },
       clearOnComplete: true,
       forceRedraw: true, // the lines that are said above push the bars down
@@ -160,7 +163,8 @@ export class Terminal {
     } else if (performance.now() - (this.#saidAt.get(table) ?? Number.NEGATIVE_INFINITY) >= PLAIN_INTERVAL_MS) {
       this.#saidAt.set(table, performance.now());
       const percent = Math.floor((100 * blocksVisited) / blocksTotal);
-      this.say(`  ${table}: ${rows(rowsDeleted)} deleted, ${percent} % of the table visited`);
+      const soFar = [this.#deleted(rowsDeleted), `${percent} % of the table visited`].filter(Boolean).join(', ');
+      this.say(`  ${table}: ${soFar}`);
     }
   }
 
