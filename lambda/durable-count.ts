@@ -17,6 +17,8 @@ export class DurableCount {
   #beingConfirmed = 0;
   #unconfirmed = 0;
   #confirmedAt: number;
+  /** How many transaction ids were taken; NaN after a lost connection, since a crash hands them out again. */
+  transactionIds = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -30,6 +32,7 @@ export class DurableCount {
 
   add({ rowCount, reconnected }: QueryResult<unknown>): void {
     this.#unconfirmed = (reconnected ? 0 : this.#unconfirmed) + (rowCount ?? 0);
+    this.transactionIds += reconnected ? Number.NaN : Number(Boolean(rowCount));
   }
 
   async confirmSometimes(session: Queryable): Promise<void> {
@@ -54,6 +57,7 @@ export class DurableCount {
         `select set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'token-cleanup', '')`,
       );
       this.#confirmed += reconnected ? 0 : rows;
+      this.transactionIds += reconnected ? Number.NaN : 1;
     } finally {
       this.#beingConfirmed -= rows;
     }

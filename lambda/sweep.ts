@@ -2,6 +2,7 @@ import type { Clock } from './clock';
 import { DurableCount } from './durable-count';
 import type { ReplicaLagBrake } from './replica-lag';
 import type { Condition } from './rules';
+import { Solitude } from './solitude';
 import {
   type Obstacle,
   type Piece,
@@ -82,8 +83,8 @@ const SMALL_PIECE_BLOCKS = 64;
  * Deletes the dead rows of a table.
  *
  * A pass visits the blocks that the table has when it begins. Rows that died behind it, and rows that were locked as it
- * came by, are found by counting afterwards, and the range that holds them gets another pass. Never throws: an error is
- * returned along with what was done until then.
+ * came by, are found by counting afterwards, unless nobody else was there, and the range that holds them gets another
+ * pass. Never throws: an error is returned along with what was done until then.
  */
 export async function sweep(options: SweepOptions): Promise<SweepOutcome> {
   const tally: Tally = { deleted: new DurableCount(options.clock), batches: 0, longestBatchMs: 0, blockedBy: [] };
@@ -103,11 +104,16 @@ async function deleteAndVerify(
   options: SweepOptions,
   tally: Tally,
 ): Promise<Pick<SweepOutcome, 'stopReason' | 'rowsRemaining'>> {
-  const { dryRun, brake, stopDeleting, stopCounting } = options;
+  const { sessions, relations, dryRun, brake, stopDeleting, stopCounting } = options;
+  const solitude = dryRun ? undefined : await Solitude.begin(sessions[0], relations);
   let pieces = dryRun ? [] : await wholeTable(options, deletion);
   for (let pass = 1; ; pass += 1) {
     const deletedBefore = tally.deleted.rows;
     const { end, obstacles } = await deletePass(options, pieces, tally);
+    const sawAll = end === 'finished' && obstacles.length === 0;
+    if (sawAll && (await solitude?.lasted(tally.deleted.transactionIds))) {
+      return { stopReason: 'drained', rowsRemaining: 0 };
+    }
     const dead = await countDead(options);
     const rowsRemaining = dead.rows === undefined ? {} : { rowsRemaining: dead.rows };
     if (end !== 'finished') {

@@ -200,6 +200,45 @@ test('gives rows that die behind the sweep another pass', async () => {
   expect(await survivors()).toEqual(odd(20_000).filter((id) => id !== 1));
 });
 
+/** Whether a run counted what was left, to be seen in the server's log. */
+async function countedAfter(run: () => Promise<unknown>): Promise<boolean> {
+  await database.sql(`alter role postgres set log_statement to 'all'`);
+  await run();
+  await database.sql('alter role postgres reset log_statement');
+  expect(database.server.log).toContain('delete from only "public"."refresh_tokens"');
+  return database.server.log.split('delete from only').at(-1)?.includes('count(*)') ?? false;
+}
+
+test('does not read the table again where nobody else can have changed a row', async () => {
+  await fill(2_000);
+
+  expect(await countedAfter(() => database.service().run())).toBe(false);
+});
+
+test('counts what is left where anybody wrote anything meanwhile', async () => {
+  await fill(20_000);
+  await database.sql('create table elsewhere (id int)');
+  const writer = await database.connect();
+  let written: Promise<unknown> | undefined;
+  const debug = () => {
+    written ??= writer.query('insert into elsewhere values (1)');
+  };
+
+  const run = () => database.service({ logger: { ...database.logger, debug } }).run({ maxLoad: 0.1 });
+
+  expect(await countedAfter(run)).toBe(true);
+  expect(written).toBeDefined();
+});
+
+test('counts what is left where a transaction that wrote before is still under way', async () => {
+  await fill(2_000);
+  await database.sql('create table elsewhere (id int)');
+  const writer = await database.connect();
+  await writer.query('begin; insert into elsewhere values (1)');
+
+  expect(await countedAfter(() => database.service().run())).toBe(true);
+});
+
 test('sweeps partitions and heirs one by one', async () => {
   await database.sql(`
     create table refresh_tokens (id int, revoked boolean, expires_at timestamptz) partition by range (id);

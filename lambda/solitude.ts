@@ -1,0 +1,45 @@
+import type { Queryable, Relation } from './walk';
+
+/**
+ * Tells whether a sweep was alone with its tables. Where nobody else changed a row, it met every dead one, and the tables
+ * need not be read a second time to find out.
+ *
+ * Whoever changes a row takes a transaction id, and the server hands these out one after the other, whatever the table
+ * and the database. So where it handed out no more than the sweep took, there was nobody else.
+ */
+export class Solitude {
+  readonly #session: Queryable;
+  readonly #firstId: number | undefined;
+
+  private constructor(session: Queryable, firstId: number | undefined) {
+    this.#session = session;
+    this.#firstId = firstId;
+  }
+
+  /** Looks before the first row is deleted. */
+  static async begin(session: Queryable, relations: readonly Relation[]): Promise<Solitude> {
+    const { rows } = await session.query<{ found: boolean }>(CONSEQUENCES_SQL, [relations.map(({ oid }) => oid)]);
+    return new Solitude(session, rows[0]?.found === false ? await nextId(session) : undefined);
+  }
+
+  /** @param idsTaken the transaction ids that the sweep took since it began; NaN when it does not know */
+  async lasted(idsTaken: number): Promise<boolean> {
+    return this.#firstId !== undefined && (await nextId(this.#session)) === this.#firstId + idsTaken;
+  }
+}
+
+/** The next id; nothing while a transaction that took one is under way, or after a crash, which hands ids out again. */
+async function nextId(session: Queryable): Promise<number | undefined> {
+  const { rows, reconnected } = await session.query<{ first: number; next: number }>(
+    `select pg_snapshot_xmin(now)::text::float8 as first, pg_snapshot_xmax(now)::text::float8 as next
+     from pg_current_snapshot() as now`,
+  );
+  return !reconnected && rows[0]?.first === rows[0]?.next ? rows[0]?.next : undefined;
+}
+
+// What a DELETE sets off changes rows under the id of the DELETE, and a policy or a rule can hide rows from it.
+const CONSEQUENCES_SQL = `
+  select
+    exists (select from pg_class where oid = any($1::oid[]) and (relrowsecurity or relhasrules))
+    or exists (select from pg_trigger where tgrelid = any($1::oid[]) and tgtype & 8 <> 0)
+    as found`;
