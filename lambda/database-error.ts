@@ -14,7 +14,9 @@ export function kindOf(error: unknown): ErrorKind {
   if (sqlState === undefined) {
     return isNetworkFailure(error) ? 'connection-lost' : 'fatal';
   }
-  return KIND_BY_SQLSTATE[sqlState] ?? KIND_BY_CLASS[sqlState.slice(0, 2)] ?? 'protected';
+  const kind = KIND_BY_SQLSTATE[sqlState] ?? KIND_BY_CLASS[sqlState.slice(0, 2)] ?? 'protected';
+  // A trigger may say that one row must stay by any error of its choice.
+  return kind === 'fatal' && isRaisedInside(error) && !RESOURCE_CLASSES.has(sqlState.slice(0, 2)) ? 'protected' : kind;
 }
 
 /** One line for logs and results. It repeats nothing that could hold a row's values, a password or a user's name. */
@@ -23,7 +25,7 @@ export function describeError(error: unknown): string {
   if (sqlState === undefined) {
     return (error as Error | undefined)?.message || String(error);
   }
-  const { message, constraint, table } = error as ServerError;
+  const { constraint, table } = error as ServerError;
   switch (kindOf(error)) {
     case 'refused':
       return `the server refused the credentials (SQLSTATE ${sqlState})`;
@@ -32,8 +34,21 @@ export function describeError(error: unknown): string {
         ? `constraint ${JSON.stringify(constraint)} of table ${JSON.stringify(table)} (SQLSTATE ${sqlState})`
         : `an exception, of a trigger probably (SQLSTATE ${sqlState}; its text may hold a row's values and is not repeated)`;
     default:
-      return `${message} (SQLSTATE ${sqlState})`;
+      return serverText(error as ServerError);
   }
+}
+
+function serverText(error: ServerError): string {
+  if (isRaisedInside(error)) {
+    return `an error in a function (SQLSTATE ${error.code}; its text may hold a row's values and is not repeated)`;
+  }
+  // The server's own words for too many connections name the role.
+  return error.code === '53300' ? 'too many connections (SQLSTATE 53300)' : `${error.message} (SQLSTATE ${error.code})`;
+}
+
+/** Whether it came up in a function, such as a trigger's, or in what a constraint asks the server: then it tells where. */
+function isRaisedInside(error: unknown): boolean {
+  return Boolean((error as ServerError).where);
 }
 
 /** The five characters by which the server names an error, or nothing when the error is not the server's. */
@@ -46,6 +61,7 @@ export function sqlStateOf(error: unknown): string | undefined {
 interface ServerError extends Error {
   readonly code: string;
   readonly severity: string;
+  readonly where?: string;
   readonly constraint?: string;
   readonly table?: string;
 }
@@ -59,6 +75,9 @@ const KIND_BY_SQLSTATE: Readonly<Record<string, ErrorKind>> = {
   '55P03': 'locked',
   '57014': 'slow', // statement timeout, or a person cancelled it
 };
+
+/** What is short stays short, whoever notices it. */
+const RESOURCE_CLASSES = new Set(['53', '58']);
 
 const KIND_BY_CLASS: Readonly<Record<string, ErrorKind>> = {
   '08': 'connection-lost',

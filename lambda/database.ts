@@ -86,9 +86,9 @@ const SETTINGS: Readonly<Record<string, string>> = {
 export class Session implements Queryable {
   readonly #options: ConnectionOptions;
   readonly #context: SessionContext;
+  reconnections = 0;
   readonly #onConnect: (query: Query) => Promise<void>;
   #connection: Connection | undefined;
-  #lastUsed: Connection | undefined;
   /** When the first of the failures came that no statement has succeeded after. */
   #failingSince: number | undefined;
   #gaveUp = false;
@@ -118,14 +118,12 @@ export class Session implements Queryable {
       try {
         const connection = await this.#connected();
         const result = await connection.query<Row>(text, values, limits);
-        const reconnected = this.#lastUsed !== undefined && this.#lastUsed !== connection;
-        this.#lastUsed = connection;
         this.#failingSince = undefined;
         this.#gaveUp = false;
-        return { ...result, reconnected };
+        return result;
       } catch (error) {
         if (abandon.aborted) {
-          throw new Error('the time was up before the database answered', { cause: error });
+          throw new Error('the time was up before the database or Secrets Manager answered', { cause: error });
         }
         const kind = kindOf(error);
         if (kind === 'connection-lost') {
@@ -184,6 +182,7 @@ export class Session implements Queryable {
     try {
       const query: Query = (text, values = []) => connection.query(text, values, LIMITS);
       await connection.set(SETTINGS);
+      this.reconnections += this.#previous ? 1 : 0;
       await this.#endPrevious(query);
       const { rows } = await query<{ startedAt: string }>(
         'select backend_start::text as "startedAt" from pg_stat_activity where pid = pg_backend_pid()',

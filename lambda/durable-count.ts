@@ -1,5 +1,5 @@
 import type { Clock } from './clock';
-import type { Queryable, QueryResult } from './walk';
+import type { Queryable } from './walk';
 
 /** Rows that a crash could bring back unnoticed are at most those of this time. */
 const CONFIRM_INTERVAL_MS = 1_000;
@@ -13,16 +13,21 @@ const CONFIRM_INTERVAL_MS = 1_000;
  */
 export class DurableCount {
   readonly #clock: Clock;
+  readonly #sessions: readonly Queryable[];
   #confirmed = 0;
   #beingConfirmed = 0;
   #unconfirmed = 0;
   #confirmedAt: number;
+  #reconnections: number;
   /** How many transaction ids were taken; NaN after a lost connection, since a crash hands them out again. */
   transactionIds = 0;
 
-  constructor(clock: Clock) {
+  /** @param sessions those that delete */
+  constructor(clock: Clock, sessions: readonly Queryable[]) {
     this.#clock = clock;
+    this.#sessions = sessions;
     this.#confirmedAt = clock.now();
+    this.#reconnections = this.#countReconnections();
   }
 
   /** The rows that are gone, as far as is known. */
@@ -30,9 +35,11 @@ export class DurableCount {
     return this.#confirmed + this.#beingConfirmed + this.#unconfirmed;
   }
 
-  add({ rowCount, reconnected }: QueryResult<unknown>): void {
-    this.#unconfirmed = (reconnected ? 0 : this.#unconfirmed) + (rowCount ?? 0);
-    this.transactionIds += reconnected ? Number.NaN : Number(Boolean(rowCount));
+  /** To be called as soon as a statement has deleted them. */
+  add(rows: number): void {
+    this.#forgetWhatWasLost();
+    this.#unconfirmed += rows;
+    this.transactionIds += rows > 0 ? 1 : 0;
   }
 
   async confirmSometimes(session: Queryable): Promise<void> {
@@ -44,6 +51,7 @@ export class DurableCount {
   /** Waits until everything that was added is on disk, and on a synchronous replica where there is one. */
   async confirm(session: Queryable): Promise<void> {
     this.#confirmedAt = this.#clock.now();
+    this.#forgetWhatWasLost();
     const rows = this.#unconfirmed;
     if (rows === 0) {
       return;
@@ -51,15 +59,29 @@ export class DurableCount {
     // Other sessions may add rows meanwhile, which this does not confirm.
     this.#unconfirmed = 0;
     this.#beingConfirmed += rows;
+    const before = this.#countReconnections();
     try {
       // The message is the smallest thing that any role may commit; the setting ends with the transaction.
-      const { reconnected } = await session.query(
+      await session.query(
         `select set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'token-cleanup', '')`,
       );
-      this.#confirmed += reconnected ? 0 : rows;
-      this.transactionIds += reconnected ? Number.NaN : 1;
+      this.#confirmed += this.#countReconnections() === before ? rows : 0;
+      this.transactionIds += 1;
     } finally {
       this.#beingConfirmed -= rows;
     }
+  }
+
+  #forgetWhatWasLost(): void {
+    const reconnections = this.#countReconnections();
+    if (reconnections !== this.#reconnections) {
+      this.#reconnections = reconnections;
+      this.#unconfirmed = 0;
+      this.transactionIds = Number.NaN;
+    }
+  }
+
+  #countReconnections(): number {
+    return this.#sessions.reduce((sum, session) => sum + session.reconnections, 0);
   }
 }

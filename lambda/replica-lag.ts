@@ -62,7 +62,7 @@ export class ReplicaLagBrake {
       this.#onEvent('replicas cannot be seen, so their lag is not watched: grant pg_monitor to the role');
       return 0;
     }
-    if (!replication || replication.slowest === null) {
+    if (!replication || replication.slowest === null || replication.current === null) {
       this.#marks = [];
       return 0;
     }
@@ -79,8 +79,8 @@ export class ReplicaLagBrake {
 interface Replication {
   /** Whether there are replicas of which the role may see nothing. */
   readonly hidden: boolean;
-  /** Positions in the log, in bytes. */
-  readonly current: number;
+  /** Positions in the log, in bytes; null on a server that is not promoted yet, where the next DELETE is refused. */
+  readonly current: number | null;
   /** Null when there is no replica. */
   readonly slowest: number | null;
   readonly reportedLagMs: number;
@@ -89,7 +89,7 @@ interface Replication {
 const REPLICATION_SQL = `
   select
     coalesce(bool_or(state is null), false) as hidden,
-    (pg_current_wal_lsn() - '0/0')::float8 as current,
+    (case when not pg_is_in_recovery() then pg_current_wal_lsn() - '0/0' end)::float8 as current,
     (min(replay_lsn) - '0/0')::float8 as slowest,
     coalesce(extract(epoch from max(replay_lag)) * 1000, 0)::float8 as "reportedLagMs"
   from pg_stat_replication

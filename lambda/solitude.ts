@@ -30,11 +30,13 @@ export class Solitude {
 
 /** The next id; nothing while a transaction that took one is under way, or after a crash, which hands ids out again. */
 async function nextId(session: Queryable): Promise<number | undefined> {
-  const { rows, reconnected } = await session.query<{ first: number; next: number }>(
+  const { reconnections } = session;
+  const { rows } = await session.query<{ first: number; next: number }>(
     `select pg_snapshot_xmin(now)::text::float8 as first, pg_snapshot_xmax(now)::text::float8 as next
      from pg_current_snapshot() as now`,
   );
-  return !reconnected && rows[0]?.first === rows[0]?.next ? rows[0]?.next : undefined;
+  const [ids] = rows;
+  return session.reconnections === reconnections && ids?.first === ids?.next ? ids?.next : undefined;
 }
 
 // What a DELETE sets off changes rows under the id of the DELETE, and a policy or a rule can hide rows from it.

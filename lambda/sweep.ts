@@ -1,4 +1,5 @@
 import type { Clock } from './clock';
+import { kindOf } from './database-error';
 import { DurableCount } from './durable-count';
 import type { ReplicaLagBrake } from './replica-lag';
 import type { Condition } from './rules';
@@ -10,6 +11,7 @@ import {
   positionOf,
   type Queryable,
   type Relation,
+  TABLE_LOCK_PATIENCE_MS,
   Walk,
   type WalkEnd,
   within,
@@ -87,7 +89,12 @@ const SMALL_PIECE_BLOCKS = 64;
  * pass. Never throws: an error is returned along with what was done until then.
  */
 export async function sweep(options: SweepOptions): Promise<SweepOutcome> {
-  const tally: Tally = { deleted: new DurableCount(options.clock), batches: 0, longestBatchMs: 0, blockedBy: [] };
+  const tally: Tally = {
+    deleted: new DurableCount(options.clock, options.sessions),
+    batches: 0,
+    longestBatchMs: 0,
+    blockedBy: [],
+  };
   const end = await deleteAndVerify(options, tally).catch((error: unknown) => ({ error }));
   const { deleted, ...rest } = tally;
   return { ...end, rowsDeleted: deleted.rows, ...rest };
@@ -157,7 +164,7 @@ async function deletePass(options: SweepOptions, pieces: readonly Piece[], tally
         tally.batches += 1;
         tally.longestBatchMs = Math.max(tally.longestBatchMs, durationMs);
         if (done) {
-          deleted.add(done.result);
+          deleted.add(done.result.rowCount ?? 0);
           onProgress?.({ rowsDeleted: deleted.rows, blocksVisited: blocksTotal - done.blocksPending, blocksTotal });
         }
       },
@@ -230,17 +237,20 @@ function counting(relation: Relation, condition: string): string {
 
 /** All the blocks that the table has now. */
 async function wholeTable(options: SweepOptions, statement: typeof deletion): Promise<Piece[]> {
-  const { rows } = await options.sessions[0].query<{ oid: number; blocks: number }>(
+  const { rows } = await patiently<{ oid: number; blocks: number | null }>(
+    options,
     `select oid::int8::float8 as oid, (pg_relation_size(oid) / current_setting('block_size')::int)::float8 as blocks
      from unnest($1::oid[]) as oid`,
     [options.relations.map(({ oid }) => oid)],
   );
   const blocks = new Map(rows.map((row) => [row.oid, row.blocks]));
-  const pieces = options.relations.map((relation) => ({
-    relation,
-    from: 0,
-    to: positionOf(blocks.get(relation.oid) ?? 0),
-  }));
+  const pieces = options.relations.map((relation) => {
+    const to = blocks.get(relation.oid);
+    if (typeof to !== 'number') {
+      throw new Error(`${relation.quotedName} was dropped while the sweep was at work`);
+    }
+    return { relation, from: 0, to: positionOf(to) };
+  });
   return await planned(options, statement, pieces);
 }
 
@@ -257,13 +267,29 @@ async function planned(options: SweepOptions, statement: typeof deletion, pieces
 
 async function expectsFewRows(options: SweepOptions, statement: typeof deletion, piece: Piece): Promise<boolean> {
   const { text, values } = within(piece, options.condition);
-  const { rows } = await options.sessions[0].query<{ 'QUERY PLAN': [{ Plan: Plan }] }>(
+  const { rows } = await patiently<{ 'QUERY PLAN': [{ Plan: Plan }] }>(
+    options,
     `explain (format json) ${statement(piece.relation, text)}`,
     values,
   );
   // The rows of a DELETE or of an aggregate come from the one scan below it.
   const scan = rows[0]?.['QUERY PLAN'][0].Plan.Plans?.[0];
   return scan !== undefined && INDEX_SCANS.has(scan['Node Type']) && scan['Plan Rows'] <= MOST_INDEXED_ROWS;
+}
+
+/** Asks on until a lock on the whole table, such as a migration's, is gone. */
+async function patiently<Row>(options: SweepOptions, text: string, values: readonly unknown[]) {
+  const { sessions, clock, stopCounting } = options;
+  for (const startedAt = clock.now(); ; ) {
+    try {
+      return await sessions[0].query<Row>(text, values);
+    } catch (error) {
+      const waitedMs = clock.now() - startedAt;
+      if (kindOf(error) !== 'locked' || stopCounting.aborted || waitedMs > TABLE_LOCK_PATIENCE_MS) {
+        throw error;
+      }
+    }
+  }
 }
 
 const INDEX_SCANS = new Set(['Index Scan', 'Index Only Scan', 'Bitmap Heap Scan']);

@@ -70,8 +70,19 @@ const columnTest = z.unknown().transform((test, context): ColumnTest => {
 });
 
 const rule = z
-  .record(identifier, columnTest, 'must be an object of columns and their tests')
-  .refine((columns) => Object.keys(columns).length > 0, 'must name at least one column, or it would match every row');
+  .unknown()
+  .refine(
+    // A record would lose it in silence, and the rest of the rule matches more rows.
+    (columns) => !(typeof columns === 'object' && columns !== null && Object.hasOwn(columns, '__proto__')),
+    'must not name a column "__proto__"',
+  )
+  .pipe(columnsOf());
+
+function columnsOf() {
+  return z
+    .record(identifier, columnTest, 'must be an object of columns and their tests')
+    .refine((columns) => Object.keys(columns).length > 0, 'must name at least one column, or it would match every row');
+}
 
 const target = z.strictObject(
   {

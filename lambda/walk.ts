@@ -10,14 +10,14 @@ export interface Limits {
 
 /** All that the engine needs of a database session. */
 export interface Queryable {
+  /** How many times the connection was replaced by another. */
+  readonly reconnections: number;
   query<Row>(text: string, values?: readonly unknown[], limits?: Limits): Promise<QueryResult<Row>>;
 }
 
 export interface QueryResult<Row> {
   readonly rows: Row[];
   readonly rowCount: number | null;
-  /** Whether the connection is another than that of the session's last statement. */
-  readonly reconnected?: boolean;
 }
 
 /** A table, or a leaf of one, that has blocks of its own. */
@@ -99,7 +99,7 @@ const MOST_OBSTACLES = 1_000;
 /** Each is as much work as a foreign key without an index makes it, and undone: more would only be a load. */
 const MOST_SLOW_ROWS = 20;
 /** How long a lock on the whole table, such as a migration's, is waited for. */
-const TABLE_LOCK_PATIENCE_MS = 60_000;
+export const TABLE_LOCK_PATIENCE_MS = 60_000;
 const TABLE_LOCK_RETRY_MS = 250;
 
 /** Positions in a block; the largest block, of 32 kB, holds 1,169 rows. */

@@ -14,10 +14,10 @@ test('confirms what is on disk, and after a crash counts no row that is back', a
     abandon: never,
     onRetry: () => {},
   });
-  const count = new DurableCount(systemClock);
-  count.add(await session.query('delete from tokens where id <= 30'));
+  const count = new DurableCount(systemClock, [session]);
+  count.add((await session.query('delete from tokens where id <= 30')).rowCount ?? 0);
   await count.confirm(session);
-  count.add(await session.query('delete from tokens where id <= 50'));
+  count.add((await session.query('delete from tokens where id <= 50')).rowCount ?? 0);
   expect(count.rows).toBe(50);
 
   // The second commit is not on disk yet, and is forgotten.
@@ -26,9 +26,9 @@ test('confirms what is on disk, and after a crash counts no row that is back', a
   await database.disconnect();
   expect(await database.column('select count(*)::int from tokens')).toEqual([70]);
 
-  count.add(await session.query('delete from tokens where id <= 10'));
+  count.add((await session.query('delete from tokens where id <= 10')).rowCount ?? 0);
   expect(count.rows).toBe(30);
-  count.add(await session.query('delete from tokens where id <= 40'));
+  count.add((await session.query('delete from tokens where id <= 40')).rowCount ?? 0);
   expect(count.rows).toBe(40);
   await count.confirm(session);
   expect(count.rows).toBe(40);

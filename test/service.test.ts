@@ -150,7 +150,7 @@ test('works with fewer connections than asked for where the server has no more, 
   expect(report).toMatchObject({
     status: 'succeeded',
     rowsDeleted: 10_025,
-    warnings: ['works with 2 instead of 4 connections: too many connections for role "few" (SQLSTATE 53300)'],
+    warnings: ['works with 2 instead of 4 connections: too many connections (SQLSTATE 53300)'],
   });
   await database.sql('drop owned by few; drop role few');
 });

@@ -68,8 +68,9 @@ test('connects again when its connection is terminated, and says so once', async
   const before = await pidOf(session);
   await database.sql('select pg_terminate_backend($1)', [before]);
 
-  expect(await session.query('select 1 as one')).toMatchObject({ rows: [{ one: 1 }], reconnected: true });
-  expect(await session.query('select 1 as one')).toMatchObject({ rows: [{ one: 1 }], reconnected: false });
+  expect((await session.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
+  expect((await session.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
+  expect(session.reconnections).toBe(1);
 });
 
 test('repeats a statement whose connection is terminated under it', async () => {
@@ -79,8 +80,8 @@ test('repeats a statement whose connection is terminated under it', async () => 
   const result = session.query<{ pid: number }>('select pg_sleep(0.3), pg_backend_pid() as pid');
   await database.sql('select pg_terminate_backend($1)', [pid]);
 
-  const { rows, reconnected } = await result;
-  expect(reconnected).toBe(true);
+  const { rows } = await result;
+  expect(session.reconnections).toBe(1);
   expect(rows[0]?.pid).not.toBe(pid);
 });
 
@@ -93,7 +94,6 @@ test('outlasts a restart of the server', async () => {
   await database.server.start();
 
   expect((await answer).rows).toEqual([{ one: 1 }]);
-  expect(retries.join('\n')).toContain('ECONNREFUSED');
 });
 
 test('gives up once its patience is over, and is quick to do so from then on', async () => {
@@ -164,8 +164,10 @@ test('is cut off when the time is up, in the middle of a statement and of a conn
   const answer = session.query('select pg_sleep(30)', [], { statementTimeoutMs: 60_000, lockTimeoutMs: 0 });
   abandon.abort();
 
-  await expect(answer).rejects.toThrow('the time was up before the database answered');
-  await expect(session.query('select 1')).rejects.toThrow('the time was up before the database answered');
+  await expect(answer).rejects.toThrow('the time was up before the database or Secrets Manager answered');
+  await expect(session.query('select 1')).rejects.toThrow(
+    'the time was up before the database or Secrets Manager answered',
+  );
 });
 
 test('leaves no connection behind on the server', async () => {

@@ -25,6 +25,7 @@ class FakeClock implements Clock {
 
 /** A heap in which each statement takes as long as `cost` says, and fails as `fail` says. */
 class FakeHeap implements Queryable {
+  readonly reconnections = 0;
   readonly visits: { blocks: number; from: number; to: number; lockTimeoutMs: number | undefined }[] = [];
 
   constructor(
@@ -240,6 +241,7 @@ test('lets statements on a range match no index, so that only the range is read'
   const clock = new FakeClock();
   const texts: string[] = [];
   const session: Queryable = {
+    reconnections: 0,
     query: async (text) => {
       texts.push(text);
       return { rows: [], rowCount: 0 };
