@@ -1,0 +1,112 @@
+import { writeFileSync } from 'node:fs';
+import { arch, availableParallelism, cpus, loadavg, release, totalmem, type } from 'node:os';
+import { Bundle } from './bundle';
+import { type Contender, ONE_DELETE, titleOf } from './contenders';
+import { lambdaFunction } from './function';
+import { growth } from './growth';
+import { Laboratory, SETTINGS } from './laboratory';
+import { help, type Options, parseOptions, WrongOptionError } from './options';
+import { drawService } from './picture';
+import type { Bench, Section } from './section';
+import { type Felt, NOBODY, service } from './service';
+import { sparse } from './sparse';
+import { Terminal } from './terminal';
+import { throughput } from './throughput';
+
+// biome-ignore lint/suspicious/noExplicitAny: each section shows what it found itself
+const SECTIONS: readonly Section<any>[] = [throughput, service, sparse, growth, lambdaFunction];
+const SECTION_NAMES = SECTIONS.map(({ name }) => name);
+
+const FAILED = 1;
+const WRONG_OPTION = 2;
+const INTERRUPTED = 130;
+
+/** Runs the sections, one after the other. */
+async function run({ scale, only, contenders, json, svg }: Options): Promise<number> {
+  const terminal = new Terminal(json ? process.stderr : process.stdout);
+  const faults: string[] = [];
+  const results: Record<string, unknown> = {};
+  let bundle: Promise<Bundle> | undefined;
+  const laboratory = await Laboratory.start();
+  try {
+    const machine = await describeMachine(laboratory);
+    terminal.say(
+      Object.entries(machine)
+        .map(([name, value]) => `${name}: ${value}`)
+        .join('\n'),
+    );
+    const bench: Bench = {
+      laboratory,
+      scale,
+      bundle: () => (bundle ??= Bundle.make()),
+      chosen: (all) => all.filter((contender) => isChosen(contender, contenders)),
+      step: (what) => terminal.step(what),
+      blame: (fault) => faults.push(fault),
+    };
+    for (const section of SECTIONS.filter(({ name }) => only.length === 0 || only.includes(name))) {
+      terminal.start(section.name, section.steps(bench));
+      const result = await section.run(bench);
+      terminal.stop();
+      results[section.name] = result;
+      for (const figures of section.show(result, scale)) {
+        terminal.show(figures);
+      }
+    }
+    if (svg) {
+      writeFileSync(svg, await drawService(results.service as readonly Felt[]));
+    }
+    if (json) {
+      process.stdout.write(`${JSON.stringify({ machine, scale, ...results, faults }, undefined, 2)}\n`);
+    }
+  } finally {
+    terminal.stop();
+    await laboratory.remove();
+  }
+  for (const fault of faults) {
+    terminal.say(`wrong: ${fault}`);
+  }
+  return faults.length > 0 ? FAILED : 0;
+}
+
+function isChosen(contender: Contender, names: readonly string[]): boolean {
+  return (
+    names.length === 0 ||
+    contender === ONE_DELETE ||
+    contender === NOBODY ||
+    names.some((name) => titleOf(contender).includes(name))
+  );
+}
+
+async function describeMachine(laboratory: Laboratory): Promise<Record<string, string>> {
+  return {
+    processor: `${cpus()[0]?.model.trim() ?? 'unknown'}, ${availableParallelism()} cores`,
+    memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
+    system: `${type()} ${release()} ${arch()}, load ${loadavg()[0]?.toFixed(1)} at the start`,
+    node: process.version,
+    postgres: await laboratory.version(),
+    settings: Object.entries(SETTINGS)
+      .map(([name, value]) => `${name}=${value}`)
+      .join(' '),
+  };
+}
+
+async function main(): Promise<number> {
+  try {
+    const options = parseOptions(process.argv.slice(2), SECTION_NAMES);
+    if (options === 'help') {
+      process.stdout.write(help(SECTION_NAMES));
+      return 0;
+    }
+    return await run(options);
+  } catch (error) {
+    console.error(error instanceof WrongOptionError ? error.message : error);
+    return error instanceof WrongOptionError ? WRONG_OPTION : FAILED;
+  }
+}
+
+// The server, and everything else that was started, goes when this process ends.
+process.on('SIGINT', () => process.exit(INTERRUPTED));
+
+main().then((code) => {
+  process.exitCode = code;
+});

@@ -1,0 +1,240 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Client } from 'pg';
+import { fixedCredentials } from '../../lambda/database';
+import type { RunLogger } from '../../lambda/report';
+import { parseTargets } from '../../lambda/targets';
+import { type TokenCleanupOptions, TokenCleanupService } from '../../lambda/token-cleanup-service';
+import { connect } from './laboratory';
+import type { Table } from './tables';
+
+/** Something that deletes dead rows. */
+export interface Contender {
+  readonly name: string;
+  /** What it does, in a few words. */
+  readonly detail?: string;
+  /** Whether it is this project, which has to leave a right result. */
+  readonly ours?: boolean;
+  /**
+   * Returns when nothing is left to do, or soon after the signal.
+   *
+   * @returns the time that counts, in milliseconds, where not all of it does
+   */
+  readonly run: (arena: Arena) => Promise<number | undefined>;
+}
+
+/** Where a contender works. */
+export interface Arena {
+  readonly url: string;
+  readonly table: Table;
+  readonly signal: AbortSignal;
+  /** Whether a contender rests between batches where its project does. */
+  readonly pauses: boolean;
+}
+
+export function titleOf({ name, detail }: Contender): string {
+  return detail ? `${name}: ${detail}` : name;
+}
+
+/** What everything is compared with. */
+export const ONE_DELETE: Contender = {
+  name: 'one DELETE',
+  run: onConnection(async (client, { table }) => {
+    await client.query(`delete from ${table.name} where ${table.dead}`);
+  }),
+};
+
+export const OURS: readonly Contender[] = [
+  ours('this project, 1 connection', { concurrency: 1, maxLoad: 1 }),
+  ours('this project, 2 connections', { concurrency: 2, maxLoad: 1 }),
+  ours('this project, 4 connections', { concurrency: 4, maxLoad: 1 }),
+  ours('this project, default pace', {}),
+];
+
+function ours(name: string, settings: Pick<TokenCleanupOptions, 'concurrency' | 'maxLoad'>): Contender {
+  return {
+    name,
+    ours: true,
+    run: async ({ url, table, signal }) => {
+      const { hostname, port, pathname, username, password } = new URL(url);
+      const service = new TokenCleanupService({
+        connection: {
+          credentials: fixedCredentials({
+            host: hostname,
+            port: Number(port),
+            database: pathname.slice(1),
+            user: username,
+            password,
+          }),
+          trustedCertificates: false,
+        },
+        targets: parseTargets(table.targets),
+        ...settings,
+        logger: SILENT,
+      });
+      const report = await service.run({ signal });
+      if (report.status === 'failed') {
+        throw new Error(report.error);
+      }
+      return undefined;
+    },
+  };
+}
+
+const SILENT: RunLogger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+
+const DEAD = '(revoked = true or expires_at < now())';
+
+/** What people use today on tables like these, each in the SQL and with the batch size of the project that it names. */
+export const OTHERS: readonly Contender[] = [
+  {
+    // ory/hydra: flushInactiveTokens in persistence/sql/persister_oauth2.go; the batch size is the default of cmd/janitor.go.
+    name: 'Ory Hydra',
+    detail: 'id in (… limit 100)',
+    run: whileFound(async (client) => {
+      const { rowCount } = await client.query(
+        `delete from refresh_tokens
+         where id in (
+           select id
+           from (select id from refresh_tokens where ${DEAD} order by expires_at limit 100) as oldest
+         )`,
+      );
+      return rowCount === 100;
+    }),
+  },
+  {
+    // riverqueue/river: JobDeleteBefore in riverdriver/riverpgxv5/internal/dbsqlc/river_job.sql, called by
+    // internal/maintenance/job_cleaner.go; batch size and pauses are those of rivershared/riversharedmaintenance.
+    name: 'River',
+    detail: 'id in (… limit 10000)',
+    run: whileFound(
+      async (client) => {
+        const { rows } = await client.query<{ count: number }>(
+          `with deleted as (
+             delete from refresh_tokens
+             where id in (select id from refresh_tokens where ${DEAD} order by id limit 10000)
+             returning *
+           )
+           select count(*)::int as count from deleted`,
+        );
+        return rows[0]?.count === 10_000;
+      },
+      () => 50 + Math.random() * 950,
+    ),
+  },
+  {
+    // django-oauth/django-oauth-toolkit: clear_expired in oauth2_provider/models.py; the batch size is the default of
+    // CLEAR_EXPIRED_TOKENS_BATCH_SIZE.
+    name: 'django-oauth-toolkit',
+    detail: '10000 ids read, then deleted',
+    run: onConnection(async (client, { signal }) => {
+      for (const condition of ['revoked = true', 'expires_at < now()']) {
+        const count = async () => {
+          const { rows } = await client.query(`select count(*)::int as left from refresh_tokens where ${condition}`);
+          return rows[0].left as number;
+        };
+        while (!signal.aborted && (await count()) > 0) {
+          const { rows } = await client.query<{ id: string }>(
+            `select id from refresh_tokens where ${condition} limit 10000`,
+          );
+          if (rows.length > 0) {
+            const ids = rows.map(({ id }) => client.escapeLiteral(id)).join(', ');
+            await client.query(`delete from refresh_tokens where id in (${ids})`);
+          }
+        }
+      }
+    }),
+  },
+  {
+    // zabbix/zabbix has this shape in src/zabbix_server/housekeeper/housekeeper.c, with 5000 rows and without the locks.
+    name: 'ctid = any (array(…))',
+    detail: 'limit 10000',
+    run: whileFound(async (client) => {
+      const { rowCount } = await client.query(
+        `delete from refresh_tokens
+         where ctid = any (array(select ctid from refresh_tokens where ${DEAD} limit 10000 for update skip locked))`,
+      );
+      return rowCount !== 0;
+    }),
+  },
+  {
+    // xmtp/xmtpd: DeleteExpiredEnvelopesBatch in pkg/db/sqlc/prune.sql; the batch size is that of pkg/config/pruneOptions.go.
+    name: 'xmtpd',
+    detail: 'order by expires_at limit 10000',
+    run: whileFound(async (client) => {
+      const { rowCount } = await client.query(
+        `with to_delete as (
+           select id from refresh_tokens where ${DEAD} order by expires_at limit 10000 for update skip locked
+         )
+         delete from refresh_tokens using to_delete where refresh_tokens.id = to_delete.id`,
+      );
+      return rowCount !== 0;
+    }),
+  },
+  {
+    // The careful form: a condition, an index and a cursor for each of the two reasons to be dead.
+    name: 'keyset loop',
+    detail: 'two arms, limit 10000',
+    run: onConnection(async (client, arena) => {
+      await keysetArm(client, arena, 'revoked = true', 'id', { id: '00000000-0000-0000-0000-000000000000' });
+      await keysetArm(client, arena, 'expires_at < now()', 'expires_at, id', {
+        expires_at: '-infinity',
+        id: '00000000-0000-0000-0000-000000000000',
+      });
+    }),
+  },
+];
+
+async function keysetArm(
+  client: Client,
+  { signal }: Arena,
+  condition: string,
+  columns: string,
+  start: Readonly<Record<string, string>>,
+): Promise<void> {
+  const types: Readonly<Record<string, string>> = { id: 'uuid', expires_at: 'timestamptz' };
+  const names = Object.keys(start);
+  const cursor = names.map((name, index) => `$${index + 1}::${types[name]}`).join(', ');
+  let after: Readonly<Record<string, string>> | undefined = start;
+  while (after && !signal.aborted) {
+    const { rows }: { rows: Record<string, string>[] } = await client.query(
+      `with batch as (
+         select ${columns} from refresh_tokens
+         where ${condition} and (${columns}) > (${cursor})
+         order by ${columns}
+         limit 10000
+         for update skip locked
+       ), deleted as (
+         delete from refresh_tokens using batch where refresh_tokens.id = batch.id
+       )
+       select ${names.map((name) => `${name}::text as ${name}`).join(', ')}
+       from batch
+       order by ${names.map((name) => `batch.${name} desc`).join(', ')}
+       limit 1`,
+      names.map((name) => after?.[name]),
+    );
+    after = rows[0];
+  }
+}
+
+/** Repeats a batch as long as it says that there may be more. */
+function whileFound(batch: (client: Client) => Promise<boolean>, pauseMs?: () => number): Contender['run'] {
+  return onConnection(async (client, { signal, pauses }) => {
+    while (!signal.aborted && (await batch(client))) {
+      if (pauses && pauseMs) {
+        await delay(pauseMs(), undefined, { signal }).catch(() => {});
+      }
+    }
+  });
+}
+
+function onConnection(work: (client: Client, arena: Arena) => Promise<void>): Contender['run'] {
+  return async (arena) => {
+    const client = await connect(arena.url, 'contender');
+    try {
+      await work(client, arena);
+      return undefined;
+    } finally {
+      await client.end();
+    }
+  };
+}

@@ -1,0 +1,170 @@
+import { parseArgs } from 'node:util';
+
+/** How much is measured. */
+export interface Scale {
+  /** Rows of the tables of the throughput. */
+  readonly rows: number;
+  readonly deadShares: readonly number[];
+  readonly rounds: number;
+  /** A contender that takes longer is stopped, and what it did until then is shown. */
+  readonly capMs: number;
+  /** More than elsewhere, so that what is fast lasts long enough to be felt. */
+  readonly serviceRows: number;
+  /** Operations of the token service a second: what it does with ease when it is alone. */
+  readonly serviceRate: number;
+  readonly serviceWarmUpMs: number;
+  readonly serviceAloneMs: number;
+  readonly serviceCapMs: number;
+  readonly sparseRows: number;
+  /** Dead rows, with as many live ones beside them. */
+  readonly growth: readonly number[];
+  /** Whether the largest table is swept once more while an old snapshot is open. */
+  readonly growthWithOldSnapshot: boolean;
+  readonly imports: number;
+}
+
+export interface Options {
+  readonly scale: Scale;
+  /** The sections to run; all when there are none. */
+  readonly only: readonly string[];
+  /** Parts of the names of the contenders to run, besides what they are compared with; all when there are none. */
+  readonly contenders: readonly string[];
+  readonly json: boolean;
+  readonly svg?: string;
+}
+
+const FULL: Scale = {
+  rows: 1_000_000,
+  deadShares: [0.05, 0.5, 0.95],
+  rounds: 3,
+  capMs: 60_000,
+  serviceRows: 4_000_000,
+  serviceRate: 200,
+  serviceWarmUpMs: 3_000,
+  serviceAloneMs: 15_000,
+  serviceCapMs: 20_000,
+  sparseRows: 5_000_000,
+  growth: [100_000, 1_000_000],
+  growthWithOldSnapshot: false,
+  imports: 15,
+};
+
+const LARGE: Scale = { ...FULL, growth: [...FULL.growth, 10_000_000], growthWithOldSnapshot: true };
+
+/** Goes the same ways in less than two minutes, also where two slow processors are busy with something else. */
+const QUICK: Scale = {
+  rows: 20_000,
+  deadShares: [0.5],
+  rounds: 1,
+  capMs: 1_500,
+  serviceRows: 60_000,
+  serviceRate: 100,
+  serviceWarmUpMs: 300,
+  serviceAloneMs: 1_000,
+  serviceCapMs: 1_000,
+  sparseRows: 100_000,
+  growth: [10_000],
+  growthWithOldSnapshot: false,
+  imports: 3,
+};
+
+export function help(sections: readonly string[]): string {
+  return `Usage: npm run bench -- [options]
+
+Compares this project with one DELETE and with what people use today, on an
+embedded PostgreSQL that is thrown away afterwards. The whole takes about an
+hour and 5 GB of disk.
+
+  --quick           goes the same ways with little data, in less than two
+                    minutes; its figures mean nothing
+  --large           measures growth up to 10,000,000 dead rows, too; takes 20 GB
+                    of disk
+  --rows N          rows of the tables of the section throughput
+                    [default: ${FULL.rows}]
+  --rounds N        how often each contender has its turn [default: ${FULL.rounds}]
+  --only SECTION    runs one section, may be repeated:
+                    ${sections.join(', ')}
+  --contender TEXT  runs those whose names hold TEXT, and what they are compared
+                    with; may be repeated
+  --svg FILE        writes the picture of the section service
+  --json            prints one JSON document of all figures on stdout, and all
+                    else on stderr; npm adds lines of its own unless run as
+                    npm run --silent bench -- --json
+  --help            shows this
+
+Exit code: 0 measured; 1 this project left a wrong result, or the benchmark
+failed; 2 an option is wrong; 130 interrupted.
+`;
+}
+
+export class WrongOptionError extends Error {
+  override readonly name = 'WrongOptionError';
+}
+
+/**
+ * Reads the command line.
+ *
+ * @throws WrongOptionError with every mistake
+ */
+export function parseOptions(args: readonly string[], sections: readonly string[]): Options | 'help' {
+  const { values, tokens } = parseArgs({ args: [...args], options: OPTIONS, strict: false, tokens: true });
+  if (values.help) {
+    return 'help';
+  }
+  const mistakes: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === 'positional') {
+      mistakes.push(`an argument stands alone: ${token.value}`);
+    } else if (token.kind === 'option' && !(token.name in OPTIONS)) {
+      mistakes.push(`${token.rawName} is not an option`);
+    }
+  }
+  const wholeNumber = (name: 'rows' | 'rounds', least: number, otherwise: number) => {
+    const text = values[name];
+    if (text !== undefined && !(/^\d+$/.test(String(text)) && Number(text) >= least)) {
+      mistakes.push(`--${name} must be a whole number, at least ${least}, got ${JSON.stringify(text)}`);
+    }
+    return text === undefined ? otherwise : Number(text);
+  };
+  const base = values.quick ? QUICK : values.large ? LARGE : FULL;
+  const scale = {
+    ...base,
+    rows: wholeNumber('rows', 1_000, base.rows),
+    rounds: wholeNumber('rounds', 1, base.rounds),
+  };
+  const only = (values.only ?? []) as string[];
+  for (const name of only.filter((section) => !sections.includes(section))) {
+    mistakes.push(`--only must be one of ${sections.join(', ')}, got ${JSON.stringify(name)}`);
+  }
+  if (values.quick && values.large) {
+    mistakes.push('--quick and --large exclude each other');
+  }
+  const { svg } = values;
+  if (svg !== undefined && (typeof svg !== 'string' || svg === '')) {
+    mistakes.push('--svg needs the name of a file');
+  } else if (svg !== undefined && only.length > 0 && !only.includes('service')) {
+    mistakes.push('--svg shows the section service, which --only leaves out');
+  }
+  if (mistakes.length > 0) {
+    throw new WrongOptionError(mistakes.join('\n'));
+  }
+  return {
+    scale,
+    only,
+    contenders: (values.contender ?? []) as string[],
+    json: values.json === true,
+    ...(typeof svg === 'string' && { svg }),
+  };
+}
+
+const OPTIONS = {
+  quick: { type: 'boolean' },
+  large: { type: 'boolean' },
+  rows: { type: 'string' },
+  rounds: { type: 'string' },
+  only: { type: 'string', multiple: true },
+  contender: { type: 'string', multiple: true },
+  svg: { type: 'string' },
+  json: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+} as const;

@@ -1,0 +1,29 @@
+import type { Bundle } from './bundle';
+import type { Contender } from './contenders';
+import type { Laboratory } from './laboratory';
+import type { Scale } from './options';
+import type { Figures } from './terminal';
+
+/** One of the questions that the benchmark answers. */
+export interface Section<Result> {
+  readonly name: string;
+  /** How many steps it takes. */
+  readonly steps: (bench: Pick<Bench, 'scale' | 'chosen'>) => number;
+  /** What it finds out, as JSON holds it. */
+  readonly run: (bench: Bench) => Promise<Result>;
+  readonly show: (result: Result, scale: Scale) => readonly Figures[];
+}
+
+/** What sections work with. */
+export interface Bench {
+  readonly laboratory: Laboratory;
+  readonly scale: Scale;
+  /** The function as it is deployed, bundled once. */
+  readonly bundle: () => Promise<Bundle>;
+  /** Leaves out who is not to run. */
+  readonly chosen: (contenders: readonly Contender[]) => readonly Contender[];
+  /** Says what is done next. */
+  readonly step: (what: string) => void;
+  /** Notes a wrong result of this project. */
+  readonly blame: (fault: string) => void;
+}

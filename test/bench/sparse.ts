@@ -1,0 +1,137 @@
+import { type Contender, ONE_DELETE, OTHERS, OURS, titleOf } from './contenders';
+import { connect, type Prepared } from './laboratory';
+import { blocksTouched, race, runCapped, type Standing } from './race';
+import { RoundTrips } from './round-trips';
+import type { Bench, Section } from './section';
+import { median } from './statistics';
+import { fillTokens, REFRESH_TOKENS } from './tables';
+import { count, digits, duration, percent, times } from './terminal';
+
+interface Sparse {
+  readonly fewDead: readonly { readonly title: string; readonly standings: readonly Standing[] }[];
+  readonly noneDead: readonly Idle[];
+}
+
+/** What a run costs that finds nothing. */
+interface Idle {
+  readonly contender: string;
+  readonly medianMs: number;
+  readonly blocks: number;
+  readonly roundTrips: number;
+}
+
+const DEAD_SHARE = 0.001;
+const CONTENDERS = [ONE_DELETE, ...OURS, ...OTHERS];
+
+/** What a run costs where there is little to do, and where there is nothing. */
+export const sparse: Section<Sparse> = {
+  name: 'sparse',
+
+  steps: ({ scale, chosen }) => (2 * scale.rounds + 1) * chosen(CONTENDERS).length,
+
+  async run(bench) {
+    const { laboratory, scale } = bench;
+    const { sparseRows: rows, rounds, capMs } = scale;
+    const fewDead: { title: string; standings: Standing[] }[] = [];
+    const noneDead: Idle[] = [];
+    for (const indexed of [false, true]) {
+      const title = indexed
+        ? 'with indexes on expires_at and on revoked rows'
+        : 'without an index that finds dead rows';
+      const prepared = await laboratory.prepare({
+        title: `${percent(DEAD_SHARE)} dead, ${title}`,
+        table: REFRESH_TOKENS,
+        fill: (client) => fillTokens(client, { rows, deadShare: DEAD_SHARE, indexed }),
+      });
+      fewDead.push({ title, standings: await race(bench, prepared, bench.chosen(CONTENDERS), { rounds, capMs }) });
+      if (indexed) {
+        noneDead.push(...(await findNothing(bench, prepared)));
+      }
+      await laboratory.discard(prepared);
+    }
+    return { fewDead, noneDead };
+  },
+
+  show: ({ fewDead, noneDead }, { sparseRows, capMs }) => [
+    ...fewDead.map(({ title, standings }) => ({
+      title: `Little to do: ${count(sparseRows)} rows, ${percent(DEAD_SHARE)} dead, ${title}`,
+      head: ['', 'time', 'of one DELETE', 'blocks touched', 'of one DELETE'],
+      rows: standings.map(({ contender, medianMs, turns }) => {
+        const { capped, done, wrong } = turns[0] ?? {};
+        const blocks = blocksOf(turns);
+        return [
+          contender,
+          wrong
+            ? `wrong: ${wrong}`
+            : capped
+              ? `> ${digits(capMs / 1_000)} s (${percent(done ?? 0)} done)`
+              : duration(medianMs),
+          times(medianMs / (standings[0]?.medianMs ?? Number.NaN)),
+          count(blocks),
+          times(blocks / blocksOf(standings[0]?.turns ?? [])),
+        ];
+      }),
+    })),
+    {
+      title: `Nothing to do: the same table, with indexes, no row dead`,
+      head: ['', 'time', 'blocks touched', 'round trips'],
+      rows: noneDead.map(({ contender, medianMs, blocks, roundTrips }) => [
+        contender,
+        duration(medianMs),
+        count(blocks),
+        count(roundTrips),
+      ]),
+      notes: ['Time and round trips are those of the whole run, its connections and checks included.'],
+    },
+  ],
+};
+
+function blocksOf(turns: Standing['turns']): number {
+  return median(turns.map(({ blocks }) => blocks));
+}
+
+async function findNothing({ laboratory, scale, chosen, step }: Bench, prepared: Prepared): Promise<Idle[]> {
+  const url = await laboratory.clone(prepared);
+  const observer = await connect(url, 'observer');
+  const { hostname, port } = new URL(url);
+  const proxy = await RoundTrips.start(hostname, Number(port));
+  const counted = new URL(url);
+  counted.port = String(proxy.port);
+  try {
+    await observer.query(`delete from ${REFRESH_TOKENS.name} where ${REFRESH_TOKENS.dead}`);
+    await observer.query('vacuum analyze');
+    const found: Idle[] = [];
+    for (const contender of chosen(CONTENDERS)) {
+      step(`nothing to do: ${contender.name}`);
+      const run = (address: string) => runOnce(contender, address);
+      const durationsMs: number[] = [];
+      for (let round = 1; round <= scale.rounds; round += 1) {
+        durationsMs.push(await run(url));
+      }
+      await blocksTouched(observer); // nobody else is connected
+      await observer.query('select pg_stat_reset()');
+      const before = proxy.count;
+      await run(counted.href);
+      const blocks = await blocksTouched(observer);
+      found.push({
+        contender: titleOf(contender),
+        medianMs: median(durationsMs),
+        blocks,
+        roundTrips: proxy.count - before,
+      });
+    }
+    return found;
+  } finally {
+    await proxy.stop();
+    await observer.end();
+  }
+
+  async function runOnce(contender: Contender, address: string): Promise<number> {
+    const arena = { url: address, table: REFRESH_TOKENS, capMs: scale.capMs, pauses: false };
+    const { durationMs, error } = await runCapped(observer, contender, arena);
+    if (error !== undefined) {
+      throw new Error(`${contender.name} failed with nothing to do: ${error}`);
+    }
+    return durationMs;
+  }
+}

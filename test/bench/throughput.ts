@@ -1,0 +1,95 @@
+import { type Contender, ONE_DELETE, OTHERS, OURS } from './contenders';
+import { PEERS } from './peers';
+import { race, type Standing } from './race';
+import type { Section } from './section';
+import { fillTokens, REFRESH_TOKENS } from './tables';
+import { count, digits, type Figures, percent, times, timesOf } from './terminal';
+
+interface Heat {
+  readonly title: string;
+  readonly group: string;
+  readonly rows: number;
+  readonly standings: readonly Standing[];
+}
+
+const TOKEN_CONTENDERS = [ONE_DELETE, ...OURS, ...OTHERS];
+const peerContenders = (peer: Contender) => [ONE_DELETE, peer, ...OURS];
+/** What peers have as much of as not. */
+const PEER_SHARE = 0.5;
+
+/** How many rows a second each contender deletes, on tables of all kinds. */
+export const throughput: Section<readonly Heat[]> = {
+  name: 'throughput',
+
+  steps: ({ scale: { deadShares, rounds }, chosen }) =>
+    rounds *
+    ((2 * deadShares.length + 1) * chosen(TOKEN_CONTENDERS).length +
+      PEERS.reduce((sum, { contender }) => sum + chosen(peerContenders(contender)).length, 0)),
+
+  async run(bench) {
+    const { laboratory, scale } = bench;
+    const { rows, rounds, capMs } = scale;
+    const heats: Heat[] = [];
+    for (const indexed of [false, true]) {
+      const group = indexed
+        ? 'with indexes on expires_at and on revoked rows'
+        : 'without an index that finds dead rows';
+      for (const deadShare of scale.deadShares) {
+        const title = `${percent(deadShare)} dead`;
+        const prepared = await laboratory.prepare({
+          title: `${title}, ${group}`,
+          table: REFRESH_TOKENS,
+          fill: (client) => fillTokens(client, { rows, deadShare, indexed }),
+        });
+        const run = (oldSnapshot: boolean) =>
+          race(bench, prepared, bench.chosen(TOKEN_CONTENDERS), { rounds, capMs, oldSnapshot });
+        heats.push({ title, group, rows, standings: await run(false) });
+        if (indexed && deadShare === 0.5) {
+          heats.push({ title: `${title}, old snapshot`, group, rows, standings: await run(true) });
+        }
+        await laboratory.discard(prepared);
+      }
+    }
+    for (const { contender, course } of PEERS) {
+      const prepared = await laboratory.prepare(course(rows, PEER_SHARE));
+      const standings = await race(bench, prepared, bench.chosen(peerContenders(contender)), { rounds, capMs });
+      heats.push({ title: `${percent(PEER_SHARE)} dead`, group: prepared.course.title, rows, standings });
+      await laboratory.discard(prepared);
+    }
+    return heats;
+  },
+
+  show(heats, { rows, capMs }) {
+    const groups = [...new Set(heats.map(({ group }) => group))];
+    return groups.map((group): Figures => {
+      const its = heats.filter((heat) => heat.group === group);
+      return {
+        title: `Throughput, ${count(rows)} rows ${group}`,
+        head: ['rows a second, as a multiple of one DELETE', ...its.map(({ title }) => title)],
+        rows: (its[0]?.standings ?? []).map(({ contender }, index) => [
+          contender,
+          ...its.map(({ standings }) => cell(standings[index], index === 0, capMs)),
+        ]),
+        notes: [
+          'Nobody else writes here. Where somebody does, this project reads the table once more, to count what is left.',
+        ],
+      };
+    });
+  },
+};
+
+function cell(standing: Standing | undefined, isBaseline: boolean, capMs: number): string {
+  if (!standing) {
+    return '';
+  }
+  const { turns, ratio, ratios, rowsPerSecond } = standing;
+  const wrong = turns.find((turn) => turn.wrong);
+  if (wrong) {
+    return `wrong: ${wrong.wrong}`;
+  }
+  const capped = turns.find((turn) => turn.capped);
+  if (capped) {
+    return `> ${digits(capMs / 1_000)} s (${percent(capped.done)} done), < ${times(ratio)}`;
+  }
+  return isBaseline ? `${times(ratio)} (${count(rowsPerSecond)}/s)` : timesOf(ratio, ratios);
+}
