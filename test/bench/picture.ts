@@ -22,7 +22,15 @@ export async function drawService(felt: readonly Felt[]): Promise<string> {
     kind: its === baseline ? 'baseline' : its.ours ? 'ours' : 'others',
     finished: its.finished,
   }));
-  return await new View(parse(specOf(points)), { renderer: 'none' }).toSVG();
+  const svg = await new View(parse(specOf(points)), { renderer: 'none' }).toSVG();
+  return described(svg);
+}
+
+/** One title for those who cannot see the picture, in place of roles for every line of it. */
+function described(svg: string): string {
+  return svg
+    .replaceAll(/ (role|aria-\w+)="[^"]*"/g, '')
+    .replace(/<svg [^>]*>/, (start) => `${start}<title>${HEADING[0][0]}: how fast, and how gentle</title>`);
 }
 
 interface Point {
@@ -45,7 +53,16 @@ function specOf(points: readonly Point[]): Spec {
     autosize: 'none',
     padding: { top: 48, right: 12, bottom: 56, left: 64 },
     config: { axis: { labelFontSize: 12, titleFontSize: 13, titleFontWeight: 'normal', titlePadding: 10 } },
-    data: [{ name: 'points', values: [...points] }],
+    data: [
+      { name: 'points', values: [...points] },
+      {
+        name: 'names',
+        values: points.flatMap((point) => [
+          { ...point, dx: 0, dy: 0 },
+          ...RIM.map((rim) => ({ ...point, ...rim, name: '' })),
+        ]),
+      },
+    ],
     scales: [
       { name: 'x', type: 'log', domain: spread(points.map(({ x }) => x)), range: 'width' },
       { name: 'y', type: 'log', domain: spread(points.map(({ y }) => y)), range: 'height' },
@@ -98,8 +115,16 @@ function specOf(points: readonly Point[]): Spec {
       },
       {
         type: 'text',
-        from: { data: 'points' },
-        encode: { enter: { ...place, text: { field: 'name' }, fontSize: { value: 12 }, fill: color } },
+        from: { data: 'names' },
+        encode: {
+          enter: {
+            x: { ...place.x, offset: { field: 'dx' } },
+            y: { ...place.y, offset: { field: 'dy' } },
+            text: { field: 'name' },
+            fontSize: [{ test: "datum.name === ''", value: 0 }, { value: 12 }],
+            fill: color,
+          },
+        },
         // Tried in this order, until a place is found where the name covers nothing.
         transform: [
           {
@@ -119,6 +144,9 @@ const HEADING = [
   ['Deleting dead rows beside a token service', -28, 'bold'],
   ['hollow: stopped before it was done', -10, 'normal'],
 ] as const;
+
+/** The layout keeps names off the middle of points. Empty names in the corners of each keep them off the rest of it. */
+const RIM = [-6, 6].flatMap((dx) => [-6, 6].map((dy) => ({ dx, dy })));
 
 const ANCHORS = ['right', 'left', 'top', 'bottom', 'top-right', 'bottom-right', 'top-left', 'bottom-left'] as const;
 const DISTANCES = [9, 16, 24, 34];
