@@ -175,8 +175,9 @@ async function logPosition(observer: Client): Promise<number> {
 
 /** What sessions other than this one touched since the statistics were reset. */
 export async function blocksTouched(observer: Client): Promise<number> {
-  // A session reports the last of its figures as it ends.
-  while ((await observer.query(SESSIONS_SQL)).rowCount) {
+  // A session reports the last of its figures as it ends. One that a contender left open is not waited for.
+  const patience = AbortSignal.timeout(5_000);
+  while (!patience.aborted && (await observer.query(SESSIONS_SQL)).rowCount) {
     await delay(5);
   }
   const { rows } = await observer.query<{ blocks: number }>(
