@@ -1,5 +1,6 @@
 import { GetSecretValueCommand, type SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import * as z from 'zod';
+import { PORT } from './config';
 import type { CredentialSource, Credentials } from './database';
 import { mistakesIn } from './validation';
 
@@ -79,7 +80,6 @@ function explain(error: unknown): string {
 
 const NOT_EMPTY = 'must be a text that is not empty';
 const text = z.string(NOT_EMPTY).min(1, NOT_EMPTY);
-const PORT_RULE = 'must be a whole number from 1 to 65535';
 
 const secretSchema = z.object(
   {
@@ -87,8 +87,8 @@ const secretSchema = z.object(
     password: text,
     host: text.optional(),
     port: z
-      .union([z.number(), z.string().regex(/^\d+$/).transform(Number)], PORT_RULE)
-      .refine((port) => Number.isInteger(port) && port >= 1 && port <= 65_535, PORT_RULE)
+      .union([z.number(), z.string().regex(/^\d+$/).transform(Number)], PORT.rule)
+      .refine(PORT.accepts, PORT.rule)
       .optional(),
     dbname: text.optional(),
   },
