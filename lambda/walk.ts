@@ -204,14 +204,20 @@ export class Walk<Row> {
 
   async #execute(session: Queryable, piece: Piece, startedAt: number): Promise<void> {
     const { clock, onStatement } = this.#options;
+    const { reconnections } = session;
+    const elapsedMs = () => {
+      const ms = clock.now() - startedAt;
+      // After a lost connection the rest of the time went into getting another; the server ends a statement at its limit.
+      return session.reconnections === reconnections ? ms : Math.min(ms, TIMEOUT_MS);
+    };
     try {
       const result = await this.#query(session, piece);
-      const durationMs = clock.now() - startedAt;
+      const durationMs = elapsedMs();
       this.#tableLockedSince = undefined;
       this.#adapt(piece, durationMs);
       onStatement(durationMs, { piece, result, blocksPending: this.#blocksPending });
     } catch (error) {
-      const durationMs = clock.now() - startedAt;
+      const durationMs = elapsedMs();
       onStatement(durationMs);
       await this.#overcome(session, piece, error, durationMs);
     }

@@ -25,7 +25,7 @@ class FakeClock implements Clock {
 
 /** A heap in which each statement takes as long as `cost` says, and fails as `fail` says. */
 class FakeHeap implements Queryable {
-  readonly reconnections = 0;
+  reconnections = 0;
   readonly visits: { blocks: number; from: number; to: number; lockTimeoutMs: number | undefined }[] = [];
 
   constructor(
@@ -98,6 +98,25 @@ test('rests after each statement for the share of time that is not its own', asy
   await walkOf([heap], clock, 640, { maxLoad: 0.25 }).walk.run();
 
   expect(clock.rests).toEqual(heap.visits.map(() => 60));
+});
+
+test('counts an outage neither as a long statement nor as work to rest from', async () => {
+  const clock = new FakeClock();
+  const heap = new FakeHeap(clock, () => 20);
+  const { query } = heap;
+  heap.query = async (...args) => {
+    if (heap.visits.length === 2) {
+      heap.reconnections += 1;
+      clock.ms += 40_000;
+    }
+    return await query(...(args as Parameters<typeof query>));
+  };
+  const durations: number[] = [];
+
+  await walkOf([heap], clock, 256, { maxLoad: 0.5, onStatement: (ms) => durations.push(ms) }).walk.run();
+
+  expect(durations.slice(0, 4)).toEqual([20, 20, 200, 20]); // at most what the server allows
+  expect(clock.rests).toEqual(durations);
 });
 
 test('shares the ranges among the sessions, each block once', async () => {
