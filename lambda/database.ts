@@ -181,7 +181,7 @@ export class Session implements Queryable {
     const connection = await Connection.open(login, this.#options.trustedCertificates, this.#context.abandon);
     try {
       const query: Query = (text, values = []) => connection.query(text, values, LIMITS);
-      await connection.set(SETTINGS);
+      await connection.set(SETTINGS, LIMITS);
       this.reconnections += this.#previous ? 1 : 0;
       await this.#endPrevious(query);
       const { rows } = await query<{ startedAt: string }>(
@@ -272,17 +272,18 @@ class Connection {
       limits.statementTimeoutMs !== this.#limits?.statementTimeoutMs ||
       limits.lockTimeoutMs !== this.#limits.lockTimeoutMs
     ) {
-      await this.set({
-        statement_timeout: `${limits.statementTimeoutMs}ms`,
-        lock_timeout: `${limits.lockTimeoutMs}ms`,
-      });
-      this.#limits = limits;
+      await this.set({}, limits);
     }
     return await this.#send<Row>(text, values, limits.statementTimeoutMs);
   }
 
-  async set(settings: Readonly<Record<string, string>>): Promise<void> {
-    await this.#send(SET_SQL, [JSON.stringify(settings)], 0);
+  async set(settings: Readonly<Record<string, string>>, limits: Limits): Promise<void> {
+    const timeouts = {
+      statement_timeout: `${limits.statementTimeoutMs}ms`,
+      lock_timeout: `${limits.lockTimeoutMs}ms`,
+    };
+    await this.#send(SET_SQL, [JSON.stringify({ ...settings, ...timeouts })], 0);
+    this.#limits = limits;
   }
 
   async #send<Row>(text: string, values: readonly unknown[], timeoutMs: number): Promise<QueryResult<Row>> {
