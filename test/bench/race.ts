@@ -24,9 +24,11 @@ export interface Turn {
 export interface TurnOptions {
   /** A contender that takes longer is stopped. */
   readonly capMs: number;
-  /** Whether another transaction still sees the table as it was. */
-  readonly oldSnapshot?: boolean;
+  /** Who else is there: a transaction that still sees the table as it was, or somebody who writes elsewhere. */
+  readonly company?: Company;
 }
+
+export type Company = 'old snapshot' | 'a writer';
 
 /** All turns of one contender on one course. */
 export interface Standing {
@@ -86,12 +88,12 @@ async function takeTurn(
   laboratory: Laboratory,
   prepared: Prepared,
   contender: Contender,
-  { capMs, oldSnapshot = false }: TurnOptions,
+  { capMs, company }: TurnOptions,
 ): Promise<Turn> {
   const { course, before } = prepared;
   const url = await laboratory.clone(prepared);
   const observer = await connect(url, 'observer');
-  const reader = oldSnapshot ? await holdSnapshot(url, course.table.name) : undefined;
+  const leave = company && (await COMPANY[company](await connect(url, 'company'), course.table.name));
   try {
     await observer.query('select pg_stat_reset()');
     const position = await logPosition(observer);
@@ -116,7 +118,7 @@ async function takeTurn(
     const done = before.dead > 0 ? rowsDeleted / before.dead : 1;
     return { durationMs, rowsDeleted, done, capped, ...(wrong && { wrong }), blocks, walBytes };
   } finally {
-    await reader?.end();
+    await leave?.();
     await observer.end();
   }
 }
@@ -157,14 +159,33 @@ const CANCEL_SQL = `
   select pg_cancel_backend(pid)
   from pg_stat_activity
   where datname = current_database() and pid <> pg_backend_pid()
-    and application_name not in ('token-cleanup', 'token-service', 'old-snapshot', 'observer')`;
+    and application_name not in ('token-cleanup', 'token-service', 'company', 'observer')`;
 
-async function holdSnapshot(url: string, table: string): Promise<Client> {
-  const reader = await connect(url, 'old-snapshot');
-  await reader.query('begin isolation level repeatable read');
-  await reader.query(`select from ${table} limit 1`);
-  return reader;
-}
+/** How long somebody who writes rests between two writes: a service of some 100 transactions a second. */
+const WRITE_INTERVAL_MS = 10;
+
+/** Each is told to leave by what it returns. */
+const COMPANY: Readonly<Record<Company, (client: Client, table: string) => Promise<() => Promise<void>>>> = {
+  'old snapshot': async (reader, table) => {
+    await reader.query('begin isolation level repeatable read');
+    await reader.query(`select from ${table} limit 1`);
+    return () => reader.end();
+  },
+  'a writer': async (writer) => {
+    const stop = new AbortController();
+    const writing = (async () => {
+      while (!stop.signal.aborted) {
+        await writer.query('select pg_current_xact_id()'); // all that a sweep can tell of a write to another table
+        await delay(WRITE_INTERVAL_MS);
+      }
+    })();
+    return async () => {
+      stop.abort();
+      await writing;
+      await writer.end();
+    };
+  },
+};
 
 async function logPosition(observer: Client): Promise<number> {
   const { rows } = await observer.query<{ bytes: number }>(
@@ -190,4 +211,4 @@ export async function blocksTouched(observer: Client): Promise<number> {
 const SESSIONS_SQL = `
   select from pg_stat_activity
   where datname = current_database() and pid <> pg_backend_pid()
-    and application_name <> 'old-snapshot' and backend_type = 'client backend'`;
+    and application_name <> 'company' and backend_type = 'client backend'`;
