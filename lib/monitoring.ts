@@ -37,6 +37,12 @@ const LONGEST_LOOK_BACK_HOURS = 7 * 24;
 /** In how many periods rows must remain. One run that was cut short is what the next run is for. */
 const ROWS_REMAIN_PERIODS = 3;
 
+/** The columns of CloudWatch's grid. */
+const DASHBOARD_WIDTH = 24;
+
+/** So many of our names are readable side by side; the widget shows what does not fit only to those who scroll. */
+const ALARMS_IN_A_ROW = 4;
+
 /** Alarms for each of several token cleanups, and one dashboard for all of them. */
 export class Monitoring extends Construct {
   readonly alarms: readonly cloudwatch.Alarm[];
@@ -178,12 +184,19 @@ export class Monitoring extends Construct {
       ...(dashboardName !== undefined && { dashboardName }),
       defaultInterval: Duration.days(14),
     });
-    dashboard.addWidgets(new cloudwatch.AlarmStatusWidget({ title: 'Alarms', alarms: [...this.alarms], width: 24 }));
+    dashboard.addWidgets(
+      new cloudwatch.AlarmStatusWidget({
+        title: 'Alarms',
+        alarms: [...this.alarms],
+        width: DASHBOARD_WIDTH,
+        height: 1 + Math.ceil(this.alarms.length / ALARMS_IN_A_ROW),
+      }),
+    );
     for (const cleanup of cleanups) {
       dashboard.addWidgets(
         new cloudwatch.TextWidget({
           markdown: `## ${cleanup.node.id}\n${cleanup.scheduleInWords}`,
-          width: 24,
+          width: DASHBOARD_WIDTH,
           height: 2,
         }),
       );
@@ -192,7 +205,7 @@ export class Monitoring extends Construct {
     dashboard.addWidgets(
       new cloudwatch.LogQueryWidget({
         title: 'Last failures',
-        width: 24,
+        width: DASHBOARD_WIDTH,
         logGroupNames: cleanups.map(({ logGroup }) => logGroup.logGroupName),
         queryLines: [
           // The function reports its failures itself; of one that broke Lambda writes a report.

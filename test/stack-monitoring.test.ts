@@ -263,3 +263,13 @@ test('shows the alarms, the tables and outcomes of each database, and the last f
       '| sort @timestamp desc\n| limit 20',
   );
 });
+
+test('lays the widgets out side by side in the 24 columns of CloudWatch, none over another', () => {
+  const { widgets } = dashboardOf(createStage('prod'));
+  const cells = widgets.flatMap(({ x, y, width, height }: Properties) =>
+    Array.from({ length: width * height }, (_, i) => `${x + (i % width)},${y + Math.floor(i / width)}`),
+  );
+
+  expect(new Set(cells).size).toBe(cells.length);
+  expect(widgets.every(({ x, width }: Properties) => x >= 0 && width > 0 && x + width <= 24)).toBe(true);
+});
