@@ -1,6 +1,6 @@
 import { GetSecretValueCommand, type SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import * as z from 'zod';
-import { PORT } from './config';
+import { DEFAULT_DATABASE, DEFAULT_PORT, PORT } from './config';
 import type { CredentialSource, Credentials } from './database';
 import { mistakesIn } from './validation';
 
@@ -13,9 +13,6 @@ export interface DatabaseOverrides {
 
 /** Without a route to the service, or an answer, the SDK would wait until the function times out. */
 export const REQUEST_TIMEOUTS = { connectionTimeout: 3_000, requestTimeout: 5_000, throwOnRequestTimeout: true };
-
-const DEFAULT_PORT = 5432;
-const DEFAULT_DATABASE = 'postgres';
 
 /**
  * Credentials in a secret of Secrets Manager, in the shape that RDS writes. They are read once, and once more when the

@@ -4,8 +4,10 @@ import { Logger } from '@aws-lambda-powertools/logger';
 import { Metrics } from '@aws-lambda-powertools/metrics';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import type { Context } from 'aws-lambda';
-import { type Config, identityOf, isEnabled, readConfig, readRequest } from './config';
+import { type Config, identityOf, isEnabled, type Login, readConfig, readRequest } from './config';
 import { REQUEST_TIMEOUTS, SecretCredentials } from './credentials';
+import type { ConnectionOptions, CredentialSource } from './database';
+import { IamCredentials } from './iam-credentials';
 import { emitReport, logReport, METRIC_NAMESPACE, type RunLogger, type RunReport } from './report';
 import { TokenCleanupService } from './token-cleanup-service';
 
@@ -64,12 +66,19 @@ async function run(
   }
 }
 
-function connectionOf({ secretArn, database, tls }: Config) {
-  const client = new SecretsManagerClient({ requestHandler: REQUEST_TIMEOUTS });
+function connectionOf({ login, tls }: Config): ConnectionOptions {
   return {
-    credentials: new SecretCredentials(client, secretArn, database),
+    credentials: credentialsOf(login),
     trustedCertificates: tls && trustedCertificates(tls.rootCertificates),
   };
+}
+
+function credentialsOf(login: Login): CredentialSource {
+  if (login.auth === 'iam') {
+    return new IamCredentials(login);
+  }
+  const client = new SecretsManagerClient({ requestHandler: REQUEST_TIMEOUTS });
+  return new SecretCredentials(client, login.secretArn, login);
 }
 
 /** The certificate authorities of RDS, which the runtime holds but does not load. */

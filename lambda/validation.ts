@@ -27,7 +27,8 @@ export function mistakesIn(error: z.core.$ZodError, root: string, value: unknown
     }
     const got = valueAt(value, issue.path);
     if (got === undefined) {
-      return [`${name} is required`];
+      // Where the rule says when it is required, that is kept.
+      return [`${name} ${issue.message.startsWith('is required') ? issue.message : 'is required'}`];
     }
     return [confidential ? `${name} ${issue.message}` : `${name} ${issue.message}, got ${shortened(got)}`];
   });

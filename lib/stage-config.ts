@@ -7,6 +7,7 @@ import { CONCURRENCY, MAX_LOAD, numberIn, PORT } from '../lambda/config';
 import { targetsSchema } from '../lambda/targets';
 import { InvalidInputError, mistakesIn } from '../lambda/validation';
 import { CrontabError, scheduleExpressions } from './schedule-expression';
+import { IAM_USER_NAME, RESOURCE_ID } from './token-cleanup';
 
 /** A stage as `cdk.json` holds it: checked, and without defaults, since those are the construct's. */
 export type StageConfig = z.input<typeof stageSchema>;
@@ -50,7 +51,7 @@ export function readStage(stages: unknown, name: string, crontab?: string): Stag
 }
 
 /** The account and the ids that AWS's documentation uses, and the domains that nobody can own. */
-const EXAMPLE = /111122223333|-0123456789abcdef\d?$|[@.]example\.(?:com|org|net)$/;
+const EXAMPLE = /111122223333|-0123456789abcdef\d?$|-ABCDEFGHIJKL01234$|[@.]example\.(?:com|org|net)$/;
 
 /** The paths of what still is as in a clone that nobody has edited. */
 export function exampleFields(value: unknown, path: string): string[] {
@@ -78,10 +79,23 @@ const RETENTION_DAYS = Object.values(RetentionDays).filter(
 const text = z.string(TEXT).min(1, 'must not be empty');
 const flag = z.boolean('must be true or false');
 
+const iamUserSchema = z.strictObject(
+  {
+    name: matching(IAM_USER_NAME.pattern, IAM_USER_NAME.rule),
+    resourceId: matching(RESOURCE_ID.pattern, RESOURCE_ID.rule),
+  },
+  OBJECT,
+);
+
 const databaseSchema = z.strictObject(
   {
     // With the six characters that Secrets Manager appends, so that only this one secret can be meant.
-    secretArn: arn('secretsmanager', String.raw`secret:[\w/+=.@!-]+-[A-Za-z0-9]{6}`, 'the complete ARN of a secret'),
+    secretArn: arn(
+      'secretsmanager',
+      String.raw`secret:[\w/+=.@!-]+-[A-Za-z0-9]{6}`,
+      'the complete ARN of a secret',
+    ).optional(),
+    iamUser: iamUserSchema.optional(),
     encryptionKeyArn: arn('kms', 'key/[0-9a-z-]+', 'the ARN of a KMS key').optional(),
     host: matching(/^[\w.-]+$/, 'must be a host name, without a port').optional(),
     port: numberIn(PORT).optional(),
@@ -179,11 +193,30 @@ function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$Ref
   if (alarms?.email !== undefined && alarms.topicArn !== undefined) {
     refuse(['alarms', 'email'], 'must not be set beside topicArn, whose subscribers get the alarms');
   }
-  for (const [name, database] of isObject(stage.databases) ? Object.entries(stage.databases) : []) {
-    if (!isObject(database)) {
-      continue;
-    }
+  const databases = isObject(stage.databases)
+    ? Object.entries(stage.databases).filter(([, each]) => isObject(each))
+    : [];
+  if (vpc?.secretsManagerEndpoint === true && databases.every(([, { iamUser }]) => iamUser !== undefined)) {
+    refuse(['vpc', 'secretsManagerEndpoint'], 'must not be set where no database has a secret');
+  }
+  for (const [name, database] of databases) {
     const path = ['databases', name];
+    const logins = (['secretArn', 'iamUser'] as const).filter((key) => database[key] !== undefined);
+    if (logins.length !== 1) {
+      refuse(path, 'must have either secretArn or iamUser');
+    }
+    if (database.encryptionKeyArn !== undefined && database.secretArn === undefined) {
+      refuse([...path, 'encryptionKeyArn'], 'must not be set without secretArn');
+    }
+    if (database.iamUser !== undefined && database.host === undefined) {
+      refuse([...path, 'host'], 'is required beside iamUser');
+    }
+    if (database.iamUser !== undefined && database.sslMode === 'disable') {
+      refuse(
+        [...path, 'sslMode'],
+        'must be verify-full beside iamUser, whose tokens anybody could use that reads them',
+      );
+    }
     refuseOtherRegion([...path, 'secretArn'], database.secretArn);
     refuseOtherRegion([...path, 'encryptionKeyArn'], database.encryptionKeyArn);
     const peers = (['securityGroupId', 'cidrs'] as const).filter((key) => database[key] !== undefined);

@@ -32,12 +32,13 @@ export class TokenCleanupStack extends Stack {
     });
     this.#stage = stage;
     this.#config = config;
-    const network = this.#network();
+    const { secretsManagerEndpoint, ...network } = this.#network();
     const testEventRegistryName = this.#testEventRegistryName();
     const cleanups = Object.entries(config.databases).map(
       ([name, database]) =>
         new TokenCleanup(this, name, {
           ...this.#settings(name, database),
+          ...this.#login(name, database, secretsManagerEndpoint),
           ...network,
           ...this.#securityGroup(name, database),
           testEventRegistryName,
@@ -64,7 +65,6 @@ export class TokenCleanupStack extends Stack {
       functionName: `token-cleanup-${stage}-${name}`,
       // Tells the metrics of the databases apart. A stage's only one has no need of that.
       serviceName: Object.keys(config.databases).length > 1 ? `${SERVICE}-${name}` : SERVICE,
-      secret: this.#secret(name, database),
       databaseHost: database.host,
       databasePort: database.port,
       databaseName: database.name,
@@ -86,11 +86,16 @@ export class TokenCleanupStack extends Stack {
     };
   }
 
-  #secret(name: string, { secretArn, encryptionKeyArn }: DatabaseConfig) {
-    return Secret.fromSecretAttributes(this, `${pascal(name)}Secret`, {
+  #login(name: string, database: DatabaseConfig, secretsManagerEndpoint?: ec2.InterfaceVpcEndpoint) {
+    const { secretArn, encryptionKeyArn, iamUser } = database;
+    if (secretArn === undefined) {
+      return { iamUser };
+    }
+    const secret = Secret.fromSecretAttributes(this, `${pascal(name)}Secret`, {
       secretCompleteArn: secretArn,
       ...(encryptionKeyArn && { encryptionKey: Key.fromKeyArn(this, `${pascal(name)}SecretKey`, encryptionKeyArn) }),
     });
+    return { secret, secretsManagerEndpoint };
   }
 
   #network() {

@@ -1,12 +1,11 @@
-import { basename, dirname, join } from 'node:path';
-import { Duration, Fn, RemovalPolicy, Stack, TimeZone, Token, Tokenization, Validations } from 'aws-cdk-lib';
+import { basename, dirname } from 'node:path';
+import { ArnFormat, Duration, Fn, RemovalPolicy, Stack, TimeZone, Token, Tokenization, Validations } from 'aws-cdk-lib';
 import { Metric, type MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { CfnSchema } from 'aws-cdk-lib/aws-eventschemas';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { SqsDestination } from 'aws-cdk-lib/aws-lambda-destinations';
-import { NodejsFunction, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Schedule, ScheduleExpression, ScheduleGroup, TimeWindow } from 'aws-cdk-lib/aws-scheduler';
 import { LambdaInvoke } from 'aws-cdk-lib/aws-scheduler-targets';
@@ -24,6 +23,7 @@ import {
   TABLE_METRICS,
 } from '../lambda/report';
 import type { TargetsInput } from '../lambda/targets';
+import { functionCode } from './function-code';
 import { longestGapMs, scheduleExpressions } from './schedule-expression';
 
 export interface TokenCleanupProps {
@@ -33,10 +33,24 @@ export interface TokenCleanupProps {
   /**
    * The user and password to log in with, in the shape that RDS writes. The function may read this secret and no other,
    * and decrypt with its `encryptionKey`, if there is one.
+   *
+   * @default - the function logs in as `iamUser`; one of the two must be given
    */
-  readonly secret: ISecret;
+  readonly secret?: ISecret | undefined;
 
-  /** @default - what the secret says */
+  /**
+   * Logs in as this user with a token that the function signs, in place of a password. The function may connect as this
+   * user and no other, and needs no secret. Needs `databaseHost`, and an encrypted connection.
+   *
+   * @default - the function logs in with `secret`
+   */
+  readonly iamUser?: IamUser | undefined;
+
+  /**
+   * Has to be set with `iamUser`, to what RDS calls the endpoint: tokens for an alias are refused.
+   *
+   * @default - what the secret says
+   */
   readonly databaseHost?: string | undefined;
 
   /**
@@ -162,7 +176,7 @@ export interface TokenCleanupProps {
 
   /**
    * An endpoint of Secrets Manager to read the secret through. Its policy is opened for this secret. It needs no private
-   * DNS: the function is told its address.
+   * DNS: the function is told its address. Must not be set with `iamUser`, which needs no secret.
    *
    * @default - the secret is read at the public address, over a NAT gateway or an endpoint with private DNS
    */
@@ -186,6 +200,15 @@ export interface TokenCleanupProps {
   readonly testEventRegistryName?: string | undefined;
 }
 
+/** A user of a database, for IAM. */
+export interface IamUser {
+  /** The name of a role of PostgreSQL that was granted `rds_iam`. */
+  readonly name: string;
+
+  /** The resource id of the instance (`db-…`), the cluster (`cluster-…`) or the proxy (`prx-…`), not its name. */
+  readonly resourceId: string;
+}
+
 export interface TableMetricOptions extends MetricOptions {
   /**
    * Which of the tables; `schema.table` outside of the schema `public`.
@@ -204,7 +227,17 @@ const DELIVERY_WINDOW = Duration.hours(1);
 /** What Lambda takes of environment variables, names and values together. */
 const ENVIRONMENT_BYTES = 4096;
 
-const PROJECT = dirname(__dirname);
+/** A policy reads `*` and `?` as anything, and `$` as a variable. */
+export const IAM_USER_NAME = {
+  rule: 'must be a name of at most 63 characters, without spaces, *, ?, $ and /',
+  pattern: /^[^\s*?$/]{1,63}$/,
+};
+
+/** Names of databases are lower case, by which they are told from ids. */
+export const RESOURCE_ID = {
+  rule: 'must be a resource id, which begins with db-, cluster- or prx-, and not a name',
+  pattern: /^(?:(?:db|cluster)-[A-Z0-9]{8,}|prx-[A-Za-z0-9]{8,})$/,
+};
 
 /** A function that deletes the dead rows of token tables in one PostgreSQL database, and the schedule that runs it. */
 export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConnectable {
@@ -236,6 +269,7 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
     if (timeout.toSeconds() > LONGEST_TIMEOUT.toSeconds()) {
       throw new Error(`timeout must be at most ${LONGEST_TIMEOUT.toSeconds()} seconds, got ${timeout.toSeconds()}`);
     }
+    checkLogin(props);
     const environment = this.#environment(props);
     this.tables = readConfig(knownAtSynth(environment)).targets.map(({ name }) => name);
 
@@ -362,7 +396,9 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
       STAGE: props.stage,
       NODE_ENV: props.nodeEnv ?? 'production',
       POWERTOOLS_SERVICE_NAME: this.#service,
-      DB_SECRET_ARN: props.secret.secretArn,
+      DB_AUTH: props.iamUser && 'iam',
+      DB_SECRET_ARN: props.secret?.secretArn,
+      DB_USER: props.iamUser?.name,
       DB_HOST: props.databaseHost,
       DB_PORT: props.databasePort === undefined ? undefined : Tokenization.stringifyNumber(props.databasePort),
       DB_NAME: props.databaseName,
@@ -399,9 +435,33 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
   }
 
   /** With less than the managed policies of Lambda, which may write to every log group and make any. */
-  #createRole({ secret, vpc, tracing, secretsManagerEndpoint: endpoint }: TokenCleanupProps): iam.Role {
+  #createRole(props: TokenCleanupProps): iam.Role {
+    const { secret, iamUser, vpc, tracing } = props;
     const role = new iam.Role(this, 'Role', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
     this.logGroup.grantWrite(role);
+    if (secret) {
+      this.#grantRead(role, secret, props.secretsManagerEndpoint);
+    }
+    if (iamUser) {
+      const resourceName = `${iamUser.resourceId}/${iamUser.name}`;
+      const arnFormat = ArnFormat.COLON_RESOURCE_NAME;
+      const arn = Stack.of(this).formatArn({ service: 'rds-db', resource: 'dbuser', resourceName, arnFormat });
+      role.addToPolicy(new iam.PolicyStatement({ actions: ['rds-db:connect'], resources: [arn] }));
+    }
+    if (vpc) {
+      role.addToPolicy(new iam.PolicyStatement({ actions: NETWORK_INTERFACE_ACTIONS, resources: ['*'] }));
+    }
+    const reasons = [
+      ...(vpc ? ['Lambda attaches the function to the VPC, by interfaces that have no names beforehand.'] : []),
+      ...(tracing ? ['X-Ray has no resources to name.'] : []),
+    ];
+    if (reasons.length > 0) {
+      Validations.of(role).acknowledge({ id: 'AwsSolutions-IAM5[Resource::*]', reason: reasons.join(' ') });
+    }
+    return role;
+  }
+
+  #grantRead(role: iam.Role, secret: ISecret, endpoint?: ec2.InterfaceVpcEndpoint): void {
     secret.grantRead(role);
     if (secret.encryptionKey) {
       // What the secret itself grants goes into the policy of the key, and nowhere where the key is imported.
@@ -420,17 +480,6 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
         resources: [secret.secretFullArn ?? `${secret.secretArn}-??????`],
       }),
     );
-    if (vpc) {
-      role.addToPolicy(new iam.PolicyStatement({ actions: NETWORK_INTERFACE_ACTIONS, resources: ['*'] }));
-    }
-    const reasons = [
-      ...(vpc ? ['Lambda attaches the function to the VPC, by interfaces that have no names beforehand.'] : []),
-      ...(tracing ? ['X-Ray has no resources to name.'] : []),
-    ];
-    if (reasons.length > 0) {
-      Validations.of(role).acknowledge({ id: 'AwsSolutions-IAM5[Resource::*]', reason: reasons.join(' ') });
-    }
-    return role;
   }
 
   #createFunction(
@@ -439,8 +488,11 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
     timeout: Duration,
     environment: Record<string, string>,
   ): lambda.Function {
-    const created = new NodejsFunction(this, 'Function', {
-      ...CODE,
+    const created = new lambda.Function(this, 'Function', {
+      code: functionCode(),
+      handler: 'index.handler',
+      runtime: lambda.Runtime.NODEJS_24_X,
+      architecture: lambda.Architecture.ARM_64,
       ...given({
         functionName: props.functionName,
         reservedConcurrentExecutions: props.reservedConcurrentExecutions,
@@ -489,13 +541,13 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
   }
 
   #network(props: TokenCleanupProps): Pick<lambda.FunctionOptions, 'vpc' | 'vpcSubnets' | 'securityGroups'> {
-    const { vpc, databaseSecurityGroup, secretsManagerEndpoint: endpoint } = props;
+    const { vpc, databaseSecurityGroup, secret, secretsManagerEndpoint: endpoint } = props;
     if (!vpc) {
       return {};
     }
     const group = new ec2.SecurityGroup(this, 'SecurityGroup', {
       vpc,
-      description: 'Token cleanup: out to PostgreSQL and Secrets Manager, nothing in',
+      description: `Token cleanup: out to PostgreSQL${secret ? ' and Secrets Manager' : ''}, nothing in`,
       allowAllOutbound: false,
     });
     // By id, so that the rules are part of the group: one that is made without any begins with every port open.
@@ -508,7 +560,7 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
         group.addEgressRule(ec2.Peer.ipv4(cidr), port, 'PostgreSQL');
       }
     }
-    if (!endpoint) {
+    if (secret && !endpoint) {
       group.addEgressRule(ec2.Peer.anyIpv4(), ec2.Port.HTTPS, 'Secrets Manager');
     }
     for (const endpointGroup of endpoint?.connections.securityGroups ?? []) {
@@ -582,44 +634,32 @@ const NETWORK_INTERFACE_ACTIONS = [
   'ec2:UnassignPrivateIpAddresses',
 ];
 
-/**
- * What the SDK loads when it needs it, and here never does: event streams, which Secrets Manager does not have, and the
- * places to look for credentials after the environment, which on Lambda always holds them.
- */
-const NEVER_LOADED = [
-  '@aws-sdk/credential-provider-http',
-  '@aws-sdk/credential-provider-ini',
-  '@aws-sdk/credential-provider-process',
-  '@aws-sdk/credential-provider-sso',
-  '@aws-sdk/credential-provider-web-identity',
-  '@smithy/core/event-streams',
-  '@smithy/credential-provider-imds',
-];
+/** A resource id and a user go into a policy, where some characters would stand for any. */
+function checkLogin({ secret, iamUser, secretsManagerEndpoint }: TokenCleanupProps): void {
+  if (!secret === !iamUser) {
+    throw new Error(`either secret or iamUser must be given, got ${secret ? 'both' : 'neither'}`);
+  }
+  if (iamUser && secretsManagerEndpoint) {
+    throw new Error('secretsManagerEndpoint must not be given beside iamUser, which needs no secret');
+  }
+  const parts = [
+    ['iamUser.name', iamUser?.name, IAM_USER_NAME],
+    ['iamUser.resourceId', iamUser?.resourceId, RESOURCE_ID],
+  ] as const;
+  for (const [name, value, { rule, pattern }] of parts) {
+    if (value !== undefined && !Token.isUnresolved(value) && !pattern.test(value)) {
+      throw new Error(`${name} ${rule}, got ${JSON.stringify(value)}`);
+    }
+  }
+}
 
-const CODE = {
-  entry: join(PROJECT, 'lambda', 'handler.ts'),
-  depsLockFilePath: join(PROJECT, 'package-lock.json'),
-  runtime: lambda.Runtime.NODEJS_24_X,
-  architecture: lambda.Architecture.ARM_64,
-  bundling: {
-    format: OutputFormat.ESM,
-    mainFields: ['module', 'main'],
-    minify: true,
-    // A map would weigh more than the code, for stack traces that are hardly ever logged: a failure is reported by message.
-    sourceMap: false,
-    // The rest of the SDK goes along: that of the runtime is another version, and slower to load.
-    externalModules: ['pg-native', ...NEVER_LOADED],
-    // pg is CommonJS and calls require.
-    banner: "import{createRequire}from'node:module';const require=createRequire(import.meta.url);",
-    // To find out whether it runs at Cloudflare, pg makes a Response, for which Node.js loads all of fetch.
-    define: { Response: 'undefined' },
-  },
-};
+/** Variables that only have to be there. */
+const TEXTS: readonly string[] = ['DB_SECRET_ARN', 'DB_HOST', 'DB_USER', 'DB_NAME'];
 
-/** What can be checked before the deployment. That the secret's ARN is there is known, whatever it will be. */
+/** What can be checked before the deployment. That a text is there is known, whatever it will be. */
 function knownAtSynth(environment: Record<string, string>): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(environment).filter(([name, value]) => name === 'DB_SECRET_ARN' || !Token.isUnresolved(value)),
+    Object.entries(environment).filter(([name, value]) => TEXTS.includes(name) || !Token.isUnresolved(value)),
   );
 }
 

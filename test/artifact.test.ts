@@ -4,10 +4,21 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { deflateRawSync } from 'node:zlib';
 import { Template } from 'aws-cdk-lib/assertions';
+import type { Metafile } from 'esbuild';
 import { SecretsEndpoint } from '../bin/local/secrets-endpoint';
 import { METRIC_NAMESPACE } from '../lambda/report';
-import { metricsEmitted, metricsWatched, type Properties, resource, runApp, SECRET_ARN } from './support/cdk';
+import { bundleFunction } from '../lib/function-code';
+import {
+  createDirectory,
+  metricsEmitted,
+  metricsWatched,
+  type Properties,
+  resource,
+  runApp,
+  SECRET_ARN,
+} from './support/cdk';
 import { useDatabase } from './support/database';
+import { Rds } from './support/rds';
 
 const database = useDatabase();
 
@@ -38,14 +49,16 @@ beforeAll(async () => {
 });
 afterAll(() => endpoint.stop());
 
-/** Calls the handler as Lambda would, with the variables of the template, in a process of its own. */
-async function invoke(): Promise<{ readonly report: Properties; readonly output: string }> {
+/** Calls the handler as Lambda would, with the variables of the template or others, in a process of its own. */
+async function invoke(
+  variables = lambda.Environment.Variables,
+): Promise<{ readonly report: Properties; readonly output: string }> {
   const [file, name] = lambda.Handler.split('.');
   const script = `
     import { ${name} as handler } from ${JSON.stringify(join(artifact, `${file}.mjs`))};
     const report = await handler({}, { getRemainingTimeInMillis: () => 60_000 });
     process.stdout.write(JSON.stringify(report), () => process.exit());`;
-  const env = { ...lambda.Environment.Variables, ...endpoint.environment, PATH: process.env.PATH };
+  const env = { ...endpoint.environment, ...variables, PATH: process.env.PATH };
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], { env });
   const lines = stdout.split('\n');
   return { report: JSON.parse(lines.pop() ?? ''), output: lines.join('\n') };
@@ -83,7 +96,96 @@ test('says why it cannot read its secret', async () => {
   });
 });
 
-test('is one file of at most 150 kB zipped', () => {
-  expect(readdirSync(artifact)).toEqual(['index.mjs']);
+test('logs in with a token of IAM', async () => {
+  const keys = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'secret', sessionToken: 'session' };
+  const rds = await Rds.start(database.server, { user: 'token_cleanup', region: 'eu-central-1', keys });
+  try {
+    await database.sql(`
+      create table refresh_tokens (id int, revoked boolean, expires_at timestamptz);
+      insert into refresh_tokens values (1, true, null), (2, false, null);
+      grant delete, select on refresh_tokens to token_cleanup`);
+
+    const { report } = await invoke({
+      AWS_REGION: 'eu-central-1',
+      AWS_ACCESS_KEY_ID: keys.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
+      AWS_SESSION_TOKEN: keys.sessionToken,
+      DB_AUTH: 'iam',
+      DB_HOST: rds.host,
+      DB_PORT: String(rds.port),
+      DB_NAME: new URL(database.url).pathname.slice(1),
+      DB_USER: 'token_cleanup',
+      DB_SSL_ROOT_CERT: rds.certificateFile,
+    });
+
+    expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 1 });
+    expect(await database.column('select id from refresh_tokens')).toEqual([2]);
+  } finally {
+    await rds.stop();
+  }
+});
+
+test('is one file of at most 150 kB zipped, and the notices of what is in it', () => {
+  expect(readdirSync(artifact).sort()).toEqual(['THIRD-PARTY-NOTICES.txt', 'index.mjs']);
   expect(deflateRawSync(readFileSync(join(artifact, 'index.mjs'))).length).toBeLessThanOrEqual(150_000);
 });
+
+describe('the packages in it', () => {
+  let names: string[];
+  const manifestOf = (name: string): Properties =>
+    JSON.parse(readFileSync(join('node_modules', name, 'package.json'), 'utf8'));
+
+  beforeAll(() => {
+    const directory = createDirectory();
+    names = packagesIn(bundleFunction(directory));
+    // What is looked at is what is deployed.
+    expect(readFileSync(join(directory, 'index.mjs'))).toEqual(readFileSync(join(artifact, 'index.mjs')));
+  });
+
+  test('stand in the notices, each with its version, its licence and the words of that', () => {
+    const [, ...sections] = readFileSync(join(artifact, 'THIRD-PARTY-NOTICES.txt'), 'utf8').split(/^-{80}\n$/m);
+    const entries = sections.flatMap((section) => {
+      const [heading = '', ...words] = section.trim().split('\n\n');
+      return heading.split('\n').map((line) => ({ line, words: words.join('\n\n') }));
+    });
+
+    expect(entries.map(({ line }) => line).sort()).toEqual(
+      names.map((name) => `${name} ${manifestOf(name).version} (${manifestOf(name).license})`).sort(),
+    );
+    for (const { words } of entries) {
+      expect(words).toMatch(/Copyright|copyright/);
+      expect(words).toMatch(/AS IS/);
+    }
+  });
+
+  test('are needed at run time: nothing of the stack, and nothing of the tools', () => {
+    const { devDependencies, peerDependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
+    const others = [
+      ...Object.keys({ ...devDependencies, ...peerDependencies }),
+      'aws-cdk-lib',
+      'constructs',
+      'cronstrue',
+    ];
+
+    expect(others).toContain('esbuild');
+    expect(names).toEqual(expect.arrayContaining(['@aws-sdk/rds-signer', 'pg', 'zod']));
+    expect(names.filter((name) => others.includes(name))).toEqual([]);
+  });
+
+  test('have licences that ask for a notice at most', () => {
+    const permissive = ['0BSD', 'Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', 'ISC', 'MIT', 'MIT-0'];
+
+    expect(names.filter((name) => !permissive.includes(manifestOf(name).license))).toEqual([]);
+  });
+});
+
+/** The names of the packages in a bundle: a second look, past the code that writes the notices. */
+function packagesIn({ outputs }: Metafile): string[] {
+  const inputs = Object.values(outputs).flatMap((output) => Object.entries(output.inputs));
+  const names = inputs.flatMap(([path, { bytesInOutput }]) => {
+    const [, ...folders] = path.split('node_modules/');
+    const [scope = '', name] = folders.at(-1)?.split('/') ?? [];
+    return bytesInOutput > 0 && scope ? [scope.startsWith('@') ? `${scope}/${name}` : scope] : [];
+  });
+  return [...new Set(names)];
+}

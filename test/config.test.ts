@@ -18,8 +18,7 @@ function mistakes(step: () => unknown): readonly string[] {
 
 test('needs the secret only, and has a default for everything else', () => {
   expect(readConfig({ DB_SECRET_ARN: SECRET })).toEqual({
-    secretArn: SECRET,
-    database: {},
+    login: { auth: 'password', secretArn: SECRET },
     tls: {},
     targets: [
       {
@@ -37,6 +36,7 @@ test('needs the secret only, and has a default for everything else', () => {
 test('reads every variable', () => {
   expect(
     readConfig({
+      DB_AUTH: 'password',
       DB_SECRET_ARN: SECRET,
       DB_HOST: 'db.internal',
       DB_PORT: '6432',
@@ -51,8 +51,7 @@ test('reads every variable', () => {
       STAGE: 'prod',
     }),
   ).toEqual({
-    secretArn: SECRET,
-    database: { host: 'db.internal', port: 6432, name: 'auth' },
+    login: { auth: 'password', secretArn: SECRET, host: 'db.internal', port: 6432, name: 'auth' },
     tls: { rootCertificates: '/certs/ca.pem' },
     targets: [
       {
@@ -67,6 +66,58 @@ test('reads every variable', () => {
     maxReplicaLagSeconds: 2.5,
   });
   expect(readConfig({ DB_SECRET_ARN: SECRET, DB_SSL_MODE: 'disable' }).tls).toBe(false);
+});
+
+const WITH_IAM = { DB_AUTH: 'iam', DB_HOST: 'db.internal', DB_USER: 'token_cleanup' };
+
+test('needs the host and the user, and no secret, to log in with IAM', () => {
+  expect(readConfig(WITH_IAM)).toMatchObject({
+    login: { auth: 'iam', host: 'db.internal', user: 'token_cleanup', port: undefined, name: undefined },
+    tls: {},
+  });
+  expect(readConfig({ ...WITH_IAM, DB_PORT: '6432', DB_NAME: 'auth', DB_SSL_MODE: 'verify-full' }).login).toEqual({
+    auth: 'iam',
+    host: 'db.internal',
+    user: 'token_cleanup',
+    port: 6432,
+    name: 'auth',
+  });
+});
+
+test.each<[string, Record<string, string>, string[]]>([
+  [
+    'IAM with a secret, without host and user, over a connection that is not encrypted',
+    { DB_AUTH: 'iam', DB_SECRET_ARN: SECRET, DB_SSL_MODE: 'disable', DB_PORT: '0' },
+    [
+      `DB_SECRET_ARN must not be set where DB_AUTH is iam, which needs no secret, got "${SECRET}"`,
+      'DB_USER is required where DB_AUTH is iam',
+      'DB_HOST is required where DB_AUTH is iam',
+      'DB_SSL_MODE must be verify-full where DB_AUTH is iam: who reads the token can log in, got "disable"',
+      'DB_PORT must be a whole number from 1 to 65535, got "0"',
+    ],
+  ],
+  [
+    'IAM with a host and a user that are empty',
+    { DB_AUTH: 'iam', DB_HOST: '', DB_USER: '' },
+    ['DB_USER must not be empty, got ""', 'DB_HOST must not be empty, got ""'],
+  ],
+  [
+    'a password with a user',
+    { DB_SECRET_ARN: SECRET, DB_USER: 'token_cleanup' },
+    ['DB_USER must not be set unless DB_AUTH is iam: the secret names the user, got "token_cleanup"'],
+  ],
+  [
+    'a password with a user and without a secret',
+    { DB_AUTH: 'password', DB_USER: '' },
+    ['DB_SECRET_ARN is required', 'DB_USER must not be set unless DB_AUTH is iam: the secret names the user, got ""'],
+  ],
+  [
+    'another way to log in, without guessing what it needs',
+    { DB_AUTH: 'IAM', DB_PORT: 'x' },
+    ['DB_AUTH must be password or iam, got "IAM"', 'DB_PORT must be a whole number from 1 to 65535, got "x"'],
+  ],
+])('refuses %s', (_, environment, expected) => {
+  expect(mistakes(() => readConfig(environment))).toEqual(expected);
 });
 
 test('lists every mistake of the environment, each with its name, its rule and its value', () => {

@@ -4,6 +4,7 @@ import type { Credentials } from '../lambda/database';
 import { handler } from '../lambda/handler';
 import type { TargetsInput } from '../lambda/targets';
 import { useDatabase } from './support/database';
+import { Rds } from './support/rds';
 
 const database = useDatabase();
 const ARN = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:tokens';
@@ -32,15 +33,13 @@ async function login(differing: { user?: string; password?: string } = {}): Prom
 }
 
 /** All that a run of the real handler puts out, by whatever way: its log, its metrics and its result. */
-async function outputOf(secret: string | Uint8Array, environment: Record<string, string> = {}): Promise<string> {
+async function outputOf(secret: string | Uint8Array): Promise<string> {
   endpoint.put(ARN, secret);
-  const env = jest.replaceProperty(process, 'env', {
-    ...endpoint.environment,
-    POWERTOOLS_LOG_LEVEL: 'DEBUG',
-    DB_SECRET_ARN: ARN,
-    DB_SSL_MODE: 'disable',
-    ...environment,
-  });
+  return await outputWith({ ...endpoint.environment, DB_SECRET_ARN: ARN, DB_SSL_MODE: 'disable' });
+}
+
+async function outputWith(environment: Record<string, string>): Promise<string> {
+  const env = jest.replaceProperty(process, 'env', { POWERTOOLS_LOG_LEVEL: 'DEBUG', ...environment });
   let output = '';
   const streams = [process.stdout, process.stderr].map((stream) =>
     jest.spyOn(stream, 'write').mockImplementation((text) => {
@@ -222,6 +221,48 @@ describe('with a role whose name is not to be known', () => {
     await database.sql(`create role "${ROLE}" login password 'right' connection limit 0`);
 
     expect(await outputOf(await secretOf())).not.toContain(CANARY);
+  });
+});
+
+describe('with a token of IAM', () => {
+  const KEYS = { accessKeyId: `${CANARY}key`, secretAccessKey: `${CANARY}secret`, sessionToken: `${CANARY}/token=` };
+  let rds: Rds;
+
+  beforeAll(async () => {
+    rds = await Rds.start(database.server, { user: 'token_cleanup', region: 'eu-central-1', keys: KEYS });
+  });
+  afterAll(() => rds.stop());
+
+  test.each<[string, Partial<typeof KEYS>, Partial<Rds>]>([
+    ['that the server accepts', {}, {}],
+    ['that the server refuses', { secretAccessKey: `${CANARY}wrong` }, {}],
+    [
+      'that the server refuses by quoting it',
+      { secretAccessKey: `${CANARY}wrong` },
+      { refusal: (user, password) => `no token for ${user}: ${password}` },
+    ],
+  ])('repeats nothing of a token %s, nor of the keys that it is signed with', async (_, differing, server) => {
+    await database.sql('grant delete, select on refresh_tokens to token_cleanup');
+    rds.passwords.length = 0;
+    Object.assign(rds, server);
+    const keys = { ...KEYS, ...differing };
+
+    const output = await outputWith({
+      AWS_REGION: 'eu-central-1',
+      AWS_ACCESS_KEY_ID: keys.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
+      AWS_SESSION_TOKEN: keys.sessionToken,
+      DB_AUTH: 'iam',
+      DB_HOST: rds.host,
+      DB_PORT: String(rds.port),
+      DB_NAME: (await login()).database,
+      DB_USER: 'token_cleanup',
+      DB_SSL_ROOT_CERT: rds.certificateFile,
+    });
+
+    expect(rds.passwords).toEqual([expect.stringContaining(`X-Amz-Security-Token=${CANARY}`)]);
+    expect(output).not.toContain(CANARY);
+    expect(output).not.toContain('x-amz');
   });
 });
 

@@ -90,6 +90,32 @@ test('gives each database a function of its own, named after it, with its own se
   expect(resources(stage, 'AWS::CloudWatch::Dashboard')).toHaveLength(1);
 });
 
+test('gives a database that is logged in to with IAM no secret, and no way to Secrets Manager', () => {
+  const iamUser = { name: 'token_cleanup', resourceId: 'db-ABCDEFGHIJKL01234' };
+  const stage = createStage('test', {
+    account: '999999999999',
+    region: 'eu-central-1',
+    vpc: { ...VPC, secretsManagerEndpoint: true },
+    databases: {
+      auth: { ...DATABASE, cidrs: ['10.0.0.0/16'] },
+      reports: { iamUser, host: 'reports.internal', cidrs: ['10.0.0.0/16'] },
+    },
+  });
+  const [auth, reports] = resources(stage, 'AWS::Lambda::Function').map((each) => each.Environment.Variables);
+
+  expect(reports).toMatchObject({ DB_AUTH: 'iam', DB_HOST: 'reports.internal', DB_USER: 'token_cleanup' });
+  expect(reports).not.toHaveProperty('DB_SECRET_ARN');
+  expect(reports).not.toHaveProperty('AWS_ENDPOINT_URL_SECRETS_MANAGER');
+  expect(auth).toMatchObject({ DB_SECRET_ARN: SECRET_ARN, AWS_ENDPOINT_URL_SECRETS_MANAGER: expect.anything() });
+  expect(resource(stage, 'AWS::EC2::VPCEndpoint').PolicyDocument.Statement).toHaveLength(1);
+  expect(resources(stage, 'AWS::EC2::SecurityGroupIngress')).toHaveLength(1);
+  const policies = JSON.stringify(resources(stage, 'AWS::IAM::Policy'));
+  expect(policies).toContain(':rds-db:eu-central-1:999999999999:dbuser:db-ABCDEFGHIJKL01234/token_cleanup');
+  expect(policies.match(/secretsmanager:GetSecretValue/g)).toHaveLength(1);
+  expect(new AwsSolutionsChecks(stage).validateScope(stage).violations).toEqual([]);
+  expect(new ServerlessChecks(stage).validateScope(stage).violations).toEqual([]);
+});
+
 test('calls the metrics of the only database by the plain name', () => {
   const { Environment } = resource(createStage('test', MINIMAL), 'AWS::Lambda::Function');
 

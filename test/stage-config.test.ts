@@ -5,6 +5,7 @@ import { exampleFields, readStage } from '../lib/stage-config';
 import { CONTEXT, createDirectory, type Properties, SECRET_ARN } from './support/cdk';
 
 const DATABASE = { secretArn: SECRET_ARN };
+const IAM_USER = { name: 'token_cleanup', resourceId: 'db-ABCDEFGHIJKL01234' };
 const STAGE = { databases: { auth: DATABASE } };
 const VPC = { vpcId: 'vpc-0a1b2c3d', subnets: { 'eu-central-1a': 'subnet-0a1b2c3d' } };
 
@@ -24,6 +25,20 @@ test.each(Object.keys(CONTEXT.stages))('takes the stage %s of cdk.json as it sta
 
 test('takes a stage that says no more than which secret to read', () => {
   expect(mistakes(STAGE)).toEqual([]);
+});
+
+test('takes a database that is logged in to with IAM', () => {
+  const iam = { host: 'db.internal', iamUser: IAM_USER, cidrs: ['10.0.0.0/8'] };
+  const vpc = { ...VPC, secretsManagerEndpoint: true };
+
+  expect(mistakes({ databases: { auth: { host: 'db.internal', iamUser: IAM_USER } } })).toEqual([]);
+  for (const resourceId of ['cluster-ABCDEFGHIJKL01234', 'prx-0a1b2c3d4e5f67890']) {
+    expect(mistakes({ databases: { auth: { host: 'db.internal', iamUser: { ...IAM_USER, resourceId } } } })).toEqual(
+      [],
+    );
+  }
+  // Beside one that has a secret to read through the endpoint.
+  expect(mistakes({ vpc, databases: { auth: iam, audit: { ...DATABASE, cidrs: ['10.0.0.0/8'] } } })).toEqual([]);
 });
 
 test('tells all mistakes at once, each with its path, its rule and the value', () => {
@@ -82,6 +97,18 @@ test.each<[string, unknown, string]>([
   ['databases.auth.secretArn', SECRET_ARN.slice(0, -7), 'must be the complete ARN of a secret'],
   ['databases.auth.secretArn', SECRET_ARN.replace('secretsmanager', 'ssm'), 'must be the complete ARN of a secret'],
   ['databases.auth.encryptionKeyArn', 'alias/auth', 'must be the ARN of a KMS key'],
+  ['databases.auth.iamUser', 'token_cleanup', 'must be an object'],
+  ['databases.auth.iamUser.name', 'token_*', 'must be a name of at most 63 characters, without spaces, *, ?, $ and /'],
+  [
+    'databases.auth.iamUser.resourceId',
+    'db-production',
+    'must be a resource id, which begins with db-, cluster- or prx-, and not a name',
+  ],
+  [
+    'databases.auth.iamUser.resourceId',
+    'db-*',
+    'must be a resource id, which begins with db-, cluster- or prx-, and not a name',
+  ],
   ['databases.auth.host', 'db.internal:5432', 'must be a host name, without a port'],
   ['databases.auth.port', '5432', 'must be a whole number from 1 to 65535'],
   ['databases.auth.sslMode', 'prefer', 'must be verify-full or disable'],
@@ -143,6 +170,47 @@ test.each<[string, Properties, string]>([
     'a way to the database and no VPC',
     { databases: { auth: { ...DATABASE, securityGroupId: 'sg-0a1b2c3d' } } },
     'stages.prod.databases.auth.securityGroupId must not be set where the stage has no vpc, got "sg-0a1b2c3d"',
+  ],
+  [
+    'a database without a way to log in',
+    { databases: { auth: { host: 'db.internal' } } },
+    'stages.prod.databases.auth must have either secretArn or iamUser, got {"host":"db.internal"}',
+  ],
+  [
+    'a database with two ways to log in',
+    { databases: { auth: { host: 'db.internal', iamUser: IAM_USER, ...DATABASE } } },
+    'stages.prod.databases.auth must have either secretArn or iamUser, got {"host":"db.internal","iamUser":{"name":"token_cleanup","resourceId":"db-ABCDEFGHIJKL01234"},"secretArn":"arn:aws:secret…',
+  ],
+  [
+    'a key for no secret',
+    {
+      databases: {
+        auth: {
+          host: 'db.internal',
+          iamUser: IAM_USER,
+          encryptionKeyArn: 'arn:aws:kms:eu-central-1:111122223333:key/1234abcd',
+        },
+      },
+    },
+    'stages.prod.databases.auth.encryptionKeyArn must not be set without secretArn, got "arn:aws:kms:eu-central-1:111122223333:key/1234abcd"',
+  ],
+  [
+    'a user of IAM and no host to sign tokens for',
+    { databases: { auth: { iamUser: IAM_USER } } },
+    'stages.prod.databases.auth.host is required beside iamUser',
+  ],
+  [
+    'a user of IAM over a connection that is not encrypted',
+    { databases: { auth: { host: 'db.internal', iamUser: IAM_USER, sslMode: 'disable' } } },
+    'stages.prod.databases.auth.sslMode must be verify-full beside iamUser, whose tokens anybody could use that reads them, got "disable"',
+  ],
+  [
+    'an endpoint that nothing is read through',
+    {
+      vpc: { ...VPC, secretsManagerEndpoint: true },
+      databases: { auth: { host: 'db.internal', iamUser: IAM_USER, cidrs: ['10.0.0.0/8'] } },
+    },
+    'stages.prod.vpc.secretsManagerEndpoint must not be set where no database has a secret, got true',
   ],
   [
     'an ingress rule for no group',
@@ -241,7 +309,10 @@ test('finds what nobody has filled in yet', () => {
     region: 'eu-central-1',
     vpc: { vpcId: 'vpc-0123456789abcdef0', subnets: { 'eu-central-1a': 'subnet-0a1b2c3d' } },
     alarms: { email: 'team@example.com' },
-    databases: { auth: { secretArn: SECRET_ARN, host: 'auth.db.example.com', cidrs: ['10.0.0.0/16'] } },
+    databases: {
+      auth: { secretArn: SECRET_ARN, host: 'auth.db.example.com', cidrs: ['10.0.0.0/16'] },
+      reports: { iamUser: IAM_USER, host: 'reports.internal', cidrs: ['10.0.0.0/16'] },
+    },
   };
 
   expect(exampleFields(stage, 'stages.prod')).toEqual([
@@ -250,6 +321,7 @@ test('finds what nobody has filled in yet', () => {
     'stages.prod.alarms.email',
     'stages.prod.databases.auth.secretArn',
     'stages.prod.databases.auth.host',
+    'stages.prod.databases.reports.iamUser.resourceId',
   ]);
 });
 

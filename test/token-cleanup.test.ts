@@ -26,6 +26,8 @@ import {
   SECRET_ARN,
 } from './support/cdk';
 
+const IAM_USER = { name: 'token_cleanup', resourceId: 'cluster-ABCDEFGHIJKL01234' };
+const IAM = { secret: undefined, iamUser: IAM_USER, databaseHost: 'db.internal' };
 const KEY_ARN = 'arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
 
 /** The construct in a VPC. */
@@ -96,7 +98,7 @@ describe('the function', () => {
     });
   });
 
-  test('is given exactly the variables that it reads, when everything is set', () => {
+  test('is given exactly the variables that it reads, but those of IAM, when everything is set', () => {
     const cleanup = createCleanup({
       databaseHost: 'db.internal',
       databasePort: 5433,
@@ -110,7 +112,7 @@ describe('the function', () => {
     });
     const variables = functionOf(cleanup).Environment.Variables;
 
-    expect(Object.keys(variables).sort()).toEqual([...VARIABLES].sort());
+    expect([...Object.keys(variables), 'DB_AUTH', 'DB_USER'].sort()).toEqual([...VARIABLES].sort());
     expect(variables).toEqual({
       STAGE: 'test',
       NODE_ENV: 'production',
@@ -137,14 +139,29 @@ describe('the function', () => {
     });
   });
 
-  test('takes the address of a database that is only known at the deployment', () => {
+  test.each<[string, Partial<TokenCleanupProps>]>([
+    ['a secret', {}],
+    ['IAM', IAM],
+  ])('takes the address of a database that is only known at the deployment, and logged in to with %s', (_, login) => {
     const stack = createStack();
     const databaseHost = new CfnParameter(stack, 'Host').valueAsString;
     const databasePort = new CfnParameter(stack, 'Port', { type: 'Number' }).valueAsNumber;
+    const cleanup = createCleanup({ ...login, databaseHost, databasePort }, stack);
 
-    expect(functionOf(createCleanup({ databaseHost, databasePort }, stack)).Environment.Variables).toMatchObject({
+    expect(functionOf(cleanup).Environment.Variables).toMatchObject({
       DB_HOST: { Ref: 'Host' },
       DB_PORT: { Ref: 'Port' },
+    });
+  });
+
+  test('is given the user in place of a secret, to log in with IAM', () => {
+    expect(functionOf(createCleanup(IAM)).Environment.Variables).toEqual({
+      STAGE: 'test',
+      NODE_ENV: 'production',
+      POWERTOOLS_SERVICE_NAME: 'token-cleanup',
+      DB_AUTH: 'iam',
+      DB_HOST: 'db.internal',
+      DB_USER: 'token_cleanup',
     });
   });
 
@@ -193,6 +210,25 @@ describe('the role', () => {
       undefined,
       undefined,
     ]);
+  });
+
+  test('may connect as its own user to its own database, and read no secret, to log in with IAM', () => {
+    expect(permissionsOf(createCleanup(IAM)).slice(1)).toEqual([
+      {
+        Effect: 'Allow',
+        Action: 'rds-db:connect',
+        Resource: 'arn:aws:rds-db:eu-central-1:111122223333:dbuser:cluster-ABCDEFGHIJKL01234/token_cleanup',
+      },
+      expect.objectContaining({ Action: ['sqs:GetQueueAttributes', 'sqs:GetQueueUrl', 'sqs:SendMessage'] }),
+    ]);
+  });
+
+  test('may connect to a database whose resource id is only known at the deployment', () => {
+    const stack = createStack();
+    const resourceId = new CfnParameter(stack, 'Id').valueAsString;
+    const cleanup = createCleanup({ ...IAM, iamUser: { ...IAM_USER, resourceId } }, stack);
+
+    expect(JSON.stringify(permissionsOf(cleanup))).toContain('dbuser:",{"Ref":"Id"},"/token_cleanup"');
   });
 
   test('may decrypt with the key of the secret, for Secrets Manager only', () => {
@@ -373,6 +409,13 @@ describe('in a VPC', () => {
     expect(functionOf(cleanup).VpcConfig.SecurityGroupIds).toHaveLength(1);
   });
 
+  test('lets PostgreSQL alone out where it logs in with IAM', () => {
+    const group = resource(Stack.of(createInVpc(() => IAM)), 'AWS::EC2::SecurityGroup');
+
+    expect(group.SecurityGroupEgress).toMatchObject([{ FromPort: 5432, ToPort: 5432, CidrIp: '10.0.0.0/16' }]);
+    expect(group.GroupDescription).toBe('Token cleanup: out to PostgreSQL, nothing in');
+  });
+
   test('lets PostgreSQL out to the given addresses and port', () => {
     const cleanup = createInVpc(() => ({ databasePort: 6432, databaseCidrs: ['10.1.0.0/24', '10.2.0.0/24'] }));
 
@@ -507,6 +550,24 @@ test('offers its test events to the console where there is a registry for them',
 });
 
 test.each<[string, Partial<TokenCleanupProps>, string]>([
+  ['no way to log in', { secret: undefined }, 'either secret or iamUser must be given, got neither'],
+  ['two ways to log in', { iamUser: IAM_USER }, 'either secret or iamUser must be given, got both'],
+  [
+    'a user that could be many',
+    { ...IAM, iamUser: { ...IAM_USER, name: '*' } },
+    'iamUser.name must be a name of at most 63 characters, without spaces, *, ?, $ and /, got "*"',
+  ],
+  [
+    'the name of a database for its id',
+    { ...IAM, iamUser: { ...IAM_USER, resourceId: 'auth' } },
+    'iamUser.resourceId must be a resource id, which begins with db-, cluster- or prx-, and not a name, got "auth"',
+  ],
+  [
+    'IAM without a host, over a connection that is not encrypted',
+    { ...IAM, databaseHost: undefined, sslMode: 'disable' },
+    'DB_HOST is required where DB_AUTH is iam\n' +
+      'DB_SSL_MODE must be verify-full where DB_AUTH is iam: who reads the token can log in, got "disable"',
+  ],
   [
     'a timeout beyond that of Lambda',
     { timeout: Duration.minutes(16) },
@@ -535,6 +596,20 @@ test.each<[string, Partial<TokenCleanupProps>, string]>([
   ],
 ])('refuses %s', (_, props, message) => {
   expect(() => createCleanup(props)).toThrow(expect.objectContaining({ message }));
+});
+
+test('refuses an endpoint of Secrets Manager that nothing is read through', () => {
+  const inVpc = (vpc: IVpc, stack: Stack) => ({
+    ...IAM,
+    secretsManagerEndpoint: new InterfaceVpcEndpoint(stack, 'Endpoint', {
+      vpc,
+      service: InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
+    }),
+  });
+
+  expect(() => createInVpc(inVpc)).toThrow(
+    new Error('secretsManagerEndpoint must not be given beside iamUser, which needs no secret'),
+  );
 });
 
 test('refuses to name a metric of a table that is not cleaned', () => {

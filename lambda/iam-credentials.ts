@@ -1,0 +1,39 @@
+import { Signer } from '@aws-sdk/rds-signer';
+import { DEFAULT_DATABASE, DEFAULT_PORT, type IamLogin } from './config';
+import type { CredentialSource, Credentials } from './database';
+
+/**
+ * Credentials whose password is a token, signed here with the keys of the function's role: no secret is read, and nothing
+ * is asked over the network. A token opens connections for 15 minutes, so each connection gets its own.
+ */
+export class IamCredentials implements CredentialSource {
+  readonly #login: Omit<Credentials, 'password'>;
+  readonly #signer: Signer;
+
+  constructor({ host, port = DEFAULT_PORT, name: database = DEFAULT_DATABASE, user }: IamLogin) {
+    this.#login = { host, port, database, user };
+    // The region and the keys are those that Lambda puts into the environment.
+    this.#signer = new Signer({ hostname: host, port, username: user });
+  }
+
+  async current(): Promise<Credentials> {
+    try {
+      return { ...this.#login, password: await this.#signer.getAuthToken() };
+    } catch (error) {
+      throw new Error(`no token for the database could be signed: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  /**
+   * Never has any: another token would say the same as the one that has just been signed.
+   *
+   * @throws Error that says what to look at, since the server does not say why it refuses
+   */
+  async otherThan(): Promise<undefined> {
+    throw new Error(
+      "the server refused the function's token: the role's policy must allow rds-db:connect on " +
+        'dbuser:<resource id>/<DB_USER>, the database must have IAM authentication enabled, its user must be granted ' +
+        'rds_iam, and DB_HOST must be the endpoint that RDS names, not an alias',
+    );
+  }
+}
