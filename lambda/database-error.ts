@@ -19,6 +19,11 @@ export function kindOf(error: unknown): ErrorKind {
   return kind === 'fatal' && isRaisedInside(error) && !RESOURCE_CLASSES.has(sqlState.slice(0, 2)) ? 'protected' : kind;
 }
 
+/** Whether a row has to stay for a row that refers to it; once that one is gone, it may go as well. */
+export function isForeignKeyViolation(error: unknown): boolean {
+  return ['23503', '23001'].includes(sqlStateOf(error) ?? '');
+}
+
 /** One line for logs and results. It repeats nothing that could hold a row's values, a password or a user's name. */
 export function describeError(error: unknown): string {
   const sqlState = sqlStateOf(error);

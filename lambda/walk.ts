@@ -1,5 +1,5 @@
 import type { Clock } from './clock';
-import { describeError, kindOf } from './database-error';
+import { describeError, isForeignKeyViolation, kindOf } from './database-error';
 import type { Condition } from './rules';
 
 /** How long the server may work on a statement, and wait for a lock. */
@@ -33,6 +33,8 @@ export interface Piece {
   readonly to: number;
   /** To be done by one statement that may use indexes, since the planner expects few rows. */
   readonly indexed?: boolean;
+  /** Put off already, because rows elsewhere referred to some of it. */
+  readonly postponed?: boolean;
   /** Part of a piece in which some row was in the way. */
   readonly suspect?: boolean;
 }
@@ -95,7 +97,7 @@ const GREATEST_GROWTH = 2;
 /** Servers end sessions that idle for two minutes, as ours ask them to. */
 const LONGEST_REST_MS = 60_000;
 /** To find a row that is in the way takes up to 20 statements. After this many rows, the whole block is left. */
-const MOST_OBSTACLES = 1_000;
+const MOST_OBSTACLES = 5_000;
 /** Each is as much work as a foreign key without an index makes it, and undone: more would only be a load. */
 const MOST_SLOW_ROWS = 20;
 /** How long a lock on the whole table, such as a migration's, is waited for. */
@@ -140,6 +142,11 @@ export class Walk<Row> {
   readonly #options: WalkOptions<Row>;
   /** What is left to do, the next piece on top. */
   readonly #pending: Piece[];
+  /**
+   * What rows elsewhere refer to. It comes last, and its last rows first: where the rows of a table refer to older ones,
+   * a chain of dead ones goes from its newest end.
+   */
+  readonly #postponed: Piece[] = [];
   #width = positionOf(FIRST_WIDTH_BLOCKS);
   #failure: { readonly error: unknown } | undefined;
   #tableLockedSince: number | undefined;
@@ -163,7 +170,7 @@ export class Walk<Row> {
     if (this.#failure) {
       throw this.#failure.error;
     }
-    if (this.#pending.length === 0) {
+    if (this.#pending.length + this.#postponed.length === 0) {
       return 'finished';
     }
     return this.#blocked ? 'blocked' : 'stopped';
@@ -193,13 +200,17 @@ export class Walk<Row> {
     if (this.#options.until.aborted || this.#failure || this.#blocked) {
       return undefined;
     }
-    const piece = this.#pending.pop();
+    const piece = this.#pending.pop() ?? this.#postponed.pop();
     if (!piece || piece.indexed || piece.to - piece.from <= this.#width) {
       return piece;
     }
-    const cut = piece.from + this.#width;
-    this.#pending.push({ ...piece, from: cut });
-    return { ...piece, to: cut };
+    const cut = piece.postponed ? piece.to - this.#width : piece.from + this.#width;
+    const [first, last] = [
+      { ...piece, to: cut },
+      { ...piece, from: cut },
+    ];
+    this.#pending.push(piece.postponed ? first : last);
+    return piece.postponed ? last : first;
   }
 
   async #execute(session: Queryable, piece: Piece, startedAt: number): Promise<void> {
@@ -250,13 +261,21 @@ export class Walk<Row> {
       this.#pending.push({ ...piece, indexed: false });
       return;
     }
+    if (isForeignKeyViolation(error) && !piece.postponed) {
+      this.#postponed.push({ ...piece, postponed: true });
+      return;
+    }
     if (kind === 'slow') {
       this.#width = Math.min(this.#width, wholeBlocks(size * Math.min(TARGET_MS / durationMs, 0.5)));
     }
     if (size > (this.obstacles.length < MOST_OBSTACLES ? 1 : BLOCK)) {
       const middle = piece.from + (size > BLOCK ? wholeBlocks(size / 2) : Math.ceil(size / 2));
       const suspect = piece.suspect || kind !== 'slow';
-      this.#pending.push({ ...piece, from: middle, suspect }, { ...piece, to: middle, suspect });
+      const halves = [
+        { ...piece, from: middle, suspect },
+        { ...piece, to: middle, suspect },
+      ];
+      this.#pending.push(...(piece.postponed ? halves.reverse() : halves));
       return;
     }
     if (await this.#isTableLocked(session, piece)) {
@@ -294,7 +313,7 @@ export class Walk<Row> {
   }
 
   get #blocksPending(): number {
-    return this.#pending.reduce((sum, piece) => sum + (piece.to - piece.from) / BLOCK, 0);
+    return [...this.#pending, ...this.#postponed].reduce((sum, piece) => sum + (piece.to - piece.from) / BLOCK, 0);
   }
 }
 

@@ -100,6 +100,30 @@ test('rests after each statement for the share of time that is not its own', asy
   expect(clock.rests).toEqual(heap.visits.map(() => 60));
 });
 
+test('visits what is referred to once more at the end, its last rows first', async () => {
+  const clock = new FakeClock();
+  const gone = new Set<number>();
+  // The rows of each range can go once those of the next one are gone.
+  const heap = new FakeHeap(
+    clock,
+    () => 20,
+    (from, to) => {
+      if (to < positionOf(640) && !gone.has(to)) {
+        return '23503';
+      }
+      gone.add(from);
+      return undefined;
+    },
+  );
+  const { walk, done } = walkOf([heap], clock, 640);
+
+  expect(await walk.run()).toBe('finished');
+
+  expect(walk.obstacles).toEqual([]);
+  expect(covered(done)).toBe(positionOf(640));
+  expect(heap.visits.length).toBe(19); // ten ranges, of which nine are visited twice
+});
+
 test('counts an outage neither as a long statement nor as work to rest from', async () => {
   const clock = new FakeClock();
   const heap = new FakeHeap(clock, () => 20);
@@ -218,14 +242,14 @@ test('leaves whole blocks once the rows in the way are too many to find one by o
       return next < to ? '23503' : undefined;
     },
   );
-  const { walk, done } = walkOf([heap], clock, 3_000);
+  const { walk, done } = walkOf([heap], clock, 6_000);
 
   expect(await walk.run()).toBe('finished');
 
   const rows = walk.obstacles.filter((obstacle) => obstacle.rows === 1);
-  expect(rows).toHaveLength(1_000);
-  expect(walk.obstacles.length - rows.length).toBeGreaterThan(1_900);
-  expect(covered(done)).toBeGreaterThan(positionOf(900));
+  expect(rows).toHaveLength(5_000);
+  expect(walk.obstacles.length - rows.length).toBeGreaterThan(900);
+  expect(covered(done)).toBeGreaterThan(positionOf(4_900));
 });
 
 test('ends all sessions when one meets an error that no row has caused', async () => {
