@@ -162,8 +162,10 @@ class Command {
       } else if (line.waitMs !== undefined && !begun) {
         // The function waits a minute for a database to come back. Whoever mistyped its name should not have to.
         this.#interrupt.abort();
-      } else if ((line.level === 'WARN' || line.level === 'ERROR') && !line.target && !line.run) {
-        // What a table or the run came to is in the report. An attempt that fails as the last one did is no news.
+      } else if (this.#shownLater(line)) {
+        return;
+      } else if (line.level === 'WARN' || line.level === 'ERROR') {
+        // An attempt that fails as the last one did is no news.
         const warning = [line.message, line.reason].filter(Boolean).join(': ');
         if (warning !== lastWarning) {
           this.#terminal.warn(warning);
@@ -173,11 +175,17 @@ class Command {
     };
   }
 
+  /** What a table or the run came to is in the report, and the findings of a dry run are shown with all else of it. */
+  #shownLater({ target, run, waitMs }: LogLine): boolean {
+    const { dryRun, json } = this.#options;
+    return Boolean(target || run) || (dryRun && !json && waitMs === undefined);
+  }
+
   #show(report: RunReport): void {
     if (this.#options.json) {
       process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);
     } else {
-      summarize(this.#terminal, report);
+      summarize(this.#terminal, report, this.#options.targets);
     }
   }
 }

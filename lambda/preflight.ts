@@ -4,19 +4,30 @@ import type { Queryable, Relation } from './walk';
 
 /** What a sweep has to know of a table. */
 export interface Inspected {
+  readonly oid: number;
+  readonly isPartitioned: boolean;
   /** The table itself, or its partitions and other heirs: all that have blocks of their own. */
   readonly relations: readonly Relation[];
   readonly columnTypes: ReadonlyMap<string, ColumnType>;
   /** What does not forbid a sweep, but may surprise. */
   readonly warnings: readonly string[];
+  /** The privileges that a run needs and a dry run does not, as the statements that grant them. */
+  readonly missingGrants: readonly string[];
+  /** The indexes that foreign keys need on their own side, as the statements that make them. */
+  readonly missingIndexes: readonly string[];
 }
 
 /** What forbids a sweep, a finding a line. */
 export class PreflightError extends Error {
   override readonly name = 'PreflightError';
+  readonly warnings: readonly string[];
+  /** The statements that would mend some of it. */
+  readonly remedies: readonly string[];
 
-  constructor(findings: readonly string[]) {
+  constructor(findings: readonly string[], warnings: readonly string[] = [], remedies: readonly string[] = []) {
     super(findings.join('\n'));
+    this.warnings = warnings;
+    this.remedies = remedies;
   }
 }
 
@@ -41,16 +52,29 @@ export async function inspect(session: Queryable, target: Target, dryRun: boolea
   const { rows: attributes } = await session.query<Attribute>(ATTRIBUTES_SQL, [root.oid]);
   const heaps = members.filter((member) => member.kind !== 'p');
   const findings = [...columnFindings(target, quotedTable, attributes), ...heaps.flatMap(storageFindings)];
-  if (findings.length === 0) {
-    findings.push(...(await privilegeFindings(session, heaps, columns, dryRun)));
-  }
   if (findings.length > 0) {
     throw new PreflightError(findings);
   }
+  const grants = await grantsMissing(session, heaps, columns);
+  const missingGrants = grants.map(({ sql }) => sql);
+  const privilegeFindings = missingGrants.map((sql) => `a privilege is missing: ${sql}`);
+  const foreignKeys = await foreignKeyFindings(session, members, target.name);
+  const { missingIndexes } = foreignKeys;
+  if (foreignKeys.dangers.length > 0) {
+    throw new PreflightError([...foreignKeys.dangers, ...privilegeFindings], foreignKeys.warnings, missingGrants);
+  }
+  // A dry run does without the privilege to delete. Where it has to end anyway, it tells of that, too.
+  if (grants.some(({ toRead }) => toRead || !dryRun)) {
+    throw new PreflightError(privilegeFindings, foreignKeys.warnings, [...missingGrants, ...missingIndexes]);
+  }
   return {
+    oid: root.oid,
+    isPartitioned: root.kind === 'p',
     relations: heaps.map((heap) => ({ oid: heap.oid, quotedName: quoteTable(heap.schema, heap.table) })),
     columnTypes: new Map(attributes.map(({ name, type }) => [name, type as ColumnType])),
-    warnings: await foreignKeyWarnings(session, members, target.name),
+    warnings: [...privilegeFindings.map((finding) => `${target.name}: ${finding}`), ...foreignKeys.warnings],
+    missingGrants,
+    missingIndexes,
   };
 }
 
@@ -136,74 +160,112 @@ function alike(name: string): string {
   return name.toLowerCase().replaceAll('_', '');
 }
 
-/** Says what is missing as the statements that grant it. */
-async function privilegeFindings(
+/** What is missing, as the statements that grant it. */
+async function grantsMissing(
   session: Queryable,
   heaps: readonly Member[],
   columns: readonly string[],
-  dryRun: boolean,
-): Promise<string[]> {
-  const { rows } = await session.query<{ grants: string }>(PRIVILEGES_SQL, [
-    heaps.map(({ oid }) => oid),
-    ['ctid', ...columns],
-    !dryRun,
-  ]);
-  return rows.map(({ grants }) => `a privilege is missing: ${grants}`);
+): Promise<readonly Grant[]> {
+  const { rows } = await session.query<Grant>(PRIVILEGES_SQL, [heaps.map(({ oid }) => oid), ['ctid', ...columns]]);
+  return rows;
 }
 
+interface Grant {
+  readonly sql: string;
+  /** Whether a dry run needs it, too. */
+  readonly toRead: boolean;
+}
+
+// Where row-level security binds the role and no policy is for it, all rows are hidden: it would find nothing dead.
 const PRIVILEGES_SQL = `
   with heap as (
     select pg_class.oid, nspname, format('%I.%I', nspname, relname) as name
     from unnest($1::oid[]) as listed join pg_class on pg_class.oid = listed
     join pg_namespace on pg_namespace.oid = relnamespace
   )
-  select distinct format('grant usage on schema %I to %I', nspname, current_user) as grants
+  select distinct format('grant usage on schema %I to %I', nspname, current_user) as sql, true as "toRead"
   from heap where not has_schema_privilege(nspname, 'usage')
   union all
-  select format('grant delete on %s to %I', name, current_user)
-  from heap where $3::bool and not has_table_privilege(oid, 'delete')
+  select format('grant delete on %s to %I', name, current_user), false
+  from heap where not has_table_privilege(oid, 'delete')
   union all
-  select format('grant select (%s) on %s to %I', string_agg(quote_ident(needed), ', '), name, current_user)
+  select format('grant select (%s) on %s to %I', string_agg(quote_ident(needed), ', '), name, current_user), true
   from heap, unnest($2::text[]) as needed
   where not has_column_privilege(oid, needed, 'select')
+  group by name
+  union all
+  select format('create policy %1$I on %2$s to %1$I using (true)', current_user, name), bool_or(command = 'r')
+  from heap, unnest(array['r', 'd']::"char"[]) as command
+  where row_security_active(heap.oid) and not exists (
+    select from pg_policy, unnest(polroles) as role
+    where polrelid = heap.oid and polpermissive and polcmd in ('*', command)
+      and (role = 0 or pg_has_role(role, 'usage'))
+  )
   group by name`;
 
 /** Deletes of a referenced row search the referring table, row by row. */
-async function foreignKeyWarnings(session: Queryable, members: readonly Member[], name: string): Promise<string[]> {
+async function foreignKeyFindings(
+  session: Queryable,
+  members: readonly Member[],
+  name: string,
+): Promise<Pick<Inspected, 'warnings' | 'missingIndexes'> & { readonly dangers: readonly string[] }> {
   const { rows } = await session.query<ForeignKey>(FOREIGN_KEYS_SQL, [members.map(({ oid }) => oid)]);
-  return rows.flatMap(({ constraint, table, columns, indexed, cascades }) => [
-    ...(cascades ? [`${name}: foreign key ${constraint} deletes rows of ${table} too (on delete cascade)`] : []),
-    ...(indexed
-      ? []
-      : [
+  const dangers = rows
+    .filter(({ cascades, leadsBack }) => cascades && leadsBack)
+    .map(
+      ({ constraint }) =>
+        `foreign key ${constraint} must not be on delete cascade: a live row would go with the dead one that it refers to`,
+    );
+  const warnings = rows.flatMap(({ constraint, table, createIndex, cascades, leadsBack }) => [
+    ...(cascades && !leadsBack
+      ? [`${name}: foreign key ${constraint} deletes rows of ${table} too (on delete cascade)`]
+      : []),
+    ...(createIndex
+      ? [
           `${name}: foreign key ${constraint} has no index on its own side, so each deleted row reads all of ${table}; ` +
-            `create index concurrently on ${table} (${columns})`,
-        ]),
+            createIndex,
+        ]
+      : []),
   ]);
+  return { dangers, warnings, missingIndexes: rows.flatMap(({ createIndex }) => createIndex ?? []) };
 }
 
 interface ForeignKey {
   readonly constraint: string;
   readonly table: string;
-  readonly columns: string;
-  readonly indexed: boolean;
+  /** The statement that makes the index that is missing; null where none is. */
+  readonly createIndex: string | null;
   readonly cascades: boolean;
+  /** Whether it is of the table itself, or of one whose deletes cascade back to it. */
+  readonly leadsBack: boolean;
 }
 
+// No index of a partitioned table can be made concurrently.
 const FOREIGN_KEYS_SQL = `
   select
     quote_ident(conname) as constraint, conrelid::regclass::text as table, confdeltype = 'c' as cascades,
-    (
-      select string_agg(quote_ident(attname), ', ' order by ordinality)
-      from unnest(conkey) with ordinality as key (attnum, ordinality)
-      join pg_attribute on attrelid = conrelid and pg_attribute.attnum = key.attnum
-    ) as columns,
     exists (
+      with recursive reached as (
+        select conrelid as oid
+        union
+        select further.conrelid from pg_constraint as further join reached on further.confrelid = reached.oid
+        where further.contype = 'f' and further.confdeltype = 'c'
+      )
+      select from reached where reached.oid = any($1::oid[])
+    ) as "leadsBack",
+    case when not exists (
       select from pg_index
       where indrelid = conrelid and indisvalid and indpred is null
         and (string_to_array(indkey::text, ' ')::int2[])[1:cardinality(conkey)] @> conkey
-    ) as indexed
-  from pg_constraint
+    ) then (
+      select format(
+        'create index %son %s (%s)', case relkind when 'p' then '' else 'concurrently ' end, conrelid::regclass,
+        string_agg(quote_ident(attname), ', ' order by ordinality)
+      )
+      from unnest(conkey) with ordinality as key (attnum, ordinality)
+      join pg_attribute on attrelid = conrelid and pg_attribute.attnum = key.attnum
+    ) end as "createIndex"
+  from pg_constraint join pg_class on pg_class.oid = conrelid
   where contype = 'f' and conparentid = 0 and confrelid = any($1::oid[])
   order by 2, 1`;
 

@@ -1,8 +1,10 @@
 import type { Clock } from './clock';
 import type { Queryable } from './walk';
 
-/** The lag is looked at this often at most. */
+/** How often it is looked at while work is held back. Otherwise it is before every batch, so that one is the most too many. */
 const CHECK_INTERVAL_MS = 1_000;
+/** So many marks a limit keep memory flat, and the lag exact to a hundredth of it. */
+const MARKS_PER_LIMIT = 100;
 
 /**
  * Holds a sweep back while a streaming replica has more to replay than the primary wrote in the given time.
@@ -16,7 +18,6 @@ export class ReplicaLagBrake {
   readonly #onEvent: (message: string) => void;
   /** Positions of the log that some replica has not replayed yet, the oldest first. */
   #marks: { readonly position: number; readonly at: number }[] = [];
-  #checkedAt = Number.NEGATIVE_INFINITY;
   #blind = false;
   /** Whether it was holding back when it was last asked. */
   engaged = false;
@@ -33,7 +34,7 @@ export class ReplicaLagBrake {
 
   /** Returns when work may go on, or when `until` is aborted. */
   async release(session: Queryable, until: AbortSignal): Promise<void> {
-    if (!this.engaged && (this.#blind || this.#clock.now() - this.#checkedAt < CHECK_INTERVAL_MS)) {
+    if (this.#blind) {
       return;
     }
     await this.#check(session);
@@ -44,7 +45,6 @@ export class ReplicaLagBrake {
   }
 
   async #check(session: Queryable): Promise<void> {
-    this.#checkedAt = this.#clock.now();
     const lagMs = await this.#lagMs(session);
     const engage = lagMs > this.#limitMs;
     if (engage !== this.engaged) {
@@ -67,11 +67,14 @@ export class ReplicaLagBrake {
       return 0;
     }
     const now = this.#clock.now();
-    const { slowest } = replication;
-    this.#marks.push({ position: replication.current, at: now });
+    const { current, slowest } = replication;
     const replayed = this.#marks.findLastIndex(({ position }) => position <= slowest);
-    // The oldest mark that is not replayed tells how far behind the replica is, at the least.
     this.#marks.splice(0, replayed + 1);
+    const last = this.#marks.at(-1);
+    if (current > slowest && (!last || now - last.at >= this.#limitMs / MARKS_PER_LIMIT)) {
+      this.#marks.push({ position: current, at: now });
+    }
+    // The oldest mark tells how far behind the replica is, at the least.
     return Math.max(this.#marks[0] ? now - this.#marks[0].at : 0, replication.reportedLagMs);
   }
 }
@@ -83,14 +86,69 @@ interface Replication {
   readonly current: number | null;
   /** Null when there is no replica. */
   readonly slowest: number | null;
+  /** Of those that are behind: what was last measured of one that has caught up is told for some seconds more. */
   readonly reportedLagMs: number;
 }
 
 const REPLICATION_SQL = `
   select
     coalesce(bool_or(state is null), false) as hidden,
-    (case when not pg_is_in_recovery() then pg_current_wal_lsn() - '0/0' end)::float8 as current,
+    (max(current) - '0/0')::float8 as current,
     (min(replay_lsn) - '0/0')::float8 as slowest,
-    coalesce(extract(epoch from max(replay_lag)) * 1000, 0)::float8 as "reportedLagMs"
-  from pg_stat_replication
+    coalesce(extract(epoch from max(replay_lag) filter (where replay_lsn < current)) * 1000, 0)::float8 as "reportedLagMs"
+  from pg_stat_replication, lateral (
+    select case when not pg_is_in_recovery() then pg_current_wal_lsn() end as current
+  ) as log
   where state is distinct from 'backup'`;
+
+/** A streaming replica, as the primary sees it. */
+export interface Replica {
+  /** What it calls itself, and where it is. */
+  readonly name: string;
+  /** How much of the primary's log it has not replayed yet. */
+  readonly lagBytes: number;
+  /** The age of what it replayed last, as the server reports it; absent where it does not. */
+  readonly lagSeconds?: number;
+}
+
+/** The streaming replicas of a server, or the statement without which the role does not see them. */
+export async function replicasOf(
+  session: Queryable,
+): Promise<{ readonly replicas?: readonly Replica[]; readonly missingGrant?: string }> {
+  const { rows } = await session.query<{
+    name: string;
+    lagBytes: number;
+    lagSeconds: number | null;
+    missingGrant: string | null;
+  }>(REPLICAS_SQL);
+  const hidden = rows.find(({ missingGrant }) => missingGrant);
+  if (hidden?.missingGrant) {
+    return { missingGrant: hidden.missingGrant };
+  }
+  const replicas = rows.map(({ name, lagBytes, lagSeconds }) => ({
+    name,
+    lagBytes,
+    ...(lagSeconds !== null && { lagSeconds }),
+  }));
+  return { replicas };
+}
+
+// A replica that has nothing to replay reports no lag after a while.
+const REPLICAS_SQL = `
+  with standing as (
+    select
+      state, concat_ws(' on ', nullif(application_name, ''), host(client_addr)) as name, replay_lag,
+      greatest(
+        case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end
+          - coalesce(replay_lsn, '0/0'),
+        0
+      )::float8 as bytes
+    from pg_stat_replication
+    where state is distinct from 'backup'
+  )
+  select
+    name, bytes as "lagBytes",
+    coalesce(extract(epoch from replay_lag), case bytes when 0 then 0 end)::float8 as "lagSeconds",
+    case when state is null then format('grant pg_monitor to %I', current_user) end as "missingGrant"
+  from standing
+  order by name`;

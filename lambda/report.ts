@@ -1,3 +1,5 @@
+import type { Diagnosis } from './diagnosis';
+import type { Replica } from './replica-lag';
 import type { Blockage, StopReason } from './sweep';
 
 /**
@@ -21,7 +23,20 @@ export interface RunReport {
   readonly error?: string;
   /** What does not stop a run, but wants somebody's attention. */
   readonly warnings?: readonly string[];
+  /** Only in a dry run. */
+  readonly server?: ServerReport;
   readonly targets: readonly TargetReport[];
+}
+
+/** What a dry run tells of the server. */
+export interface ServerReport {
+  readonly version: string;
+  /** Whether it is a replica, on which a run is refused. */
+  readonly isReplica: boolean;
+  /** How far its clock is ahead of the function's, at the least; negative when it is behind. */
+  readonly clockDifferenceMs: number;
+  /** Absent when the role may not see them. Those of Aurora share the storage of the primary and are none. */
+  readonly replicas?: readonly Replica[];
 }
 
 /** What a run did to one table. */
@@ -40,6 +55,8 @@ export interface TargetReport {
   /** What kept rows from being deleted; absent when nothing did. */
   readonly blockedBy?: readonly Blockage[];
   readonly error?: string;
+  /** Only in a dry run. */
+  readonly diagnosis?: Diagnosis;
 }
 
 /** All that a run needs of a logger; those of Powertools and the console fit. */

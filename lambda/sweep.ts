@@ -34,8 +34,6 @@ export interface SweepOptions {
   readonly relations: readonly Relation[];
   /** Which rows are dead. */
   readonly condition: Condition;
-  /** Whether to count only. */
-  readonly dryRun: boolean;
   /** The share of time that a connection works, above 0 up to 1. */
   readonly maxLoad: number;
   readonly brake?: ReplicaLagBrake | undefined;
@@ -80,7 +78,7 @@ const MAX_PASSES = 3;
  * Up to this estimate an index is tried. Estimates are no finer than 1 % of a table, so the rows may be far fewer; where
  * they are too many for one statement, it is undone at its timeout, and the blocks are walked.
  */
-const MOST_INDEXED_ROWS = 100_000;
+export const MOST_INDEXED_ROWS = 100_000;
 /** The planner is not asked about what is read in a few milliseconds anyway. */
 const SMALL_PIECE_BLOCKS = 64;
 
@@ -114,14 +112,14 @@ async function deleteAndVerify(
   options: SweepOptions,
   tally: Tally,
 ): Promise<Pick<SweepOutcome, 'stopReason' | 'rowsRemaining'>> {
-  const { sessions, relations, dryRun, brake, stopDeleting, stopCounting } = options;
-  const solitude = dryRun ? undefined : await Solitude.begin(sessions[0], relations);
-  let pieces = dryRun ? [] : await wholeTable(options, deletion);
+  const { sessions, relations, brake, stopDeleting, stopCounting } = options;
+  const solitude = await Solitude.begin(sessions[0], relations);
+  let pieces = await wholeTable(options, deletion);
   for (let pass = 1; ; pass += 1) {
     const deletedBefore = tally.deleted.rows;
     const { end, obstacles } = await deletePass(options, pieces, tally);
     const sawAll = end === 'finished' && obstacles.length === 0;
-    if (sawAll && (await solitude?.lasted(tally.deleted.transactionIds))) {
+    if (sawAll && (await solitude.lasted(tally.deleted.transactionIds))) {
       return { stopReason: 'drained', rowsRemaining: 0 };
     }
     const dead = await countDead(options);
@@ -135,8 +133,6 @@ async function deleteAndVerify(
     }
     if (dead.rows === 0) {
       tally.blockedBy = [];
-    }
-    if (dead.rows === 0 || dryRun) {
       return { stopReason: 'drained', ...rowsRemaining };
     }
     const inVain = pass > 1 && tally.deleted.rows === deletedBefore;
@@ -196,7 +192,6 @@ function areAllProtected(deadRows: number, obstacles: readonly Obstacle[]): bool
 /** How many dead rows there are, unless that could not be established, and where. */
 async function countDead(options: SweepOptions): Promise<{ end: WalkEnd; rows: number | undefined; pieces: Piece[] }> {
   const table = options.stopCounting.aborted ? [] : await wholeTable(options, counting);
-  const blocksTotal = blocksOf(table);
   const pieces = new Map<Relation, Piece>();
   let rows = 0;
   const walk = new Walk<{ count: number; first: string | null; last: string | null }>(
@@ -214,9 +209,6 @@ async function countDead(options: SweepOptions): Promise<{ end: WalkEnd; rows: n
             pieces.set(relation, { relation, from, to });
             rows += count;
           }
-        }
-        if (done && options.dryRun) {
-          options.onProgress?.({ rowsDeleted: 0, blocksVisited: blocksTotal - done.blocksPending, blocksTotal });
         }
       },
     },
@@ -239,7 +231,7 @@ function counting(relation: Relation, condition: string): string {
 }
 
 /** All the blocks that the table has now. */
-async function wholeTable(options: SweepOptions, statement: typeof deletion): Promise<Piece[]> {
+export async function wholeTable(options: SweepOptions, statement: typeof deletion): Promise<Piece[]> {
   const { rows } = await patiently<{ oid: number; blocks: number | null }>(
     options,
     `select oid::int8::float8 as oid, (pg_relation_size(oid) / current_setting('block_size')::int)::float8 as blocks
@@ -307,6 +299,6 @@ function reasonOf(end: WalkEnd, signal: AbortSignal): StopReason {
   return end === 'stopped' ? (signal.reason as StopReason) : 'blocked';
 }
 
-function blocksOf(pieces: readonly Piece[]): number {
+export function blocksOf(pieces: readonly Piece[]): number {
   return pieces.reduce((sum, piece) => sum + (piece.to - piece.from) / positionOf(1), 0);
 }

@@ -3,9 +3,17 @@ import { DEFAULT_CONCURRENCY, DEFAULT_MAX_LOAD, DEFAULT_STAGE } from './config';
 import { type ConnectionOptions, type Query, Session } from './database';
 import { describeError } from './database-error';
 import { type Deadlines, deadlinesOf } from './deadline';
+import { diagnose } from './diagnosis';
 import { type Inspected, inspect, PreflightError } from './preflight';
-import { ReplicaLagBrake } from './replica-lag';
-import { logReport, type RunLogger, type RunReport, type RunStatus, type TargetReport } from './report';
+import { ReplicaLagBrake, replicasOf } from './replica-lag';
+import {
+  logReport,
+  type RunLogger,
+  type RunReport,
+  type RunStatus,
+  type ServerReport,
+  type TargetReport,
+} from './report';
 import { conditionOf } from './rules';
 import { type SweepOutcome, type SweepProgress, sweep } from './sweep';
 import type { Target } from './targets';
@@ -116,8 +124,11 @@ class Run {
   readonly #request: RunRequest;
   readonly #deadlines: Deadlines;
   readonly #targets: readonly Target[];
+  /** One for all tables: they share the replicas, and a role that may not see these is told once. */
+  readonly #brake: ReplicaLagBrake | undefined;
   readonly #warnings: string[] = [];
   #cutoff: Date | undefined;
+  #server: ServerReport | undefined;
 
   constructor(options: TokenCleanupOptions, clock: Clock, request: RunRequest, deadlines: Deadlines) {
     this.#options = options;
@@ -125,6 +136,10 @@ class Run {
     this.#request = request;
     this.#deadlines = deadlines;
     this.#targets = options.targets.filter((target) => request.tables?.includes(target.name) ?? true);
+    const { maxReplicaLagSeconds } = options;
+    this.#brake = maxReplicaLagSeconds
+      ? new ReplicaLagBrake(maxReplicaLagSeconds, clock, (event) => this.#warn(event))
+      : undefined;
   }
 
   async execute(): Promise<RunResult> {
@@ -133,12 +148,13 @@ class Run {
     try {
       this.#cutoff = await this.#readCutoff(main);
       const inspected = await this.#inspectAll(main);
+      await this.#lookAtReplicas(main);
       sessions.push(...(await this.#openFurther()));
       const reports: TargetReport[] = [];
       for (const [target, found] of inspected) {
         reports.push(
           found instanceof PreflightError
-            ? notSwept(target, 'failed', found.message)
+            ? this.#refused(target, found)
             : await this.#sweepTarget(sessions, this.#cutoff, target, found),
         );
       }
@@ -166,6 +182,7 @@ class Run {
       rowsDeleted: targets.reduce((sum, target) => sum + target.rowsDeleted, 0),
       ...(error && { error }),
       ...(this.#warnings.length > 0 && { warnings: this.#warnings }),
+      ...(this.#dryRun && this.#server && { server: this.#server }),
       targets,
     };
   }
@@ -200,8 +217,9 @@ class Run {
     }
     const answeredAt = this.#clock.date().getTime();
     // The server read its clock between the question and the answer.
-    const differenceMs = Math.max(askedAt - server.now, server.now - answeredAt, 0);
-    if (differenceMs > GREATEST_CLOCK_DIFFERENCE_MS) {
+    const aheadMs = Math.max(server.now - answeredAt, 0) || Math.min(server.now - askedAt, 0);
+    this.#server = { version: server.versionText, isReplica: server.isReplica, clockDifferenceMs: aheadMs };
+    if (Math.abs(aheadMs) > GREATEST_CLOCK_DIFFERENCE_MS) {
       throw new Error(
         `the clocks of the database (${new Date(server.now).toISOString()}) and of this machine ` +
           `(${new Date(answeredAt).toISOString()}) must not differ by more than 5 minutes`,
@@ -222,10 +240,32 @@ class Run {
         if (!(error instanceof PreflightError)) {
           throw error;
         }
+        error.warnings.forEach(this.#warn, this);
         found.set(target, error);
       }
     }
     return found;
+  }
+
+  #refused(target: Target, { message, remedies }: PreflightError): TargetReport {
+    const report = notSwept(target, 'failed', message);
+    return this.#dryRun ? { ...report, diagnosis: { remedies } } : report;
+  }
+
+  /** For the report of a dry run, which does not fail for it. */
+  async #lookAtReplicas(session: Session): Promise<void> {
+    if (!this.#dryRun || !this.#server) {
+      return;
+    }
+    try {
+      const { replicas, missingGrant } = await replicasOf(session);
+      this.#server = { ...this.#server, ...(replicas && { replicas }) };
+      if (missingGrant) {
+        this.#warn(`replicas cannot be seen, so their lag is not known: ${missingGrant}`);
+      }
+    } catch (error) {
+      this.#warn(`replicas cannot be seen, so their lag is not known: ${describeError(error)}`);
+    }
   }
 
   /** The connections besides the first. A server that has none to spare is swept with fewer. */
@@ -250,23 +290,21 @@ class Run {
     target: Target,
     inspected: Inspected,
   ): Promise<TargetReport> {
-    const { maxLoad = DEFAULT_MAX_LOAD, maxReplicaLagSeconds } = this.#options;
+    const { maxLoad = DEFAULT_MAX_LOAD } = this.#options;
     const table = target.name;
     const startedAt = this.#clock.now();
-    const outcome = await sweep({
+    const options = {
       sessions,
       relations: inspected.relations,
       condition: conditionOf(target, cutoff, inspected.columnTypes),
-      dryRun: this.#dryRun,
       maxLoad: this.#request.maxLoad ?? maxLoad,
-      brake: maxReplicaLagSeconds
-        ? new ReplicaLagBrake(maxReplicaLagSeconds, this.#clock, (event) => this.#warn(`${table}: ${event}`))
-        : undefined,
+      brake: this.#brake,
       clock: this.#clock,
       stopDeleting: this.#deadlines.stopDeleting,
       stopCounting: this.#deadlines.stopCounting,
       onProgress: this.#progressLog(table),
-    });
+    };
+    const outcome = this.#dryRun ? await diagnose({ ...options, target, inspected }) : await sweep(options);
     return targetReport(table, outcome, this.#clock.now() - startedAt);
   }
 

@@ -124,7 +124,7 @@ describe('on a database of the user', () => {
 
   beforeEach(async () => {
     await database.query(`
-      drop table if exists refresh_tokens;
+      drop table if exists refresh_tokens cascade;
       create table refresh_tokens (id int primary key, revoked boolean, expires_at timestamptz);
       grant delete, select (ctid, revoked, expires_at) on refresh_tokens to "o'cleaner";
       insert into refresh_tokens
@@ -154,26 +154,79 @@ describe('on a database of the user', () => {
     const before = await ids();
     const { exitCode, stdout } = await run(['--database-url', url, '--dry-run']);
 
-    const dead = (before.length - (await ids(LIVE)).length).toLocaleString('en');
-    expect(stdout.replaceAll(/\d\.\d s/g, 'N.N s').replace(/\d+ %/, 'N %')).toBe(
+    const dead = before.length - (await ids(LIVE)).length;
+    const counted = (rows: number) => rows.toLocaleString('en');
+    const [revoked, expired] = [await ids('revoked = true'), await ids('expires_at < now()')];
+    const figures = /\d+(\.\d)? (s|%|kB)/g;
+    const durations = /(Would take +).*/;
+    expect(
+      stdout
+        .replaceAll(figures, 'N $2')
+        .replace(durations, '$1N')
+        .replace(/PostgreSQL .*/, 'PostgreSQL N'),
+    ).toBe(
       [
         'Counts, and deletes nothing',
         `  in database shop on 127.0.0.1:${server.port}, as o'cleaner (not encrypted)`,
-        '  from public.refresh_tokens',
-        '    where revoked = true',
-        '       or expires_at < now()',
         '',
         '  refresh_tokens: N % of the table visited',
         '',
-        'Succeeded: a dry run, nothing was deleted (N.N s)',
-        '  Table           Result     Would be deleted   Took',
-        `  refresh_tokens  succeeded            ${dead}  N.N s`,
+        'Succeeded: a dry run, nothing was deleted (N s)',
+        '',
+        '  PostgreSQL N',
+        "    Clock       agrees with this machine's",
+        '    Replicas    none that stream',
+        '',
+        '  refresh_tokens',
+        `    Would go    ${counted(dead)} rows (N %)`,
+        `                ${counted(revoked.length).padStart(6)} where revoked = true`,
+        `                ${counted(expired.length).padStart(6)} where expires_at < now()`,
+        `    Would stay  ${counted(before.length - dead)} rows`,
+        '    Would take  N',
+        '    Size        N kB, and N kB of indexes',
+        '    New index   not needed, so small a table is read in a moment',
         '',
         '',
       ].join('\n'),
     );
     expect(exitCode).toBe(0);
     expect(await ids()).toEqual(before);
+  });
+
+  test('shows on one screen what a dry run found missing, as statements to copy', async () => {
+    await database.query(`
+      create table devices (token_id int constraint device_token references refresh_tokens);
+      revoke all on refresh_tokens from "o'cleaner";
+      revoke select (ctid, revoked, expires_at) on refresh_tokens from "o'cleaner"`);
+    const { exitCode, stdout } = await run(['--database-url', url, '--dry-run']);
+
+    expect(stdout).toContain(
+      [
+        '  ! refresh_tokens: foreign key device_token has no index on its own side, so each deleted row reads all of devices',
+        '  ✗ refresh_tokens: a privilege is missing',
+        '',
+        '  Before the first run, by the owner of the tables:',
+        `  grant delete on public.refresh_tokens to "o'cleaner";`,
+        `  grant select (ctid, revoked, expires_at) on public.refresh_tokens to "o'cleaner";`,
+        '  create index concurrently on devices (token_id);',
+        '',
+      ].join('\n'),
+    );
+    expect(stdout.match(/device_token/g)).toHaveLength(1);
+    expect(stdout.split('\n').length).toBeLessThan(24);
+    expect(exitCode).toBe(1);
+  });
+
+  test('prints the findings of a dry run as JSON', async () => {
+    const { exitCode, stdout } = await run(['--database-url', url, '--dry-run', '--json'], { program: BY_NPM });
+
+    const report: RunReport = JSON.parse(stdout);
+    expect(report).toMatchObject({ dryRun: true, server: { isReplica: false } });
+    expect(report.targets[0]).toMatchObject({
+      rowsRemaining: 20_000 - (await ids(LIVE)).length,
+      diagnosis: { rowsKept: (await ids(LIVE)).length },
+    });
+    expect(exitCode).toBe(0);
   });
 
   test('deletes the dead rows, and creates nothing, whatever else is in the environment', async () => {

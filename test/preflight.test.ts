@@ -106,23 +106,24 @@ test('says which privileges are missing, as the statements that grant them', asy
 
   const report = await database.service({ connection, targets }).run();
   const dryReport = await database.service({ connection, targets }).run({ dryRun: true });
+  const remedies = dryReport.targets[0]?.diagnosis?.remedies ?? [];
+  await database.sql(remedies.join(';'));
+  const healed = await database.service({ connection, targets }).run();
   await database.sql('drop owned by bare; drop role bare');
 
-  const select = [
-    'a privilege is missing: grant select (revoked, "expiresAt") on auth.tokens_dead to bare',
-    'a privilege is missing: grant select (ctid, revoked, "expiresAt") on auth.tokens_live to bare',
+  const grants = [
+    'grant delete on auth.tokens_dead to bare',
+    'grant delete on auth.tokens_live to bare',
+    'grant select (ctid, revoked, "expiresAt") on auth.tokens_live to bare',
+    'grant select (revoked, "expiresAt") on auth.tokens_dead to bare',
+    'grant usage on schema auth to bare',
   ];
-  expect(report.targets[0]?.error?.split('\n').sort()).toEqual(
-    [
-      'a privilege is missing: grant usage on schema auth to bare',
-      'a privilege is missing: grant delete on auth.tokens_dead to bare',
-      'a privilege is missing: grant delete on auth.tokens_live to bare',
-      ...select,
-    ].sort(),
-  );
-  expect(dryReport.targets[0]?.error?.split('\n').sort()).toEqual(
-    ['a privilege is missing: grant usage on schema auth to bare', ...select].sort(),
-  );
+  const messages = grants.map((grant) => `a privilege is missing: ${grant}`);
+  expect(report.targets[0]?.error?.split('\n').sort()).toEqual(messages);
+  expect(report.targets[0]).not.toHaveProperty('diagnosis');
+  expect(dryReport.targets[0]?.error?.split('\n').sort()).toEqual(messages);
+  expect([...remedies].sort()).toEqual(grants);
+  expect(healed).toMatchObject({ status: 'succeeded' });
 });
 
 test('needs no more than DELETE on the table and SELECT on ctid and the columns of the rules', async () => {
@@ -151,18 +152,28 @@ test('needs no more than DELETE on the table and SELECT on ctid and the columns 
   await role.query('reset role; drop owned by cleaner; drop role cleaner');
 });
 
-test('warns of a foreign key without an index on its own side, and of a cascade', async () => {
+test('warns of a foreign key without an index on its own side, until it has one, and of a cascade', async () => {
   await database.sql(`
     ${TABLE};
     create table "Devices" (id int, token_id int, constraint device_token foreign key (token_id) references refresh_tokens);
     create table sessions (id int, token_id int, constraint session_token foreign key (token_id) references refresh_tokens on delete cascade);
     create index on sessions (token_id, id);
     create table partly (token_id int references refresh_tokens);
-    create index on partly (token_id) where token_id > 5`);
+    create index on partly (token_id) where token_id > 5;
+    create table parted (token_id int constraint parted_token references refresh_tokens) partition by list (token_id)`);
 
+  const cascade = 'refresh_tokens: foreign key session_token deletes rows of sessions too (on delete cascade)';
   expect(await warningsOf()).toEqual([
     'refresh_tokens: foreign key device_token has no index on its own side, so each deleted row reads all of "Devices"; create index concurrently on "Devices" (token_id)',
+    'refresh_tokens: foreign key parted_token has no index on its own side, so each deleted row reads all of parted; create index on parted (token_id)',
     'refresh_tokens: foreign key partly_token_id_fkey has no index on its own side, so each deleted row reads all of partly; create index concurrently on partly (token_id)',
-    'refresh_tokens: foreign key session_token deletes rows of sessions too (on delete cascade)',
+    cascade,
   ]);
+
+  const { targets } = await database.service().run({ dryRun: true });
+  expect(targets[0]?.diagnosis?.remedies).toHaveLength(3);
+  for (const remedy of targets[0]?.diagnosis?.remedies ?? []) {
+    await database.sql(remedy);
+  }
+  expect(await warningsOf()).toEqual([cascade]);
 });

@@ -30,7 +30,8 @@ PostgreSQL with about 200,000 rows, thrown away afterwards.
                                             checked; default but for localhost
                       ?sslmode=disable      not encrypted
                       ?sslrootcert=FILE     trusts these authorities too (PEM)
-  --dry-run           counts what would be deleted, deletes nothing
+  --dry-run           deletes nothing; tells what would be deleted, what would
+                      stay, how long it would take, and what is missing for it
   --targets FILE      tables and rules, as JSON in the form of CLEANUP_TARGETS
                       [default: revoked or expired rows of refresh_tokens; on
                       the demo those of password_resets, too]

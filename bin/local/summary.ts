@@ -1,17 +1,20 @@
 import type { RunReport, TargetReport } from '../../lambda/report';
+import type { StopReason } from '../../lambda/sweep';
+import type { Target } from '../../lambda/targets';
 import type { Database } from './database-url';
+import { showFindings } from './findings';
 import type { Options } from './options';
 import { ruleSql, tableSql } from './target-sql';
 import { count, rows, seconds, shorten, type Terminal } from './terminal';
 
-/** Says what will be deleted and where, before it is. */
+/** Says what will be deleted and where, before it is. A dry run tells the rules with what they match, once it is done. */
 export function announce(terminal: Terminal, database: Database, { targets, dryRun }: Options): void {
   const { bold, dim } = terminal.colors;
   const { user, name, host, port, sslMode } = database;
   const connection = sslMode === 'disable' ? 'not encrypted' : 'encrypted, certificate checked';
   terminal.say(bold(dryRun ? 'Counts, and deletes nothing' : 'Deletes'));
   terminal.say(`  in database ${bold(name)} on ${bold(`${host}:${port}`)}, as ${bold(user)} ${dim(`(${connection})`)}`);
-  for (const target of targets) {
+  for (const target of dryRun ? [] : targets) {
     terminal.say(`  from ${bold(tableSql(target))}`);
     ruleSql(target).forEach((rule, index) => {
       terminal.say(`    ${index === 0 ? 'where' : '   or'} ${rule}`);
@@ -21,21 +24,22 @@ export function announce(terminal: Terminal, database: Database, { targets, dryR
 }
 
 /** Shows what the function reported. */
-export function summarize(terminal: Terminal, report: RunReport): void {
+export function summarize(terminal: Terminal, report: RunReport, targets: readonly Target[]): void {
   const { bold, green, yellow, red, dim } = terminal.colors;
   const paint = { succeeded: green, partial: yellow, skipped: yellow, failed: red };
   terminal.gap();
   terminal.say(`${bold(paint[report.status](headline(report)))} ${dim(`(${seconds(report.durationMs)})`)}`);
-  if (report.targets.some(({ batches, stopReason }) => batches > 0 || stopReason)) {
-    const columns = report.dryRun ? DRY_RUN_COLUMNS : RUN_COLUMNS;
+  if (report.dryRun) {
+    showFindings(terminal, report, targets);
+  } else if (report.targets.some(({ batches, stopReason }) => batches > 0 || stopReason)) {
     const cells = (target: TargetReport) =>
-      columns.map(([name, cell]) => (name === 'Result' ? paint[target.status](cell(target)) : cell(target)));
-    terminal.table([columns.map(([name]) => dim(name)), ...report.targets.map(cells)], 2);
+      COLUMNS.map(([name, cell]) => (name === 'Result' ? paint[target.status](cell(target)) : cell(target)));
+    terminal.table([COLUMNS.map(([name]) => dim(name)), ...report.targets.map(cells)], 2);
   }
-  for (const note of report.targets.flatMap(notes)) {
+  for (const note of report.targets.flatMap((target) => notes(target, report.dryRun))) {
     terminal.warn(note);
   }
-  for (const line of report.error?.split('\n') ?? []) {
+  for (const line of (report.dryRun ? undefined : report.error)?.split('\n') ?? []) {
     terminal.fail(line);
   }
   terminal.gap();
@@ -54,35 +58,29 @@ function headline({ status, dryRun, rowsDeleted, targets }: RunReport): string {
 
 type Column = readonly [name: string, cell: (target: TargetReport) => string];
 
-const TABLE: Column = ['Table', ({ table }) => shorten(table)];
-const RESULT: Column = ['Result', ({ status }) => status];
-const TOOK: Column = ['Took', ({ durationMs }) => seconds(durationMs)];
-const DRY_RUN_COLUMNS: readonly Column[] = [TABLE, RESULT, ['Would be deleted', remaining], TOOK];
-const RUN_COLUMNS: readonly Column[] = [
-  TABLE,
-  RESULT,
+const COLUMNS: readonly Column[] = [
+  ['Table', ({ table }) => shorten(table)],
+  ['Result', ({ status }) => status],
   ['Deleted', ({ rowsDeleted }) => count(rowsDeleted)],
-  ['Remaining', remaining],
+  ['Remaining', ({ rowsRemaining }) => (rowsRemaining === undefined ? 'unknown' : count(rowsRemaining))],
   ['Batches', ({ batches }) => count(batches)],
   ['Longest', ({ longestBatchMs }) => `${count(longestBatchMs)} ms`],
-  TOOK,
+  ['Took', ({ durationMs }) => seconds(durationMs)],
 ];
 
-function remaining({ rowsRemaining }: TargetReport): string {
-  return rowsRemaining === undefined ? 'unknown' : count(rowsRemaining);
-}
-
-const REASONS = {
-  drained: '',
-  deadline: 'the time was up; the next run goes on',
-  interrupted: 'interrupted; the next run goes on',
-  blocked: '', // what by is said
-  'replica-lag': 'the time was up while a replica was too far behind; the next run goes on',
+const NEXT = 'the next run goes on';
+const REASONS: Readonly<Record<StopReason, readonly string[]>> = {
+  drained: [],
+  deadline: ['the time was up', NEXT],
+  interrupted: ['interrupted', NEXT],
+  blocked: [], // what by is said
+  'replica-lag': ['the time was up while a replica was too far behind', NEXT],
 };
 
 /** Why rows remain. */
-function notes({ table, status, stopReason = 'drained', blockedBy = [] }: TargetReport): string[] {
-  const reason = status === 'partial' ? REASONS[stopReason] : '';
+function notes({ table, status, stopReason = 'drained', blockedBy = [] }: TargetReport, dryRun: boolean): string[] {
+  const [why = '', outlook] = status === 'partial' ? REASONS[stopReason] : [];
+  const reason = outlook && !dryRun ? `${why}; ${outlook}` : why;
   const blockages = blockedBy.map(({ reason, rows: held }) => `held back by ${reason}${held ? `: ${rows(held)}` : ''}`);
   return [reason, ...blockages].filter(Boolean).map((note) => `${table}: ${note}`);
 }

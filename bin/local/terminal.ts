@@ -14,6 +14,7 @@ const PLAIN_INTERVAL_MS = 1_000;
 const CLEAR = '\x1b[2K';
 const BAR_WIDTH = 24;
 const WIDEST_NAME = 21;
+const LABEL_WIDTH = 12;
 
 const NO_FRAME = {
   ...{ top: '', 'top-mid': '', 'top-left': '', 'top-right': '' },
@@ -73,13 +74,19 @@ export class Terminal {
     this.#item(this.colors.red('✗'), text);
   }
 
+  /** A line with a label in front, or one that goes on below it. */
+  field(label: string, text: string): void {
+    const indent = ' '.repeat(LABEL_WIDTH + 4);
+    this.say(`    ${this.colors.dim(label.padEnd(LABEL_WIDTH))}${this.#wrap(text, indent.length).join(`\n${indent}`)}`);
+  }
+
   #item(mark: string, text: string): void {
-    this.say(`  ${mark} ${this.#wrap(text).join('\n    ')}`);
+    this.say(`  ${mark} ${this.#wrap(text, 4).join('\n    ')}`);
   }
 
   /** Breaks text between words, so that it stays behind its mark. Elsewhere than on a terminal a line is a line. */
-  #wrap(text: string): string[] {
-    const width = this.#stream.isTTY ? (this.#stream.columns || 80) - 4 : Number.POSITIVE_INFINITY;
+  #wrap(text: string, indent: number): string[] {
+    const width = this.#stream.isTTY ? (this.#stream.columns || 80) - indent : Number.POSITIVE_INFINITY;
     const [first = '', ...words] = text.split(' ');
     const lines = [first];
     for (const word of words) {
@@ -182,6 +189,14 @@ export function count(number: number): string {
 
 export function rows(number: number): string {
   return `${count(number)} ${number === 1 ? 'row' : 'rows'}`;
+}
+
+/** In the units of PostgreSQL, of which each is 1024 times the one before. */
+export function bytes(number: number): string {
+  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
+  const power = Math.min(Math.floor(Math.log2(Math.max(number, 1)) / 10), units.length - 1);
+  const amount = number / 1024 ** power;
+  return `${amount < 10 && power > 1 ? amount.toFixed(1) : Math.round(amount)} ${units[power]}`;
 }
 
 export function seconds(ms: number): string {

@@ -4,12 +4,16 @@ import { Client } from 'pg';
 import { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
 
 /** Starts a streaming replica of a server from a base backup. */
-export async function startReplica(primary: EmbeddedPostgres): Promise<EmbeddedPostgres> {
+export async function startReplica(
+  primary: EmbeddedPostgres,
+  settings: Readonly<Record<string, string | number>> = {},
+): Promise<EmbeddedPostgres> {
   return await EmbeddedPostgres.start({
     settings: {
       fsync: 'off',
-      primary_conninfo: `host=${primary.host} port=${primary.port} user=${EmbeddedPostgres.superuser} password=${primary.password}`,
-      wal_receiver_status_interval: '100ms',
+      primary_conninfo: conninfo(primary),
+      wal_receiver_status_interval: '1s',
+      ...settings,
     },
     initialize: async (dataDirectory) => {
       const client = new Client(primary.url());
@@ -23,4 +27,9 @@ export async function startReplica(primary: EmbeddedPostgres): Promise<EmbeddedP
       writeFileSync(join(dataDirectory, 'standby.signal'), '');
     },
   });
+}
+
+/** How a replica connects to the primary, or to what stands before it. */
+export function conninfo({ host, port, password }: EmbeddedPostgres, overPort = port): string {
+  return `host=${host} port=${overPort} user=${EmbeddedPostgres.superuser} password=${password}`;
 }

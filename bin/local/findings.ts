@@ -1,0 +1,140 @@
+import type { Diagnosis } from '../../lambda/diagnosis';
+import { GREATEST_DEAD_SHARE, type IndexAdvice } from '../../lambda/index-advice';
+import type { Replica } from '../../lambda/replica-lag';
+import type { RunReport, ServerReport, TargetReport } from '../../lambda/report';
+import type { Target } from '../../lambda/targets';
+import { ruleSql } from './target-sql';
+import { bytes, count, rows, seconds, type Terminal } from './terminal';
+
+/** What a run on Lambda may take. What is not done by then is left to the next. */
+const LONGEST_RUN_MS = 900_000;
+
+/** Shows what a dry run found out, so that it fits on a screen. */
+export function showFindings(terminal: Terminal, report: RunReport, targets: readonly Target[]): void {
+  const { bold } = terminal.colors;
+  if (report.server) {
+    terminal.gap();
+    terminal.say(`  ${bold(`PostgreSQL ${report.server.version}`)}`);
+    showServer(terminal, report.server);
+  }
+  for (const target of targets) {
+    const found = report.targets.find(({ table }) => table === target.name);
+    if (found?.diagnosis?.tableBytes !== undefined) {
+      terminal.gap();
+      terminal.say(`  ${bold(target.name)}`);
+      showTable(terminal, target, found, found.diagnosis);
+    }
+  }
+  showMistakes(terminal, report);
+  showStatements(terminal, 'Before the first run, by the owner of the tables:', remediesOf(report));
+  showStatements(terminal, 'Indexes that help, all of a table together:', indexesOf(report, 'helps'));
+  showStatements(terminal, 'Indexes for later, all of a table together:', indexesOf(report, 'helps-later'));
+}
+
+function showServer(terminal: Terminal, { isReplica, clockDifferenceMs, replicas }: ServerReport): void {
+  if (isReplica) {
+    terminal.field('Role', 'a replica, from which nothing can be deleted: a run needs the primary');
+  }
+  const ahead = `${seconds(Math.abs(clockDifferenceMs))} ${clockDifferenceMs > 0 ? 'ahead of' : 'behind'} this machine's`;
+  terminal.field('Clock', clockDifferenceMs === 0 ? "agrees with this machine's" : ahead);
+  terminal.field(
+    'Replicas',
+    replicas ? replicas.map(standing).join('; ') || 'none that stream' : 'hidden from this role',
+  );
+}
+
+function standing({ name, lagSeconds, lagBytes }: Replica): string {
+  if (lagBytes === 0) {
+    return `${name} is up to date`;
+  }
+  const behind = [...(lagSeconds === undefined ? [] : [seconds(1_000 * lagSeconds)]), bytes(lagBytes)];
+  return `${name} is ${behind.join(', ')} behind`;
+}
+
+function showTable(terminal: Terminal, target: Target, { rowsRemaining }: TargetReport, found: Diagnosis): void {
+  const { rowsKept, rowsKeptEstimated, estimatedDurationMs, tableBytes = 0, indexBytes = 0, indexAdvice } = found;
+  if (rowsRemaining === undefined) {
+    terminal.field('Would go', 'unknown, since not every block could be visited');
+  } else {
+    const share = rowsKept === undefined || rowsRemaining === 0 ? '' : ` (${percent(rowsRemaining, rowsKept)})`;
+    terminal.field('Would go', `${rows(rowsRemaining)}${share}`);
+    const width = count(rowsRemaining).length;
+    ruleSql(target).forEach((rule, index) => {
+      terminal.field('', `${count(found.rules?.[index]?.rows ?? 0).padStart(width)} where ${rule}`);
+    });
+    const about = rowsKeptEstimated ? 'about ' : '';
+    terminal.field('Would stay', rowsKept === undefined ? 'unknown' : `${about}${rows(rowsKept)}`);
+    terminal.field('Would take', duration(estimatedDurationMs));
+  }
+  terminal.field('Size', `${bytes(tableBytes)}, and ${bytes(indexBytes)} of indexes`);
+  if (indexAdvice) {
+    terminal.field('New index', ADVICE[indexAdvice.verdict]);
+  }
+}
+
+const ADVICE: Readonly<Record<IndexAdvice['verdict'], string>> = {
+  'not-needed': 'not needed, so small a table is read in a moment',
+  exists: 'not needed, every rule has one',
+  helps: 'helps: each run reads all of the table to find these few rows',
+  'helps-later': `no help with so many to go; later, if at most ${100 * GREATEST_DEAD_SHARE} % go each time`,
+};
+
+function percent(part: number, rest: number): string {
+  const share = (100 * part) / (part + rest);
+  return share < 0.1 ? 'less than 0.1 %' : `${share.toFixed(1)} %`;
+}
+
+function duration(ms: number | undefined): string {
+  if (ms === undefined) {
+    return 'unknown, as long as a foreign key has no index on its own side';
+  }
+  if (ms < 1_000) {
+    return 'less than a second';
+  }
+  const about = ms < 120_000 ? `about ${seconds(ms)}` : `about ${count(Math.round(ms / 60_000))} min`;
+  return ms <= LONGEST_RUN_MS ? about : `${about}, that is ${Math.ceil(ms / LONGEST_RUN_MS)} runs on Lambda`;
+}
+
+/** Warnings and errors, without the statements that are shown below for copying. */
+function showMistakes(terminal: Terminal, report: RunReport): void {
+  const remedies = remediesOf(report);
+  const withoutRemedy = (line: string) => {
+    const remedy = remedies.find((sql) => line.endsWith(sql));
+    return remedy === undefined ? line : line.slice(0, -remedy.length).replace(/[:;] $/, '');
+  };
+  const errors = new Set((report.error?.split('\n') ?? []).map(withoutRemedy));
+  const warnings = new Set((report.warnings ?? []).map(withoutRemedy));
+  if (errors.size + warnings.size > 0) {
+    terminal.gap();
+  }
+  for (const warning of warnings) {
+    terminal.warn(warning);
+  }
+  for (const error of errors) {
+    terminal.fail(error);
+  }
+}
+
+function remediesOf(report: RunReport): string[] {
+  return [...new Set(report.targets.flatMap(({ diagnosis }) => diagnosis?.remedies ?? []))];
+}
+
+function indexesOf(report: RunReport, verdict: IndexAdvice['verdict']): string[] {
+  return report.targets.flatMap(({ diagnosis }) =>
+    diagnosis?.indexAdvice?.verdict === verdict ? diagnosis.indexAdvice.statements : [],
+  );
+}
+
+/** On lines of their own, to be copied. */
+function showStatements(terminal: Terminal, purpose: string, statements: readonly string[]): void {
+  if (statements.length === 0) {
+    return;
+  }
+  const { cyan, dim } = terminal.colors;
+  terminal.gap();
+  terminal.say(`  ${purpose}`);
+  for (const statement of statements) {
+    const warning = statement.startsWith('create index on') ? dim('  -- writes wait until it is made') : '';
+    terminal.say(`  ${cyan(`${statement};`)}${warning}`);
+  }
+}
