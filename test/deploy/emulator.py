@@ -1,0 +1,158 @@
+"""MiniStack on one loopback port, over TLS, with what its CloudFormation lacks and the stack needs."""
+
+import asyncio
+import os
+import sys
+import uuid
+
+from botocore import session
+from botocore.validate import ParamValidator
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from ministack.app import app
+from ministack.core.lambda_runtime import Worker
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import ec2, lambda_svc, scheduler
+from ministack.services.cloudformation import provisioners
+
+registries: dict[str, dict] = {}
+schemas: dict[tuple[str, str], dict] = {}
+
+
+def create_schedule(logical_id, props, stack):
+    """As MiniStack's own, which leaves out the time zone."""
+    name = provisioners._physical_name(stack, logical_id, max_len=64)
+    check("scheduler", "CreateSchedule", {**props, "Name": name})
+    demand(scheduler._create_schedule(name, props))
+    return name, {"Arn": scheduler._schedule_arn(props["GroupName"], name)}
+
+
+def update_schedule(name, _old, props, _stack):
+    check("scheduler", "UpdateSchedule", {**props, "Name": name})
+    demand(scheduler._update_schedule(name, props))
+    return name, {"Arn": scheduler._schedule_arn(props["GroupName"], name)}
+
+
+def create_function(logical_id, props, stack):
+    """As MiniStack's own, which leaves out the network and the reserved concurrency."""
+    name, attributes = create_plain_function(logical_id, props, stack)
+    complete_function(name, props)
+    return name, attributes
+
+
+def update_function(name, old, props, stack, logical_id=None):
+    updated = update_plain_function(name, old, props, stack, logical_id)
+    complete_function(updated[0], props)
+    return updated
+
+
+def complete_function(name, props):
+    function = lambda_svc._functions[name]
+    function["concurrency"] = props.get("ReservedConcurrentExecutions")
+    if "VpcConfig" in props:
+        network = lambda_svc._vpc_config_with_id(props["VpcConfig"])
+        missing = [group for group in network["SecurityGroupIds"] if group not in ec2._security_groups]
+        if missing or not network["VpcId"]:
+            raise ValueError(f"Not in one VPC, or not there: {props['VpcConfig']}")
+        function["config"]["VpcConfig"] = network
+
+
+def create_ingress_rule(_logical_id, props, _stack):
+    """A rule of a group that another stack may own, kept in that group."""
+    group = ec2._security_groups.get(props["GroupId"])
+    if group is None:
+        raise ValueError(f"The security group '{props['GroupId']}' does not exist")
+    group["IpPermissions"] += provisioners._ec2_sg_permissions([props])
+    return f"sgr-{uuid.uuid4().hex[:17]}", {}
+
+
+def delete_ingress_rule(_physical_id, props):
+    group = ec2._security_groups.get(props["GroupId"])
+    for rule in provisioners._ec2_sg_permissions([props]) if group else []:
+        group["IpPermissions"].remove(rule)
+
+
+def create_endpoint(logical_id, props, stack):
+    """With DNS names, which MiniStack's own has none of: on AWS that of the region comes first, as `zone:name`."""
+    endpoint_id, _ = create_nameless_endpoint(logical_id, props, stack)
+    endpoint = ec2._vpc_endpoints[endpoint_id]
+    service = endpoint["ServiceName"].split(".")[-1]
+    name = f"{endpoint_id}-{uuid.uuid4().hex[:8]}.{service}.{get_region()}.vpce.amazonaws.com"
+    endpoint["DnsEntries"] = [f"Z{uuid.uuid4().hex[:13].upper()}:{name}"]
+    return endpoint_id, provisioners._ec2_vpc_endpoint_attributes(endpoint)
+
+
+def create_registry(_logical_id, props, _stack):
+    check("schemas", "CreateRegistry", props)
+    name = props["RegistryName"]
+    if name in registries:
+        raise ValueError(f"Registry with name {name} already exists.")
+    registries[name] = props
+    arn = f"arn:aws:schemas:{get_region()}:{get_account_id()}:registry/{name}"
+    return arn, {"RegistryName": name, "RegistryArn": arn}
+
+
+def create_schema(_logical_id, props, _stack):
+    check("schemas", "CreateSchema", props)
+    registry, name = props["RegistryName"], props["SchemaName"]
+    if registry not in registries:
+        raise ValueError(f"Registry with name {registry} does not exist.")
+    schemas[registry, name] = props
+    arn = f"arn:aws:schemas:{get_region()}:{get_account_id()}:schema/{registry}/{name}"
+    return arn, {"SchemaName": name, "SchemaArn": arn, "SchemaVersion": "1"}
+
+
+def check(service, operation, props):
+    """By AWS's own description of the API: no key that it does not know, none missing, none of another type."""
+    shape = session.get_session().get_service_model(service).operation_model(operation).input_shape
+    unknown = props.keys() - shape.members.keys()
+    if unknown:
+        raise ValueError(f"Encountered unsupported properties in {{/}}: {sorted(unknown)}")
+    report = ParamValidator().validate(props, shape)
+    if report.has_errors():
+        raise ValueError(report.generate_report())
+
+
+def demand(response):
+    status, _headers, body = response
+    if status >= 400:
+        raise ValueError(body.decode())
+
+
+def refuse_update(_physical_id, _old, _new, _stack):
+    raise ValueError("This emulator cannot change a resource of this type")
+
+
+handlers = provisioners._RESOURCE_HANDLERS
+create_nameless_endpoint = handlers["AWS::EC2::VPCEndpoint"]["create"]
+handlers["AWS::EC2::VPCEndpoint"]["create"] = create_endpoint
+handlers["AWS::Scheduler::Schedule"] |= {"create": create_schedule, "update": update_schedule}
+create_plain_function = handlers["AWS::Lambda::Function"]["create"]
+update_plain_function = handlers["AWS::Lambda::Function"]["update"]
+handlers["AWS::Lambda::Function"] |= {"create": create_function, "update": update_function}
+handlers["AWS::EC2::SecurityGroupIngress"] = {
+    "create": create_ingress_rule,
+    "update": refuse_update,
+    "delete": delete_ingress_rule,
+}
+handlers["AWS::EventSchemas::Registry"] = {
+    "create": create_registry,
+    "update": refuse_update,
+    "delete": lambda _physical_id, props: registries.pop(props["RegistryName"]),
+}
+handlers["AWS::EventSchemas::Schema"] = {
+    "create": create_schema,
+    "update": refuse_update,
+    "delete": lambda _physical_id, props: schemas.pop((props["RegistryName"], props["SchemaName"])),
+}
+
+# How long the log of an invocation is waited for, in seconds: for the first line, after each, in all. A busy machine
+# delivers lines later than within MiniStack's 5 ms, and then they would be those of the next invocation.
+Worker._drain_stderr_bounded.__defaults__ = (1.0, 0.3, 3.0)
+
+config = Config()
+config.bind = [f"127.0.0.1:{os.environ['GATEWAY_PORT']}"]
+config.certfile = os.environ["MINISTACK_SSL_CERT"]
+config.keyfile = os.environ["MINISTACK_SSL_KEY"]
+# It ends with the process that started it, however that ends: then nobody holds the other end of its input.
+asyncio.run(serve(app, config, shutdown_trigger=lambda: asyncio.to_thread(sys.stdin.read)))
