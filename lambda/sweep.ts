@@ -96,7 +96,11 @@ export async function sweep(options: SweepOptions): Promise<SweepOutcome> {
     longestBatchMs: 0,
     blockedBy: [],
   };
-  const end = await deleteAndVerify(options, tally).catch((error: unknown) => ({ error }));
+  const { stopCounting } = options;
+  const end = await deleteAndVerify(options, tally).catch((error: unknown) =>
+    // It was asked to end while it waited for a lock on the whole table.
+    stopCounting.aborted && kindOf(error) === 'locked' ? { stopReason: stopCounting.reason as StopReason } : { error },
+  );
   const { deleted, ...rest } = tally;
   return { ...end, rowsDeleted: deleted.rows, ...rest };
 }

@@ -86,6 +86,8 @@ const GREATEST_CLOCK_DIFFERENCE_MS = 5 * 60_000;
 /** The key of the advisory lock. In ASCII, and so in the hexadecimal of pg_locks, it reads `tokencln`. */
 const LOCK_KEY = [0x746f6b65, 0x6e636c6e];
 const PROGRESS_INTERVAL_MS = 250;
+/** A replica that hovers around its limit is warned of every few seconds. The log has all, the report as many as one reads. */
+const MOST_WARNINGS = 100;
 
 /** Deletes the dead rows of token tables. One run at a time works on a database. */
 export class TokenCleanupService {
@@ -319,7 +321,9 @@ class Run {
   }
 
   #warn(warning: string): void {
-    this.#warnings.push(warning);
+    if (this.#warnings.length < MOST_WARNINGS) {
+      this.#warnings.push(warning);
+    }
     this.#options.logger.warn(warning, {});
   }
 

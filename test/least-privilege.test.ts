@@ -49,6 +49,23 @@ test('does the whole job under the role of the README', async () => {
   );
 });
 
+test('ends a run by the SQL of the README, though it would outlast the loss of its connections', async () => {
+  const migration = await database.connect();
+  await migration.query('begin; lock table refresh_tokens');
+  const run = database.service({ connection: database.connection(LOGIN) }).run();
+  await database.untilSweepWaits();
+
+  await database.sql(readmeSql('### Stopping it at once'));
+
+  expect(await run).toMatchObject({
+    status: 'failed',
+    rowsDeleted: 0,
+    error: expect.stringContaining('the server refused the credentials'),
+  });
+  await database.untilGone();
+  await migration.query('rollback');
+});
+
 test('gives the role of the README no other right', async () => {
   await database.sql('analyze refresh_tokens');
   const role = new Client(await database.connection(LOGIN).credentials.current(new AbortController().signal));

@@ -368,3 +368,17 @@ test('takes what looks like an injection for a name', async () => {
   expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 2, targets: [{ table: evil }] });
   expect(await database.sql('select * from victims')).toEqual([]);
 });
+
+test('says that it was interrupted, not that it failed, where it waited for a lock on the whole table', async () => {
+  await database.sql('create table refresh_tokens (id int primary key, revoked boolean, expires_at timestamptz)');
+  const migration = await database.connect();
+  await migration.query('begin; lock table refresh_tokens');
+  const interrupt = new AbortController();
+  const run = database.service().run({ signal: interrupt.signal });
+  await database.untilSweepWaits();
+
+  interrupt.abort();
+
+  expect(await run).toMatchObject({ status: 'partial', targets: [{ stopReason: 'interrupted', rowsDeleted: 0 }] });
+  await migration.query('rollback');
+});
