@@ -1,5 +1,6 @@
+import { blocksOf, wholeTable } from './pieces';
 import type { Condition, RuleCondition } from './rules';
-import { blocksOf, type SweepOptions, wholeTable } from './sweep';
+import type { SweepOptions } from './sweep';
 import { type Obstacle, type Piece, type Relation, Walk, type WalkEnd } from './walk';
 
 /** The rows of a table, as far as they were counted. */

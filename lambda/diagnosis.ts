@@ -1,10 +1,10 @@
 import { type Census, takeCensus } from './census';
 import { adviseOnIndexes, type IndexAdvice } from './index-advice';
+import { type PieceOptions, patiently } from './pieces';
 import type { Inspected } from './preflight';
 import type { DeadRows } from './rules';
-import type { StopReason, SweepOptions, SweepOutcome } from './sweep';
+import { blockagesOf, endBy, reasonOf, type SweepOptions, type SweepOutcome } from './sweep';
 import type { Target } from './targets';
-import { type Queryable, TABLE_LOCK_PATIENCE_MS } from './walk';
 
 /** What a dry run tells of a table. What could not be found out is absent. */
 export interface Diagnosis {
@@ -46,13 +46,13 @@ export async function diagnose(options: DiagnosisOptions): Promise<SweepOutcome 
     const { diagnosis, ...outcome } = await examine(options);
     return { ...untouched, ...outcome, diagnosis: { remedies, ...diagnosis } };
   } catch (error) {
-    return { ...untouched, error, diagnosis: { remedies } };
+    return { ...untouched, ...endBy(error, options.stopCounting), diagnosis: { remedies } };
   }
 }
 
 async function examine(options: DiagnosisOptions) {
   const { sessions, condition, target, inspected, stopCounting } = options;
-  const heaps = await measure(sessions[0], inspected);
+  const heaps = await measure(options);
   const census = await takeCensus(options, condition.rules);
   const rows = census.rows + estimatedRows(census, heaps);
   const diagnosis: Omit<Diagnosis, 'remedies'> = {
@@ -69,8 +69,8 @@ async function examine(options: DiagnosisOptions) {
   };
   if (census.end !== 'finished' || census.obstacles.length > 0) {
     return {
-      stopReason: census.end === 'stopped' ? (stopCounting.reason as StopReason) : ('blocked' as const),
-      blockedBy: [...new Set(census.obstacles.map(({ reason }) => reason))].map((reason) => ({ reason })),
+      stopReason: reasonOf(census.end, stopCounting),
+      blockedBy: blockagesOf(census.obstacles),
       diagnosis,
     };
   }
@@ -99,11 +99,9 @@ interface Heap {
   readonly triggers: number;
 }
 
-/** The largest first. A migration's lock is waited for. */
-async function measure(session: Queryable, { relations }: Inspected): Promise<Heap[]> {
-  const oids = relations.map(({ oid }) => oid);
-  const patience = { statementTimeoutMs: TABLE_LOCK_PATIENCE_MS, lockTimeoutMs: TABLE_LOCK_PATIENCE_MS };
-  return (await session.query<Heap>(HEAPS_SQL, [oids], patience)).rows;
+/** The largest first. */
+async function measure(options: PieceOptions): Promise<Heap[]> {
+  return (await patiently<Heap>(options, HEAPS_SQL, [options.relations.map(({ oid }) => oid)])).rows;
 }
 
 // How many rows a block holds changes less than how many blocks there are.

@@ -1,5 +1,5 @@
+import { MOST_INDEXED_ROWS } from './pieces';
 import type { Inspected } from './preflight';
-import { MOST_INDEXED_ROWS } from './sweep';
 import type { Rule, Target } from './targets';
 import type { Queryable } from './walk';
 

@@ -58,21 +58,17 @@ export async function inspect(session: Queryable, target: Target, dryRun: boolea
   const grants = await grantsMissing(session, heaps, columns);
   const missingGrants = grants.map(({ sql }) => sql);
   const privilegeFindings = missingGrants.map((sql) => `a privilege is missing: ${sql}`);
-  const foreignKeys = await foreignKeyFindings(session, members, target.name);
-  const { missingIndexes } = foreignKeys;
-  if (foreignKeys.dangers.length > 0) {
-    throw new PreflightError([...foreignKeys.dangers, ...privilegeFindings], foreignKeys.warnings, missingGrants);
-  }
+  const { dangers, warnings, missingIndexes } = await foreignKeyFindings(session, members, target.name);
   // A dry run does without the privilege to delete. Where it has to end anyway, it tells of that, too.
-  if (grants.some(({ toRead }) => toRead || !dryRun)) {
-    throw new PreflightError(privilegeFindings, foreignKeys.warnings, [...missingGrants, ...missingIndexes]);
+  if (dangers.length > 0 || grants.some(({ toRead }) => toRead || !dryRun)) {
+    throw new PreflightError([...dangers, ...privilegeFindings], warnings, [...missingGrants, ...missingIndexes]);
   }
   return {
     oid: root.oid,
     isPartitioned: root.kind === 'p',
     relations: heaps.map((heap) => ({ oid: heap.oid, quotedName: quoteTable(heap.schema, heap.table) })),
     columnTypes: new Map(attributes.map(({ name, type }) => [name, type as ColumnType])),
-    warnings: [...privilegeFindings.map((finding) => `${target.name}: ${finding}`), ...foreignKeys.warnings],
+    warnings: [...privilegeFindings.map((finding) => `${target.name}: ${finding}`), ...warnings],
     missingGrants,
     missingIndexes,
   };

@@ -1,21 +1,9 @@
-import type { Clock } from './clock';
 import { kindOf } from './database-error';
 import { DurableCount } from './durable-count';
+import { blocksOf, type PieceOptions, planned, wholeTable } from './pieces';
 import type { ReplicaLagBrake } from './replica-lag';
-import type { Condition } from './rules';
 import { Solitude } from './solitude';
-import {
-  type Obstacle,
-  type Piece,
-  parsePosition,
-  positionOf,
-  type Queryable,
-  type Relation,
-  TABLE_LOCK_PATIENCE_MS,
-  Walk,
-  type WalkEnd,
-  within,
-} from './walk';
+import { type Obstacle, type Piece, parsePosition, type Relation, Walk, type WalkEnd } from './walk';
 
 /**
  * Why a sweep ended:
@@ -27,21 +15,12 @@ import {
  */
 export type StopReason = 'drained' | 'deadline' | 'interrupted' | 'blocked' | 'replica-lag';
 
-export interface SweepOptions {
-  /** The connections to work on. */
-  readonly sessions: readonly [Queryable, ...Queryable[]];
-  /** The table, or its leaves. */
-  readonly relations: readonly Relation[];
-  /** Which rows are dead. */
-  readonly condition: Condition;
+export interface SweepOptions extends PieceOptions {
   /** The share of time that a connection works, above 0 up to 1. */
   readonly maxLoad: number;
   readonly brake?: ReplicaLagBrake | undefined;
-  readonly clock: Clock;
   /** Ends the deleting. Its reason is a {@link StopReason}. */
   readonly stopDeleting: AbortSignal;
-  /** Ends the counting that follows, likewise. */
-  readonly stopCounting: AbortSignal;
   readonly onProgress?: ((progress: SweepProgress) => void) | undefined;
 }
 
@@ -74,13 +53,6 @@ export interface Blockage {
 
 /** Enough for rows that died during the run and for locks that were released. */
 const MAX_PASSES = 3;
-/**
- * Up to this estimate an index is tried. Estimates are no finer than 1 % of a table, so the rows may be far fewer; where
- * they are too many for one statement, it is undone at its timeout, and the blocks are walked.
- */
-export const MOST_INDEXED_ROWS = 100_000;
-/** The planner is not asked about what is read in a few milliseconds anyway. */
-const SMALL_PIECE_BLOCKS = 64;
 
 /**
  * Deletes the dead rows of a table.
@@ -96,13 +68,14 @@ export async function sweep(options: SweepOptions): Promise<SweepOutcome> {
     longestBatchMs: 0,
     blockedBy: [],
   };
-  const { stopCounting } = options;
-  const end = await deleteAndVerify(options, tally).catch((error: unknown) =>
-    // It was asked to end while it waited for a lock on the whole table.
-    stopCounting.aborted && kindOf(error) === 'locked' ? { stopReason: stopCounting.reason as StopReason } : { error },
-  );
+  const end = await deleteAndVerify(options, tally).catch((error: unknown) => endBy(error, options.stopCounting));
   const { deleted, ...rest } = tally;
   return { ...end, rowsDeleted: deleted.rows, ...rest };
+}
+
+/** How an error ends the work on a table. A wait for a lock on the whole of it that was to end, or had to, is none. */
+export function endBy(error: unknown, stop: AbortSignal): Pick<SweepOutcome, 'stopReason' | 'error'> {
+  return stop.aborted && kindOf(error) === 'locked' ? { stopReason: stop.reason as StopReason } : { error };
 }
 
 interface Tally {
@@ -179,7 +152,7 @@ async function deletePass(options: SweepOptions, pieces: readonly Piece[], tally
   return { end, obstacles: walk.obstacles };
 }
 
-function blockagesOf(obstacles: readonly Obstacle[]): Blockage[] {
+export function blockagesOf(obstacles: readonly Obstacle[]): Blockage[] {
   const reasons = [...new Set(obstacles.map((obstacle) => obstacle.reason))];
   return reasons.map((reason) => {
     const found = obstacles.filter((obstacle) => obstacle.reason === reason);
@@ -234,75 +207,7 @@ function counting(relation: Relation, condition: string): string {
     where ${condition}`;
 }
 
-/** All the blocks that the table has now. */
-export async function wholeTable(options: SweepOptions, statement: typeof deletion): Promise<Piece[]> {
-  const { rows } = await patiently<{ oid: number; blocks: number | null }>(
-    options,
-    `select oid::int8::float8 as oid, (pg_relation_size(oid) / current_setting('block_size')::int)::float8 as blocks
-     from unnest($1::oid[]) as oid`,
-    [options.relations.map(({ oid }) => oid)],
-  );
-  const blocks = new Map(rows.map((row) => [row.oid, row.blocks]));
-  const pieces = options.relations.map((relation) => {
-    const to = blocks.get(relation.oid);
-    if (typeof to !== 'number') {
-      throw new Error(`${relation.quotedName} was dropped while the sweep was at work`);
-    }
-    return { relation, from: 0, to: positionOf(to) };
-  });
-  return await planned(options, statement, pieces);
-}
-
-/** Asks the planner where an index finds the few rows that there are, so that one statement will do. */
-async function planned(options: SweepOptions, statement: typeof deletion, pieces: Piece[]): Promise<Piece[]> {
-  const result: Piece[] = [];
-  for (const piece of pieces.filter(({ from, to }) => to > from)) {
-    const indexed = { ...piece, indexed: true };
-    const small = piece.to - piece.from <= positionOf(SMALL_PIECE_BLOCKS);
-    result.push(!small && (await expectsFewRows(options, statement, indexed)) ? indexed : piece);
-  }
-  return result;
-}
-
-async function expectsFewRows(options: SweepOptions, statement: typeof deletion, piece: Piece): Promise<boolean> {
-  const { text, values } = within(piece, options.condition);
-  const { rows } = await patiently<{ 'QUERY PLAN': [{ Plan: Plan }] }>(
-    options,
-    `explain (format json) ${statement(piece.relation, text)}`,
-    values,
-  );
-  // The rows of a DELETE or of an aggregate come from the one scan below it.
-  const scan = rows[0]?.['QUERY PLAN'][0].Plan.Plans?.[0];
-  return scan !== undefined && INDEX_SCANS.has(scan['Node Type']) && scan['Plan Rows'] <= MOST_INDEXED_ROWS;
-}
-
-/** Asks on until a lock on the whole table, such as a migration's, is gone. */
-async function patiently<Row>(options: SweepOptions, text: string, values: readonly unknown[]) {
-  const { sessions, clock, stopCounting } = options;
-  for (const startedAt = clock.now(); ; ) {
-    try {
-      return await sessions[0].query<Row>(text, values);
-    } catch (error) {
-      const waitedMs = clock.now() - startedAt;
-      if (kindOf(error) !== 'locked' || stopCounting.aborted || waitedMs > TABLE_LOCK_PATIENCE_MS) {
-        throw error;
-      }
-    }
-  }
-}
-
-const INDEX_SCANS = new Set(['Index Scan', 'Index Only Scan', 'Bitmap Heap Scan']);
-
-interface Plan {
-  readonly 'Node Type': string;
-  readonly 'Plan Rows': number;
-  readonly Plans?: readonly Plan[];
-}
-
-function reasonOf(end: WalkEnd, signal: AbortSignal): StopReason {
+/** Why a walk that did not finish ended. */
+export function reasonOf(end: WalkEnd, signal: AbortSignal): StopReason {
   return end === 'stopped' ? (signal.reason as StopReason) : 'blocked';
-}
-
-export function blocksOf(pieces: readonly Piece[]): number {
-  return pieces.reduce((sum, piece) => sum + (piece.to - piece.from) / positionOf(1), 0);
 }

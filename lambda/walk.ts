@@ -204,13 +204,17 @@ export class Walk<Row> {
     if (!piece || piece.indexed || piece.to - piece.from <= this.#width) {
       return piece;
     }
-    const cut = piece.postponed ? piece.to - this.#width : piece.from + this.#width;
-    const [first, last] = [
-      { ...piece, to: cut },
-      { ...piece, from: cut },
+    this.#split(piece, piece.postponed ? piece.to - this.#width : piece.from + this.#width);
+    return this.#pending.pop();
+  }
+
+  /** Puts both parts of a piece back, the one to do next on top: the first, or of what was put off the last. */
+  #split(piece: Piece, at: number): void {
+    const parts = [
+      { ...piece, from: at },
+      { ...piece, to: at },
     ];
-    this.#pending.push(piece.postponed ? first : last);
-    return piece.postponed ? last : first;
+    this.#pending.push(...(piece.postponed ? parts.reverse() : parts));
   }
 
   async #execute(session: Queryable, piece: Piece, startedAt: number): Promise<void> {
@@ -270,12 +274,7 @@ export class Walk<Row> {
     }
     if (size > (this.obstacles.length < MOST_OBSTACLES ? 1 : BLOCK)) {
       const middle = piece.from + (size > BLOCK ? wholeBlocks(size / 2) : Math.ceil(size / 2));
-      const suspect = piece.suspect || kind !== 'slow';
-      const halves = [
-        { ...piece, from: middle, suspect },
-        { ...piece, to: middle, suspect },
-      ];
-      this.#pending.push(...(piece.postponed ? halves.reverse() : halves));
+      this.#split({ ...piece, suspect: piece.suspect || kind !== 'slow' }, middle);
       return;
     }
     if (await this.#isTableLocked(session, piece)) {

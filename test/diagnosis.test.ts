@@ -298,11 +298,9 @@ test('waits for a migration that holds the table', async () => {
   await migration.query('begin; lock table refresh_tokens');
 
   const diagnosis = diagnosisOf();
-  // For longer than a statement elsewhere waits.
-  await database.until(
-    `select count(*) > 0 from pg_stat_activity
-     where application_name = 'token-cleanup' and wait_event_type = 'Lock' and now() - query_start > interval '1.5 s'`,
-  );
+  await database.untilSweepWaits();
+  await database.sql('select pg_sleep(1.5)'); // one statement waits for a second
+  await database.untilSweepWaits();
   await migration.query('commit');
 
   expect(await diagnosis).toMatchObject({ rules: [{ rows: 1 }, { rows: 0 }], rowsKept: 1 });
@@ -336,4 +334,18 @@ test.each([
   // A minute is more than the answer takes.
   expect(server?.clockDifferenceMs).toBeGreaterThanOrEqual(atLeast);
   expect(server?.clockDifferenceMs).toBeLessThanOrEqual(atLeast + 60_000);
+});
+
+test('says that it was interrupted, not that it failed, where it waited for a lock on the whole table', async () => {
+  await database.sql('create table refresh_tokens (id int, revoked boolean, expires_at timestamptz)');
+  const migration = await database.connect();
+  await migration.query('begin; lock table refresh_tokens');
+  const interrupt = new AbortController();
+  const run = database.service().run({ dryRun: true, signal: interrupt.signal });
+  await database.untilSweepWaits();
+
+  interrupt.abort();
+
+  expect(await run).toMatchObject({ status: 'partial', targets: [{ stopReason: 'interrupted' }] });
+  await migration.query('rollback');
 });
