@@ -1,15 +1,11 @@
 import { GetSecretValueCommand, type SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import * as z from 'zod';
-import { DEFAULT_DATABASE, DEFAULT_PORT, PORT } from './config';
+import { DEFAULT_DATABASE, DEFAULT_PORT, type PasswordLogin, PORT } from './config';
 import type { CredentialSource, Credentials } from './database';
 import { mistakesIn } from './validation';
 
 /** What is used where a secret does not say it, or against what it says. */
-export interface DatabaseOverrides {
-  readonly host?: string | undefined;
-  readonly port?: number | undefined;
-  readonly name?: string | undefined;
-}
+export type DatabaseOverrides = Pick<PasswordLogin, 'host' | 'port' | 'name'>;
 
 /** Without a route to the service, or an answer, the SDK would wait until the function times out. */
 export const REQUEST_TIMEOUTS = { connectionTimeout: 3_000, requestTimeout: 5_000, throwOnRequestTimeout: true };
