@@ -105,18 +105,7 @@ test('logs in with a token of IAM', async () => {
       insert into refresh_tokens values (1, true, null), (2, false, null);
       grant delete, select on refresh_tokens to token_cleanup`);
 
-    const { report } = await invoke({
-      AWS_REGION: 'eu-central-1',
-      AWS_ACCESS_KEY_ID: keys.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
-      AWS_SESSION_TOKEN: keys.sessionToken,
-      DB_AUTH: 'iam',
-      DB_HOST: rds.host,
-      DB_PORT: String(rds.port),
-      DB_NAME: new URL(database.url).pathname.slice(1),
-      DB_USER: 'token_cleanup',
-      DB_SSL_ROOT_CERT: rds.certificateFile,
-    });
+    const { report } = await invoke(rds.environment(database.name));
 
     expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 1 });
     expect(await database.column('select id from refresh_tokens')).toEqual([2]);

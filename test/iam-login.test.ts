@@ -24,19 +24,7 @@ beforeEach(async () => {
 function run({ environment, ...invocation }: Partial<Invocation> = {}) {
   return invoke({
     ...invocation,
-    environment: {
-      AWS_REGION: 'eu-central-1',
-      AWS_ACCESS_KEY_ID: KEYS.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: KEYS.secretAccessKey,
-      AWS_SESSION_TOKEN: KEYS.sessionToken,
-      DB_AUTH: 'iam',
-      DB_HOST: rds.host,
-      DB_PORT: String(rds.port),
-      DB_NAME: new URL(database.url).pathname.slice(1),
-      DB_USER: USER,
-      DB_SSL_ROOT_CERT: rds.certificateFile,
-      ...environment,
-    },
+    environment: { ...rds.environment(database.name), ...environment },
   });
 }
 

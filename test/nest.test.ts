@@ -1,7 +1,6 @@
 import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
 import type { INestApplicationContext, LoggerService } from '@nestjs/common';
-import { EmbeddedPostgres } from '../bin/local/embedded-postgres';
 import { useDatabase } from './support/database';
 
 const database = useDatabase();
@@ -42,14 +41,6 @@ async function load(nodeEnv: string, variables: Record<string, string>) {
 
 /** Starts a Nest application that consists of the module, with the variables of an environment. */
 async function boot(nodeEnv: string, variables: Record<string, string> = {}) {
-  const connection = {
-    DB_HOST: database.server.host,
-    DB_PORT: String(database.server.port),
-    DB_NAME: new URL(database.url).pathname.slice(1),
-    DB_USER: EmbeddedPostgres.superuser,
-    DB_PASSWORD: database.server.password,
-    DB_SSL_MODE: 'disable',
-  };
   const keep =
     (level: string) =>
     (message: unknown, ...rest: unknown[]) => {
@@ -58,7 +49,7 @@ async function boot(nodeEnv: string, variables: Record<string, string> = {}) {
       }
     };
   const logger = { log: keep('log'), warn: keep('warn'), error: keep('error'), debug: keep('debug') };
-  const module = await load(nodeEnv, { ...connection, ...variables });
+  const module = await load(nodeEnv, { ...database.environment, ...variables });
   const application = await module.start(logger);
   applications.push(application);
   return { application, jobs: application.get(module.SchedulerRegistry).getCronJobs() };

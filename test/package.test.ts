@@ -14,7 +14,6 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { Template } from 'aws-cdk-lib/assertions';
-import { EmbeddedPostgres } from '../bin/local/embedded-postgres';
 import { resource, SECRET_ARN } from './support/cdk';
 import { useDatabase } from './support/database';
 
@@ -176,15 +175,7 @@ test('cleans a table in a NestJS application without the CDK', async () => {
       }
       void main();`,
   });
-  const env = {
-    PATH: process.env.PATH,
-    DB_HOST: database.server.host,
-    DB_PORT: String(database.server.port),
-    DB_NAME: new URL(database.url).pathname.slice(1),
-    DB_USER: EmbeddedPostgres.superuser,
-    DB_PASSWORD: database.server.password,
-    DB_SSL_MODE: 'disable',
-  };
+  const env = { PATH: process.env.PATH, ...database.environment };
 
   await compile(app);
   const { stdout } = await run(process.execPath, ['main.js'], { cwd: app, env });

@@ -11,7 +11,7 @@ let onReplica: Client;
 /** Gives the server a streaming replica, which goes with the test. */
 async function replicate(settings = {}): Promise<void> {
   replica = await startReplica(database.server, settings);
-  onReplica = new Client(replica.url(new URL(database.url).pathname.slice(1)));
+  onReplica = new Client(replica.url(database.name));
   await onReplica.connect();
 }
 

@@ -245,20 +245,8 @@ describe('with a token of IAM', () => {
     await database.sql('grant delete, select on refresh_tokens to token_cleanup');
     rds.passwords.length = 0;
     Object.assign(rds, server);
-    const keys = { ...KEYS, ...differing };
 
-    const output = await outputWith({
-      AWS_REGION: 'eu-central-1',
-      AWS_ACCESS_KEY_ID: keys.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
-      AWS_SESSION_TOKEN: keys.sessionToken,
-      DB_AUTH: 'iam',
-      DB_HOST: rds.host,
-      DB_PORT: String(rds.port),
-      DB_NAME: (await login()).database,
-      DB_USER: 'token_cleanup',
-      DB_SSL_ROOT_CERT: rds.certificateFile,
-    });
+    const output = await outputWith(rds.environment((await login()).database, { ...KEYS, ...differing }));
 
     expect(rds.passwords).toEqual([expect.stringContaining(`X-Amz-Security-Token=${CANARY}`)]);
     expect(output).not.toContain(CANARY);

@@ -256,7 +256,8 @@ function everyoneMayEnter(path: string): boolean {
   return (statSync(path).mode & 0o005) === 0o005 && (parent === path || everyoneMayEnter(parent));
 }
 
-async function freePort(): Promise<number> {
+/** A port of the loopback interface that nobody listens on. */
+export async function freePort(): Promise<number> {
   const probe = createServer();
   await new Promise<void>((listening) => probe.listen(0, '127.0.0.1', listening));
   const { port } = probe.address() as { port: number };

@@ -4,11 +4,11 @@ import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { Agent, get } from 'node:https';
-import { createServer } from 'node:net';
 import { devNull } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { promisify } from 'node:util';
+import { freePort } from '../../bin/local/embedded-postgres';
 import type { Keys } from '../support/rds-token';
 import type { Certificate } from './certificate';
 import { PythonEnvironment } from './python';
@@ -181,12 +181,4 @@ export function keysOf(functionArn: string, roleArn: string): Keys {
 /** Has Node.js trust a certificate besides those that it knows. */
 function trustOf({ certFile }: Certificate): Record<string, string> {
   return { NODE_EXTRA_CA_CERTS: certFile };
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((listening) => probe.listen(0, '127.0.0.1', listening));
-  const { port } = probe.address() as { port: number };
-  await new Promise((closed) => probe.close(closed));
-  return port;
 }

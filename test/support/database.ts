@@ -36,16 +36,16 @@ let created = 0;
 export class TestDatabase {
   server!: EmbeddedPostgres;
   readonly logs: LogLine[] = [];
-  #name = '';
+  name = '';
   #clients: Client[] = [];
 
   async create(): Promise<void> {
     this.logs.length = 0;
     created += 1;
-    this.#name = `test_${created}`;
+    this.name = `test_${created}`;
     const postgres = new Client(this.server.url());
     await postgres.connect();
-    await postgres.query(`create database ${this.#name}`);
+    await postgres.query(`create database ${this.name}`);
     await postgres.end();
     await this.connect();
   }
@@ -56,7 +56,19 @@ export class TestDatabase {
   }
 
   get url(): string {
-    return this.server.url(this.#name);
+    return this.server.url(this.name);
+  }
+
+  /** The login of the superuser, as a service has it in its environment. */
+  get environment(): Record<string, string> {
+    return {
+      DB_HOST: this.server.host,
+      DB_PORT: String(this.server.port),
+      DB_NAME: this.name,
+      DB_USER: EmbeddedPostgres.superuser,
+      DB_PASSWORD: this.server.password,
+      DB_SSL_MODE: 'disable',
+    };
   }
 
   /** A further connection of the superuser; it is ended with the test. */
@@ -85,7 +97,7 @@ export class TestDatabase {
       credentials: fixedCredentials({
         host: this.server.host,
         port: this.server.port,
-        database: this.#name,
+        database: this.name,
         user: EmbeddedPostgres.superuser,
         password: this.server.password,
         ...login,

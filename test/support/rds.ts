@@ -62,6 +62,22 @@ export class Rds {
     return rds;
   }
 
+  /** What the function has to be told to log in here to a database, with the keys of a role. */
+  environment(database: string, keys: Keys = this.#options.keys): Record<string, string> {
+    return {
+      AWS_REGION: this.#options.region,
+      AWS_ACCESS_KEY_ID: keys.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
+      AWS_SESSION_TOKEN: keys.sessionToken,
+      DB_AUTH: 'iam',
+      DB_HOST: this.host,
+      DB_PORT: String(this.port),
+      DB_NAME: database,
+      DB_USER: this.#options.user,
+      DB_SSL_ROOT_CERT: this.certificateFile,
+    };
+  }
+
   /** Ends every connection, as a fail-over does. */
   failOver(): void {
     for (const socket of this.#sockets) {
