@@ -16,7 +16,7 @@ export interface Census {
   readonly deadByRule: readonly number[];
   /** Where an index led to the dead rows, so that nobody saw the others. */
   readonly indexed: readonly Piece[];
-  /** All that the table has. */
+  /** How many were visited, or about as many where an index led to the rows. */
   readonly blocks: number;
   /** How long the server was at work. */
   readonly workMs: number;
@@ -61,13 +61,13 @@ export async function takeCensus(options: SweepOptions, rules: readonly RuleCond
     );
     return { end: await walk.run(), obstacles: walk.obstacles };
   };
-  const pieces = await wholeTable(options, statement);
-  const indexed = pieces.filter((piece) => piece.indexed);
+  const pieces = await wholeTable(options);
+  const indexed = pieces.filter(({ tids }) => tids);
   const byIndex = await visit(indexed, condition);
   seen.rows = 0; // only the dead ones, so far
   // A range is read whole anyway, so the rows to keep are counted along with the dead.
   const byRange = await visit(
-    pieces.filter((piece) => !piece.indexed),
+    pieces.filter(({ tids }) => !tids),
     { ...condition, text: 'true' },
   );
   return {

@@ -1,4 +1,3 @@
-import { MOST_INDEXED_ROWS } from './pieces';
 import type { Inspected } from './preflight';
 import type { Rule, Target } from './targets';
 import type { Queryable } from './walk';
@@ -31,6 +30,8 @@ export interface IndexedTable {
 const SMALL_HEAP_BYTES = 128 * 1024 ** 2;
 /** A block holds 50 rows or more. Were more of them dead, spread evenly, every other block would be visited anyway. */
 export const GREATEST_DEAD_SHARE = 0.01;
+/** About as many as an index leads to before the sweep walks the blocks instead, where they are in memory. */
+const MOST_ROWS_FOUND = 100_000;
 
 /** Looks at the indexes that there are, and at what those that are not could do. Read only. */
 export async function adviseOnIndexes(session: Queryable, table: IndexedTable): Promise<IndexAdvice> {
@@ -52,7 +53,7 @@ export async function adviseOnIndexes(session: Queryable, table: IndexedTable): 
   const statements = catalog.tables.flatMap((name) =>
     missing.map((rule) => `${create} ${name} ${definition(rule, catalog)}`),
   );
-  const few = dead <= MOST_INDEXED_ROWS && dead <= rows * GREATEST_DEAD_SHARE;
+  const few = dead <= MOST_ROWS_FOUND && dead <= rows * GREATEST_DEAD_SHARE;
   return { verdict: few ? 'helps' : 'helps-later', statements: [...new Set(statements)] };
 }
 

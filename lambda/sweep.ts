@@ -1,6 +1,6 @@
 import { kindOf } from './database-error';
 import { DurableCount } from './durable-count';
-import { blocksOf, type PieceOptions, planned, wholeTable } from './pieces';
+import { blocksOf, type PieceOptions, wholeTable } from './pieces';
 import type { ReplicaLagBrake } from './replica-lag';
 import { Solitude } from './solitude';
 import { type Obstacle, type Piece, parsePosition, type Relation, Walk, type WalkEnd } from './walk';
@@ -91,7 +91,7 @@ async function deleteAndVerify(
 ): Promise<Pick<SweepOutcome, 'stopReason' | 'rowsRemaining'>> {
   const { sessions, relations, brake, stopDeleting, stopCounting } = options;
   const solitude = await Solitude.begin(sessions[0], relations);
-  let pieces = await wholeTable(options, deletion);
+  let pieces = await wholeTable(options);
   for (let pass = 1; ; pass += 1) {
     const deletedBefore = tally.deleted.rows;
     const { end, obstacles } = await deletePass(options, pieces, tally);
@@ -119,7 +119,7 @@ async function deleteAndVerify(
     if (inVain || pass === MAX_PASSES || areAllProtected(dead.rows, obstacles)) {
       return { stopReason: inVain || obstacles.length > 0 ? 'blocked' : 'drained', ...rowsRemaining };
     }
-    pieces = await planned(options, deletion, dead.pieces);
+    pieces = dead.pieces;
   }
 }
 
@@ -168,9 +168,10 @@ function areAllProtected(deadRows: number, obstacles: readonly Obstacle[]): bool
 
 /** How many dead rows there are, unless that could not be established, and where. */
 async function countDead(options: SweepOptions): Promise<{ end: WalkEnd; rows: number | undefined; pieces: Piece[] }> {
-  const table = options.stopCounting.aborted ? [] : await wholeTable(options, counting);
-  const pieces = new Map<Relation, Piece>();
-  let rows = 0;
+  const table = options.stopCounting.aborted ? [] : await wholeTable(options);
+  const found = table.filter(({ tids }) => tids);
+  const ranges = new Map<Relation, Piece>();
+  let rows = blocksOf(found); // one each
   const walk = new Walk<{ count: number; first: string | null; last: string | null }>(
     {
       ...options,
@@ -180,20 +181,20 @@ async function countDead(options: SweepOptions): Promise<{ end: WalkEnd; rows: n
         for (const { count, first, last } of done?.result.rows ?? []) {
           if (done && first && last) {
             const { relation } = done.piece;
-            const known = pieces.get(relation);
+            const known = ranges.get(relation);
             const from = Math.min(parsePosition(first), known?.from ?? Number.POSITIVE_INFINITY);
             const to = Math.max(parsePosition(last) + 1, known?.to ?? 0);
-            pieces.set(relation, { relation, from, to });
+            ranges.set(relation, { relation, from, to });
             rows += count;
           }
         }
       },
     },
-    table,
+    table.filter(({ tids }) => !tids),
   );
   const end = options.stopCounting.aborted ? 'stopped' : await walk.run();
   const complete = end === 'finished' && walk.obstacles.length === 0;
-  return { end, rows: complete ? rows : undefined, pieces: [...pieces.values()] };
+  return { end, rows: complete ? rows : undefined, pieces: [...found, ...ranges.values()] };
 }
 
 function deletion(relation: Relation, condition: string): string {

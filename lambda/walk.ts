@@ -31,8 +31,8 @@ export interface Piece {
   readonly relation: Relation;
   readonly from: number;
   readonly to: number;
-  /** To be done by one statement that may use indexes, since the planner expects few rows. */
-  readonly indexed?: boolean;
+  /** The rows to visit, where they are known. The positions are then those of this list, where each has its own block. */
+  readonly tids?: readonly string[];
   /** Put off already, because rows elsewhere referred to some of it. */
   readonly postponed?: boolean;
   /** Part of a piece in which some row was in the way. */
@@ -85,7 +85,7 @@ export interface Obstacle {
  */
 const TARGET_MS = 20;
 /** A statement that takes longer is undone and cut: no row stays locked for longer. */
-const TIMEOUT_MS = 200;
+export const TIMEOUT_MS = 200;
 /** Well before the server looks for deadlocks (1 s), so that in a conflict the service wins. */
 const LOCK_TIMEOUT_MS = 25;
 /** While a range is searched for the rows that are in the way, the conflict has been waited for already. */
@@ -119,15 +119,14 @@ export function parsePosition(tid: string): number {
 }
 
 /** Narrows a condition to the rows of a piece. */
-export function within(piece: Piece, { text, values }: Condition): Condition {
-  // Wrapped, the rules match no index, and the range is what is scanned. Left to the planner, statistics that are out of
-  // date can make it walk an index of all the dead rows again for every range.
-  const rules = piece.indexed ? text : `coalesce(${text}, false)`;
-  const [from, to] = [values.length + 1, values.length + 2];
-  return {
-    text: `${rules} and ctid >= $${from}::tid and ctid < $${to}::tid`,
-    values: [...values, formatPosition(piece.from), formatPosition(piece.to)],
-  };
+function within({ from, to, tids }: Piece, { text, values }: Condition): Condition {
+  const next = values.length + 1;
+  const [place, places] = tids
+    ? [`ctid = any($${next}::tid[])`, [tids.slice(from / BLOCK, to / BLOCK)]]
+    : [`ctid >= $${next}::tid and ctid < $${next + 1}::tid`, [formatPosition(from), formatPosition(to)]];
+  // Wrapped, the rules match no index, and the place is what is scanned. Left to the planner, statistics that are out of
+  // date can make it walk an index of all the dead rows again for every piece.
+  return { text: `coalesce(${text}, false) and ${place}`, values: [...values, ...places] };
 }
 
 /**
@@ -201,7 +200,7 @@ export class Walk<Row> {
       return undefined;
     }
     const piece = this.#pending.pop() ?? this.#postponed.pop();
-    if (!piece || piece.indexed || piece.to - piece.from <= this.#width) {
+    if (!piece || piece.to - piece.from <= this.#width) {
       return piece;
     }
     this.#split(piece, piece.postponed ? piece.to - this.#width : piece.from + this.#width);
@@ -249,7 +248,7 @@ export class Walk<Row> {
   #adapt(piece: Piece, durationMs: number): void {
     const size = piece.to - piece.from;
     // The rest of a table, or half of a range, may be fast for being short; that is no reason to narrow the next.
-    if (!piece.indexed && (size >= this.#width || durationMs > TARGET_MS)) {
+    if (size >= this.#width || durationMs > TARGET_MS) {
       this.#width = wholeBlocks(size * Math.min(TARGET_MS / durationMs, GREATEST_GROWTH));
     }
   }
@@ -261,10 +260,6 @@ export class Walk<Row> {
       throw error;
     }
     const size = piece.to - piece.from;
-    if (piece.indexed) {
-      this.#pending.push({ ...piece, indexed: false });
-      return;
-    }
     if (isForeignKeyViolation(error) && !piece.postponed) {
       this.#postponed.push({ ...piece, postponed: true });
       return;
@@ -272,7 +267,8 @@ export class Walk<Row> {
     if (kind === 'slow') {
       this.#width = Math.min(this.#width, wholeBlocks(size * Math.min(TARGET_MS / durationMs, 0.5)));
     }
-    if (size > (this.obstacles.length < MOST_OBSTACLES ? 1 : BLOCK)) {
+    const oneRow = piece.tids ? BLOCK : 1;
+    if (size > (this.obstacles.length < MOST_OBSTACLES ? oneRow : BLOCK)) {
       const middle = piece.from + (size > BLOCK ? wholeBlocks(size / 2) : Math.ceil(size / 2));
       this.#split({ ...piece, suspect: piece.suspect || kind !== 'slow' }, middle);
       return;
@@ -283,7 +279,7 @@ export class Walk<Row> {
     }
     this.obstacles.push({
       reason: REASONS[kind] ?? describeError(error),
-      ...(size === 1 && { rows: 1 }),
+      ...(size === oneRow && { rows: 1 }),
       passing: kind === 'locked',
     });
     this.#slowRows += kind === 'slow' ? 1 : 0;

@@ -1,5 +1,4 @@
 import { systemClock } from '../lambda/clock';
-import { Session } from '../lambda/database';
 import { DurableCount } from '../lambda/durable-count';
 import { useDatabase } from './support/database';
 
@@ -7,13 +6,7 @@ const database = useDatabase({ wal_writer_delay: '10s', fsync: 'on' });
 
 test('confirms what is on disk, and after a crash counts no row that is back', async () => {
   await database.sql('create table tokens (id int); insert into tokens select generate_series(1, 100); checkpoint');
-  const never = new AbortController().signal;
-  const session = new Session(database.connection(), {
-    clock: systemClock,
-    stop: never,
-    abandon: never,
-    onRetry: () => {},
-  });
+  const session = database.session();
   const count = new DurableCount(systemClock, [session]);
   count.add((await session.query('delete from tokens where id <= 30')).rowCount ?? 0);
   await count.confirm(session);

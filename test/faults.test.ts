@@ -9,7 +9,7 @@ import { invoke } from '../bin/local/invocation';
 import { type Fault, SecretsEndpoint } from '../bin/local/secrets-endpoint';
 import { systemClock } from '../lambda/clock';
 import { SecretCredentials } from '../lambda/credentials';
-import { type CredentialSource, Session } from '../lambda/database';
+import type { CredentialSource } from '../lambda/database';
 import { kindOf } from '../lambda/database-error';
 import { handler } from '../lambda/handler';
 import { ReplicaLagBrake } from '../lambda/replica-lag';
@@ -811,10 +811,7 @@ test('tells the truth about what remains when another table takes the name of th
 test('does not fail where the brake is the first to meet a replica that is not promoted yet: the DELETE waits for it', async () => {
   const replica = await startReplica(database.server);
   const { signal } = new AbortController();
-  const session = new Session(
-    { ...database.connection({ port: replica.port }), outagePatienceMs: 0 },
-    { clock: systemClock, stop: signal, abandon: signal, onRetry: () => {} },
-  );
+  const session = database.session({ ...database.connection({ port: replica.port }), outagePatienceMs: 0 });
   const answer = new ReplicaLagBrake(1, systemClock, () => {}).release(session, signal);
   const kind = await answer.then(() => 'none', kindOf);
   await session.close();

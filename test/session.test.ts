@@ -1,5 +1,4 @@
-import { systemClock } from '../lambda/clock';
-import { type CredentialSource, type Credentials, Session } from '../lambda/database';
+import type { ConnectionOptions, CredentialSource, Credentials, Session, SessionContext } from '../lambda/database';
 import { useDatabase } from './support/database';
 import { TcpProxy } from './support/tcp-proxy';
 
@@ -15,14 +14,8 @@ afterEach(async () => {
   await Promise.all(sessions.splice(0).map((session) => session.close()));
 });
 
-function open(
-  options: Partial<ConstructorParameters<typeof Session>[0]> = {},
-  { stop = new AbortController().signal, abandon = new AbortController().signal } = {},
-): Session {
-  const session = new Session(
-    { ...database.connection(), ...options },
-    { clock: systemClock, stop, abandon, onRetry: (reason) => retries.push(reason) },
-  );
+function open(options?: Partial<ConnectionOptions>, context?: Partial<SessionContext>): Session {
+  const session = database.session(options, { onRetry: (reason) => retries.push(reason), ...context });
   sessions.push(session);
   return session;
 }

@@ -46,9 +46,9 @@ class FakeHeap implements Queryable {
   };
 }
 
-function walkOf(sessions: Queryable[], clock: Clock, blocks: number, options: Partial<WalkOptions<never>> = {}) {
+function walkOf(sessions: Queryable[], clock: Clock, what: number | Piece, options: Partial<WalkOptions<never>> = {}) {
   const done: Done<never>[] = [];
-  const piece: Piece = { relation: RELATION, from: 0, to: positionOf(blocks) };
+  const piece = typeof what === 'number' ? { relation: RELATION, from: 0, to: positionOf(what) } : what;
   const walk = new Walk<never>(
     {
       sessions,
@@ -171,6 +171,33 @@ test('halves a range down to the one row that is in the way, and asks for its lo
   const failed = heap.visits.filter(({ from, to }) => from <= row && row < to);
   expect(failed.map(({ lockTimeoutMs }) => lockTimeoutMs)).toEqual([25, ...failed.slice(1).map(() => 1)]);
   expect(failed.length).toBeLessThanOrEqual(19);
+});
+
+test('finds the one row of a list that is in the way, and visits each of the others once', async () => {
+  const tids = Array.from({ length: 500 }, (_, index) => `(${index * 10},1)`);
+  const done: string[] = [];
+  let failures = 0;
+  const session: Queryable = {
+    reconnections: 0,
+    query: async (text, values = []) => {
+      expect(text).toBe('delete from "public"."tokens" where coalesce(true, false) and ctid = any($1::tid[])');
+      const [visited] = values as [string[]];
+      if (visited.includes('(3210,1)')) {
+        failures += 1;
+        throw Object.assign(new Error('fake'), { severity: 'ERROR', code: '55P03' });
+      }
+      done.push(...visited);
+      return { rows: [], rowCount: visited.length };
+    },
+  };
+  const piece = { relation: RELATION, from: 0, to: positionOf(tids.length), tids };
+  const { walk } = walkOf([session], new FakeClock(), piece);
+
+  expect(await walk.run()).toBe('finished');
+
+  expect(walk.obstacles).toEqual([{ reason: 'a lock of another transaction', rows: 1, passing: true }]);
+  expect(done.sort()).toEqual(tids.filter((tid) => tid !== '(3210,1)').sort());
+  expect(failures).toBeLessThanOrEqual(10);
 });
 
 test('narrows a range that is cancelled for taking too long', async () => {

@@ -1,6 +1,7 @@
 import { Client, type QueryResultRow } from 'pg';
 import { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
-import { type ConnectionOptions, fixedCredentials } from '../../lambda/database';
+import { systemClock } from '../../lambda/clock';
+import { type ConnectionOptions, fixedCredentials, Session, type SessionContext } from '../../lambda/database';
 import type { RunLogger } from '../../lambda/report';
 import { parseTargets, type TargetsInput } from '../../lambda/targets';
 import { type TokenCleanupOptions, TokenCleanupService } from '../../lambda/token-cleanup-service';
@@ -104,6 +105,15 @@ export class TestDatabase {
       }),
       trustedCertificates: false,
     };
+  }
+
+  /** A session as a sweep has it, to be closed by who asks for it. */
+  session(options: Partial<ConnectionOptions> = {}, context: Partial<SessionContext> = {}): Session {
+    const { signal } = new AbortController();
+    return new Session(
+      { ...this.connection(), ...options },
+      { clock: systemClock, stop: signal, abandon: signal, onRetry: () => {}, ...context },
+    );
   }
 
   /** The service on this database, at full load; its log lines are kept. */
