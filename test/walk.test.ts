@@ -9,6 +9,8 @@ import {
   type WalkOptions,
 } from '../lambda/walk';
 
+/** What a statement aims at, so that the width of the ranges stays. */
+const TARGET_MS = 10;
 const RELATION = { oid: 1, quotedName: '"public"."tokens"' };
 
 /** A clock that jumps. */
@@ -87,17 +89,17 @@ test('widens the ranges while they are fast, at most twofold, and narrows them a
   const widths = heap.visits.map(({ blocks }) => blocks);
   expect(widths.slice(0, 7)).toEqual([64, 128, 256, 512, 1024, 2048, 4096]);
   const firstSlow = heap.visits.findIndex(({ from }) => from >= positionOf(10_000));
-  expect(widths.slice(firstSlow + 1, -1).every((blocks) => blocks === 40)).toBe(true); // 20 ms at 0.5 ms a block
+  expect(widths.slice(firstSlow + 1, -1).every((blocks) => blocks === TARGET_MS / 0.5)).toBe(true);
   expect(covered(done)).toBe(positionOf(20_000));
 });
 
 test('rests after each statement for the share of time that is not its own', async () => {
   const clock = new FakeClock();
-  const heap = new FakeHeap(clock, () => 20);
+  const heap = new FakeHeap(clock, () => TARGET_MS);
 
   await walkOf([heap], clock, 640, { maxLoad: 0.25 }).walk.run();
 
-  expect(clock.rests).toEqual(heap.visits.map(() => 60));
+  expect(clock.rests).toEqual(heap.visits.map(() => 3 * TARGET_MS));
 });
 
 test('visits what is referred to once more at the end, its last rows first', async () => {
@@ -106,7 +108,7 @@ test('visits what is referred to once more at the end, its last rows first', asy
   // The rows of each range can go once those of the next one are gone.
   const heap = new FakeHeap(
     clock,
-    () => 20,
+    () => TARGET_MS,
     (from, to) => {
       if (to < positionOf(640) && !gone.has(to)) {
         return '23503';
@@ -126,7 +128,7 @@ test('visits what is referred to once more at the end, its last rows first', asy
 
 test('counts an outage neither as a long statement nor as work to rest from', async () => {
   const clock = new FakeClock();
-  const heap = new FakeHeap(clock, () => 20);
+  const heap = new FakeHeap(clock, () => TARGET_MS);
   const { query } = heap;
   heap.query = async (...args) => {
     if (heap.visits.length === 2) {
@@ -139,13 +141,13 @@ test('counts an outage neither as a long statement nor as work to rest from', as
 
   await walkOf([heap], clock, 256, { maxLoad: 0.5, onStatement: (ms) => durations.push(ms) }).walk.run();
 
-  expect(durations.slice(0, 4)).toEqual([20, 20, 200, 20]); // at most what the server allows
+  expect(durations.slice(0, 4)).toEqual([TARGET_MS, TARGET_MS, 200, TARGET_MS]); // at most what the server allows
   expect(clock.rests).toEqual(durations);
 });
 
 test('shares the ranges among the sessions, each block once', async () => {
   const clock = new FakeClock();
-  const heaps = [1, 2, 3].map(() => new FakeHeap(clock, () => 20));
+  const heaps = [1, 2, 3].map(() => new FakeHeap(clock, () => TARGET_MS));
   const { walk, done } = walkOf(heaps, clock, 6_400);
 
   await walk.run();
@@ -281,10 +283,10 @@ test('leaves whole blocks once the rows in the way are too many to find one by o
 
 test('ends all sessions when one meets an error that no row has caused', async () => {
   const clock = new FakeClock();
-  const good = new FakeHeap(clock, () => 20);
+  const good = new FakeHeap(clock, () => TARGET_MS);
   const bad = new FakeHeap(
     clock,
-    () => 20,
+    () => TARGET_MS,
     () => '42501',
   );
   const { walk, done } = walkOf([good, bad], clock, 100_000);
