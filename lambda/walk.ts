@@ -80,8 +80,8 @@ export interface Obstacle {
 }
 
 /**
- * The time that a statement aims at. Measured: longer ones are slower, since the log is written while others work only
- * from one commit to the next, and the service waits longer; shorter ones gain nothing more.
+ * The time that a statement aims at. Measured: a longer one fills the buffers of the server's log and has to write them
+ * itself, where after short ones the log writer does so beside it, and the service waits longer. Shorter ones gain nothing.
  */
 const TARGET_MS = 10;
 /** A statement that takes longer is undone and cut: no row stays locked for longer. */
