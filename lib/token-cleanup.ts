@@ -609,7 +609,7 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
     const examples = {
       'dry-run': { value: { dryRun: true } },
       'run-now': { value: {} },
-      'catch-up': { value: { concurrency: 4, maxLoad: 1 } },
+      'catch-up': { value: { concurrency: 2, maxLoad: 1 } },
     };
     new CfnSchema(this, 'TestEvents', {
       registryName,

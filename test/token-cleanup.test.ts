@@ -544,7 +544,7 @@ test('offers its test events to the console where there is a registry for them',
   expect(JSON.parse(schema.Content).components.examples).toEqual({
     'dry-run': { value: { dryRun: true } },
     'run-now': { value: {} },
-    'catch-up': { value: { concurrency: 4, maxLoad: 1 } },
+    'catch-up': { value: { concurrency: 2, maxLoad: 1 } },
   });
   expect(resources(Stack.of(createCleanup()), 'AWS::EventSchemas::Schema')).toEqual([]);
 });
