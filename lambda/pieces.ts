@@ -26,7 +26,10 @@ export interface PieceOptions {
 /** The planner is not asked about what is read in a few milliseconds anyway. */
 const SMALL_TABLE_BLOCKS = 64;
 
-/** All that can hold dead rows now: the rows themselves where an index leads to few of them, otherwise all the blocks. */
+/**
+ * All that can hold dead rows now, a piece for each relation: the rows themselves where an index leads to few of them or
+ * to none, otherwise all the blocks.
+ */
 export async function wholeTable(options: PieceOptions): Promise<Piece[]> {
   const { rows } = await patiently<{ oid: number; blocks: number | null }>(
     options,
@@ -44,7 +47,7 @@ export async function wholeTable(options: PieceOptions): Promise<Piece[]> {
     const tids = blocks > SMALL_TABLE_BLOCKS ? await findByIndex(options, relation, blocks) : undefined;
     pieces.push({ relation, from: 0, to: positionOf(tids?.length ?? blocks), ...(tids && { tids }) });
   }
-  return pieces.filter(({ to }) => to > 0);
+  return pieces;
 }
 
 /** The dead rows; nothing where no index leads to them, or where they are so many that the blocks are better walked. */

@@ -154,7 +154,7 @@ export class Walk<Row> {
 
   constructor(options: WalkOptions<Row>, pieces: readonly Piece[]) {
     this.#options = options;
-    this.#pending = [...pieces].reverse();
+    this.#pending = pieces.filter(({ from, to }) => to > from).reverse();
   }
 
   /** @throws an error that is neither a row's nor of those that a session repeats; what was done until then is kept */

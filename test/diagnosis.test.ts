@@ -230,6 +230,21 @@ test.each([
   },
 );
 
+test('tells about how many rows stay also where indexes find none that is dead', async () => {
+  await database.sql(`
+    ${TABLE};
+    insert into refresh_tokens select id, false, now() + interval '1 day', repeat('x', 100) from generate_series(1, 10000) as id;
+    create index on refresh_tokens (id) where revoked;
+    create index on refresh_tokens (expires_at)`);
+  await database.sql('vacuum analyze refresh_tokens');
+
+  expect(await diagnosisOf()).toMatchObject({
+    rules: [{ rows: 0 }, { rows: 0 }],
+    rowsKept: 10_000,
+    rowsKeptEstimated: true,
+  });
+});
+
 test('does not promise that an index helps where many rows are to go', async () => {
   await makeWideTable(170);
 
