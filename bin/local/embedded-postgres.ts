@@ -126,9 +126,10 @@ export class EmbeddedPostgres {
   async stop(signal: 'SIGINT' | 'SIGKILL' = 'SIGINT'): Promise<void> {
     const server = this.#server;
     if (server && server.exitCode === null && server.signalCode === null) {
-      const exited = new Promise((done) => server.once('exit', done));
+      // Only the last of its processes closes the log; as long as one lives, no other server can start on the data.
+      const gone = new Promise((done) => server.once('close', done));
       server.kill(signal);
-      await exited;
+      await gone;
     }
     this.#server = undefined;
   }
