@@ -1,6 +1,6 @@
 import { App, Validations } from 'aws-cdk-lib';
 import { AwsSolutionsChecks, ServerlessChecks } from 'cdk-nag';
-import { InvalidInputError } from '../lambda/validation';
+import { InvalidInputError } from '../lambda/configuration/validation';
 import { CRONTAB_VARIABLE, readStage } from '../lib/stage-config';
 import { TokenCleanupStack } from '../lib/token-cleanup-stack';
 

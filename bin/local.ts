@@ -1,6 +1,6 @@
-import { isEnabled } from '../lambda/config';
+import { isEnabled } from '../lambda/configuration/environment';
+import { InvalidInputError } from '../lambda/configuration/validation';
 import type { RunReport, RunStatus } from '../lambda/report';
-import { InvalidInputError } from '../lambda/validation';
 import { type Database, parseDatabaseUrl } from './local/database-url';
 import { DemoTables } from './local/demo-tables';
 import { EmbeddedPostgres } from './local/embedded-postgres';

@@ -4,11 +4,13 @@ import { Logger } from '@aws-lambda-powertools/logger';
 import { Metrics } from '@aws-lambda-powertools/metrics';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import type { Context } from 'aws-lambda';
-import { type Config, identityOf, isEnabled, type Login, readConfig, readRequest } from './config';
-import { REQUEST_TIMEOUTS, SecretCredentials } from './credentials';
-import type { ConnectionOptions, CredentialSource } from './database';
+import { type Config, identityOf, isEnabled, type Login, readConfig } from './configuration/environment';
+import { readRequest } from './configuration/event';
+import type { ConnectionOptions, CredentialSource } from './database/session';
 import { IamCredentials } from './iam-credentials';
-import { emitReport, logReport, METRIC_NAMESPACE, type RunLogger, type RunReport } from './report';
+import { emitReport, METRIC_NAMESPACE } from './metrics';
+import { logReport, type RunLogger, type RunReport } from './report';
+import { REQUEST_TIMEOUTS, SecretCredentials } from './secret-credentials';
 import { TokenCleanupService } from './token-cleanup-service';
 
 /**

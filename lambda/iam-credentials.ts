@@ -1,6 +1,8 @@
 import { Signer } from '@aws-sdk/rds-signer';
-import { DEFAULT_DATABASE, DEFAULT_PORT, type IamLogin } from './config';
-import type { CredentialSource, Credentials } from './database';
+import type { IamLogin } from './configuration/environment';
+import { DEFAULT_DATABASE, DEFAULT_PORT } from './configuration/settings';
+import type { Credentials } from './database/connection';
+import type { CredentialSource } from './database/session';
 
 /**
  * Credentials whose password is a token, signed here with the keys of the function's role: no secret is read, and nothing

@@ -1,7 +1,10 @@
 /** What `token-cleanup/service` is: the job for processes of one's own. */
-export { type ConnectionOptions, type CredentialSource, type Credentials, fixedCredentials } from './database';
+
+export type { RunRequest } from './configuration/event';
+export { DEFAULT_TARGETS, parseTargets, type Target, type TargetsInput } from './configuration/targets';
+export { InvalidInputError } from './configuration/validation';
+export type { Credentials } from './database/connection';
+export { type ConnectionOptions, type CredentialSource, fixedCredentials } from './database/session';
+export type { Blockage, StopReason } from './engine/outcome';
 export type { RunLogger, RunReport, RunStatus, TargetReport } from './report';
-export type { Blockage, StopReason } from './sweep';
-export { DEFAULT_TARGETS, parseTargets, type Target, type TargetsInput } from './targets';
-export { type RunRequest, type TokenCleanupOptions, TokenCleanupService } from './token-cleanup-service';
-export { InvalidInputError } from './validation';
+export { type TokenCleanupOptions, TokenCleanupService } from './token-cleanup-service';

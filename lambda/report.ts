@@ -1,6 +1,8 @@
-import type { Diagnosis } from './diagnosis';
-import type { Replica } from './replica-lag';
-import type { Blockage, StopReason } from './sweep';
+import type { Target } from './configuration/targets';
+import { describeError } from './database/database-error';
+import type { Diagnosis } from './dry-run/diagnosis';
+import type { Blockage, StopReason, SweepOutcome } from './engine/outcome';
+import type { Replica } from './server';
 
 /**
  * - `succeeded`: every table was swept to its end
@@ -67,31 +69,6 @@ export interface RunLogger {
   error(message: string, details: Record<string, unknown>): void;
 }
 
-/** All that a run needs of a metrics library; that of Powertools fits. */
-export interface RunMetrics {
-  addDimensions(dimensions: Record<string, string>): unknown;
-  addMetric(name: string, unit: 'Count' | 'Milliseconds', value: number): unknown;
-  publishStoredMetrics(): void;
-}
-
-export const SERVICE = 'token-cleanup';
-
-export const METRIC_NAMESPACE = 'TokenCleanup';
-
-/** With the dimensions `service`, `stage` and `table`. */
-export const TABLE_METRICS = {
-  rowsDeleted: 'RowsDeleted',
-  duration: 'Duration',
-  rowsRemaining: 'RowsRemaining',
-} as const;
-
-/** With the dimensions `service` and `stage`; each 0 or 1 on every run. */
-export const RUN_METRICS = { succeeded: 'Succeeded', partial: 'Partial', failed: 'Failed' } as const;
-
-/** The dimensions besides `service`, which the metrics library adds by itself. */
-export const STAGE_DIMENSION = 'stage';
-export const TABLE_DIMENSION = 'table';
-
 /** Writes one line for each table and one for the run. */
 export function logReport(logger: RunLogger, report: RunReport): void {
   for (const target of report.targets) {
@@ -109,24 +86,37 @@ function summaryOf(part: RunReport | TargetReport, dryRun: boolean): string {
   return `${part.status}${reason}, ${deleted}, ${part.durationMs} ms${part.error ? `: ${part.error}` : ''}`;
 }
 
-/**
- * Emits the metrics of a run. A dry run counts neither as succeeded nor as partial, since nothing got cleaned: it must not
- * quiet the alarm that watches for successful runs.
- */
-export function emitReport(metrics: RunMetrics, report: RunReport): void {
-  for (const target of report.targets) {
-    metrics.addDimensions({ [STAGE_DIMENSION]: report.stage, [TABLE_DIMENSION]: target.table });
-    metrics.addMetric(TABLE_METRICS.rowsDeleted, 'Count', target.rowsDeleted);
-    metrics.addMetric(TABLE_METRICS.duration, 'Milliseconds', target.durationMs);
-    if (target.rowsRemaining !== undefined) {
-      metrics.addMetric(TABLE_METRICS.rowsRemaining, 'Count', target.rowsRemaining);
-    }
-    metrics.publishStoredMetrics();
-  }
-  metrics.addDimensions({ [STAGE_DIMENSION]: report.stage });
-  for (const status of ['succeeded', 'partial', 'failed'] as const) {
-    const counts = report.status === status && (status === 'failed' || !report.dryRun);
-    metrics.addMetric(RUN_METRICS[status], 'Count', counts ? 1 : 0);
-  }
-  metrics.publishStoredMetrics();
+export function targetReport(table: string, outcome: SweepOutcome, durationMs: number): TargetReport {
+  const { error, blockedBy, longestBatchMs, ...counts } = outcome;
+  return {
+    table,
+    status: error !== undefined ? 'failed' : outcome.stopReason === 'drained' ? 'succeeded' : 'partial',
+    ...counts,
+    longestBatchMs: Math.round(longestBatchMs),
+    durationMs: Math.round(durationMs),
+    ...(blockedBy.length > 0 && { blockedBy }),
+    ...(error !== undefined && { error: describeError(error) }),
+  };
+}
+
+export function notSwept(target: Target, status: RunStatus, error?: string): TargetReport {
+  return {
+    table: target.name,
+    status,
+    rowsDeleted: 0,
+    batches: 0,
+    longestBatchMs: 0,
+    durationMs: 0,
+    ...(error && { error }),
+  };
+}
+
+export function errorLines({ table, error }: TargetReport): string[] {
+  return error?.split('\n').map((line) => `${table}: ${line}`) ?? [];
+}
+
+/** A run is as good as the worst of its tables. */
+export function statusOf(reports: readonly TargetReport[]): RunStatus {
+  const worst = (['failed', 'partial'] as const).find((status) => reports.some((report) => report.status === status));
+  return worst ?? 'succeeded';
 }

@@ -1,22 +1,27 @@
-import { type Clock, systemClock } from './clock';
-import { DEFAULT_CONCURRENCY, DEFAULT_MAX_LOAD, DEFAULT_STAGE } from './config';
-import { type ConnectionOptions, type Query, Session } from './database';
-import { describeError } from './database-error';
-import { type Deadlines, deadlinesOf } from './deadline';
-import { diagnose } from './diagnosis';
-import { type Inspected, inspect, PreflightError } from './preflight';
-import { ReplicaLagBrake, replicasOf } from './replica-lag';
+import { type Clock, type Deadlines, deadlinesOf, systemClock } from './clock';
+import type { RunRequest } from './configuration/event';
+import { DEFAULT_CONCURRENCY, DEFAULT_MAX_LOAD, DEFAULT_STAGE } from './configuration/settings';
+import type { Target } from './configuration/targets';
+import { describeError } from './database/database-error';
+import { type ConnectionOptions, type Query, Session } from './database/session';
+import { diagnose } from './dry-run/diagnosis';
+import { type Inspected, inspect, PreflightError } from './engine/preflight';
+import { ReplicaLagBrake } from './engine/replica-lag';
+import { conditionOf } from './engine/rules';
+import { type SweepProgress, sweep } from './engine/sweep';
 import {
+  errorLines,
   logReport,
+  notSwept,
   type RunLogger,
   type RunReport,
   type RunStatus,
   type ServerReport,
+  statusOf,
   type TargetReport,
+  targetReport,
 } from './report';
-import { conditionOf } from './rules';
-import { type SweepOutcome, type SweepProgress, sweep } from './sweep';
-import type { Target } from './targets';
+import { AnotherRunError, GREATEST_CLOCK_DIFFERENCE_MS, OLDEST_SERVER, replicasOf, takeLock } from './server';
 
 export interface TokenCleanupOptions {
   readonly connection: ConnectionOptions;
@@ -51,41 +56,8 @@ export interface TokenCleanupOptions {
   readonly clock?: Clock;
 }
 
-/** What may differ from run to run. */
-export interface RunRequest {
-  /**
-   * Counts what would be deleted, and deletes nothing.
-   *
-   * @default false
-   */
-  readonly dryRun?: boolean | undefined;
-  /**
-   * The tables to sweep, by their names.
-   *
-   * @default - all
-   */
-  readonly tables?: readonly string[] | undefined;
-  /** @default - as configured */
-  readonly concurrency?: number | undefined;
-  /** @default - as configured */
-  readonly maxLoad?: number | undefined;
-  /**
-   * The time until the run must have returned, in milliseconds. It ends in time for that.
-   *
-   * @default - no limit
-   */
-  readonly timeLeftMs?: number | undefined;
-  /** Ends the run after the batch that is under way. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** TID range scans came with version 14. */
-const OLDEST_SERVER = 140_000;
-/** Rows that a wrong clock takes for expired cannot be brought back. */
-const GREATEST_CLOCK_DIFFERENCE_MS = 5 * 60_000;
-/** The key of the advisory lock. In ASCII, and so in the hexadecimal of pg_locks, it reads `tokencln`. */
-const LOCK_KEY = [0x746f6b65, 0x6e636c6e];
 const PROGRESS_INTERVAL_MS = 250;
+
 /** A replica that hovers around its limit is warned of every few seconds. The log has all, the report as many as one reads. */
 const MOST_WARNINGS = 100;
 
@@ -330,50 +302,4 @@ class Run {
   get #dryRun(): boolean {
     return this.#request.dryRun ?? false;
   }
-}
-
-class AnotherRunError extends Error {
-  override readonly name = 'AnotherRunError';
-}
-
-async function takeLock(query: Query): Promise<void> {
-  const { rows } = await query<{ taken: boolean }>('select pg_try_advisory_lock($1, $2) as taken', LOCK_KEY);
-  if (!rows[0]?.taken) {
-    throw new AnotherRunError('another run is at work on this database');
-  }
-}
-
-function targetReport(table: string, outcome: SweepOutcome, durationMs: number): TargetReport {
-  const { error, blockedBy, longestBatchMs, ...counts } = outcome;
-  return {
-    table,
-    status: error !== undefined ? 'failed' : outcome.stopReason === 'drained' ? 'succeeded' : 'partial',
-    ...counts,
-    longestBatchMs: Math.round(longestBatchMs),
-    durationMs: Math.round(durationMs),
-    ...(blockedBy.length > 0 && { blockedBy }),
-    ...(error !== undefined && { error: describeError(error) }),
-  };
-}
-
-function notSwept(target: Target, status: RunStatus, error?: string): TargetReport {
-  return {
-    table: target.name,
-    status,
-    rowsDeleted: 0,
-    batches: 0,
-    longestBatchMs: 0,
-    durationMs: 0,
-    ...(error && { error }),
-  };
-}
-
-function errorLines({ table, error }: TargetReport): string[] {
-  return error?.split('\n').map((line) => `${table}: ${line}`) ?? [];
-}
-
-/** A run is as good as the worst of its tables. */
-function statusOf(reports: readonly TargetReport[]): RunStatus {
-  const worst = (['failed', 'partial'] as const).find((status) => reports.some((report) => report.status === status));
-  return worst ?? 'succeeded';
 }

@@ -3,9 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import * as z from 'zod';
-import { CONCURRENCY, MAX_LOAD, numberIn, PORT } from '../lambda/config';
-import { targetsSchema } from '../lambda/targets';
-import { InvalidInputError, mistakesIn } from '../lambda/validation';
+import { CONCURRENCY, MAX_LOAD, numberIn, PORT } from '../lambda/configuration/settings';
+import { targetsSchema } from '../lambda/configuration/targets';
+import { InvalidInputError, mistakesIn } from '../lambda/configuration/validation';
 import { CrontabError, scheduleExpressions } from './schedule-expression';
 import { IAM_USER_NAME, RESOURCE_ID } from './token-cleanup';
 

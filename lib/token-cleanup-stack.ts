@@ -7,7 +7,7 @@ import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { Construct } from 'constructs';
-import { SERVICE } from '../lambda/report';
+import { SERVICE } from '../lambda/configuration/settings';
 import { Monitoring } from './monitoring';
 import { type DatabaseConfig, exampleFields, type StageConfig } from './stage-config';
 import { TokenCleanup } from './token-cleanup';

@@ -13,16 +13,10 @@ import type { ISecret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { toString as describeCrontab } from 'cronstrue';
-import { isEnabled, readConfig } from '../lambda/config';
-import {
-  METRIC_NAMESPACE,
-  RUN_METRICS,
-  SERVICE,
-  STAGE_DIMENSION,
-  TABLE_DIMENSION,
-  TABLE_METRICS,
-} from '../lambda/report';
-import type { TargetsInput } from '../lambda/targets';
+import { isEnabled, readConfig } from '../lambda/configuration/environment';
+import { SERVICE } from '../lambda/configuration/settings';
+import type { TargetsInput } from '../lambda/configuration/targets';
+import { METRIC_NAMESPACE, RUN_METRICS, STAGE_DIMENSION, TABLE_DIMENSION, TABLE_METRICS } from '../lambda/metrics';
 import { functionCode } from './function-code';
 import { longestGapMs, scheduleExpressions } from './schedule-expression';
 

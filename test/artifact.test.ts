@@ -6,7 +6,7 @@ import { deflateRawSync } from 'node:zlib';
 import { Template } from 'aws-cdk-lib/assertions';
 import type { Metafile } from 'esbuild';
 import { SecretsEndpoint } from '../bin/local/secrets-endpoint';
-import { METRIC_NAMESPACE } from '../lambda/report';
+import { METRIC_NAMESPACE } from '../lambda/metrics';
 import { bundleFunction } from '../lib/function-code';
 import {
   createDirectory,

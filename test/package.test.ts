@@ -73,7 +73,7 @@ function filesOf(directory: string): string[] {
 }
 
 test('holds what is compiled and the function, and nothing else', () => {
-  const compiled = /^dist\/(lambda|lib)\/[a-z-]+(\.d\.ts|\.js)$/;
+  const compiled = /^dist\/(lambda|lib)(\/[a-z-]+)+(\.d\.ts|\.js)$/;
 
   expect(
     filesOf(unpacked)

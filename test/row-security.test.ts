@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import type { TargetsInput } from '../lambda/targets';
+import type { TargetsInput } from '../lambda/configuration/targets';
 import { useDatabase } from './support/database';
 import { readmeSql } from './support/readme';
 

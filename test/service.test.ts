@@ -1,5 +1,5 @@
 import { systemClock } from '../lambda/clock';
-import type { TargetsInput } from '../lambda/targets';
+import type { TargetsInput } from '../lambda/configuration/targets';
 import { useDatabase } from './support/database';
 
 const database = useDatabase();

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { Metrics } from '@aws-lambda-powertools/metrics';
 import { type Stack, TimeZone } from 'aws-cdk-lib';
 import { Topic } from 'aws-cdk-lib/aws-sns';
-import { identityOf, readConfig } from '../lambda/config';
-import { emitReport, METRIC_NAMESPACE } from '../lambda/report';
+import { identityOf, readConfig } from '../lambda/configuration/environment';
+import { emitReport, METRIC_NAMESPACE } from '../lambda/metrics';
 import { Monitoring, type MonitoringProps } from '../lib/monitoring';
 import type { TokenCleanupProps } from '../lib/token-cleanup';
 import {

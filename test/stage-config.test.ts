@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readConfig } from '../lambda/config';
+import { readConfig } from '../lambda/configuration/environment';
 import { exampleFields, readStage } from '../lib/stage-config';
 import { CONTEXT, createDirectory, type Properties, SECRET_ARN } from './support/cdk';
 

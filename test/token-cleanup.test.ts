@@ -14,7 +14,7 @@ import { Key } from 'aws-cdk-lib/aws-kms';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
-import { VARIABLES } from '../lambda/config';
+import { VARIABLES } from '../lambda/configuration/environment';
 import type { TokenCleanup, TokenCleanupProps } from '../lib/token-cleanup';
 import {
   createCleanup,

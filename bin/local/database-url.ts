@@ -1,6 +1,6 @@
 import { accessSync, constants } from 'node:fs';
 import { resolve } from 'node:path';
-import { InvalidInputError } from '../../lambda/validation';
+import { InvalidInputError } from '../../lambda/configuration/validation';
 
 /** A database, and how to log in to it. */
 export interface Database {

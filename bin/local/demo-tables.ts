@@ -1,6 +1,6 @@
 import { Client } from 'pg';
+import { DEFAULT_TARGETS, type Target, type TargetsInput } from '../../lambda/configuration/targets';
 import type { RunReport } from '../../lambda/report';
-import { DEFAULT_TARGETS, type Target, type TargetsInput } from '../../lambda/targets';
 import { ruleSql } from './target-sql';
 
 /** The rules that the demo applies unless it is given others. */

@@ -1,8 +1,8 @@
-import type { Diagnosis } from '../../lambda/diagnosis';
-import { GREATEST_DEAD_SHARE, type IndexAdvice } from '../../lambda/index-advice';
-import type { Replica } from '../../lambda/replica-lag';
+import type { Target } from '../../lambda/configuration/targets';
+import type { Diagnosis } from '../../lambda/dry-run/diagnosis';
+import { GREATEST_DEAD_SHARE, type IndexAdvice } from '../../lambda/dry-run/index-advice';
 import type { RunReport, ServerReport, TargetReport } from '../../lambda/report';
-import type { Target } from '../../lambda/targets';
+import type { Replica } from '../../lambda/server';
 import { ruleSql } from './target-sql';
 import { bytes, count, rows, seconds, type Terminal } from './terminal';
 

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { readConfig } from '../../lambda/config';
-import { DEFAULT_TARGETS, parseTargets, type Target, type TargetsInput } from '../../lambda/targets';
-import { InvalidInputError } from '../../lambda/validation';
+import { readConfig } from '../../lambda/configuration/environment';
+import { DEFAULT_TARGETS, parseTargets, type Target, type TargetsInput } from '../../lambda/configuration/targets';
+import { InvalidInputError } from '../../lambda/configuration/validation';
 import { type Database, parseDatabaseUrl } from './database-url';
 import { DEMO_TARGETS } from './demo-tables';
 

@@ -1,6 +1,6 @@
+import type { Target } from '../../lambda/configuration/targets';
+import type { StopReason } from '../../lambda/engine/outcome';
 import type { RunReport, TargetReport } from '../../lambda/report';
-import type { StopReason } from '../../lambda/sweep';
-import type { Target } from '../../lambda/targets';
 import type { Database } from './database-url';
 import { showFindings } from './findings';
 import type { Options } from './options';

@@ -1,7 +1,7 @@
 import { type Bar, MultiBar } from 'cli-progress';
 import Table, { type Cell } from 'cli-table3';
 import pc from 'picocolors';
-import type { SweepProgress } from '../../lambda/sweep';
+import type { SweepProgress } from '../../lambda/engine/sweep';
 
 /** How far the function is with a table. */
 export interface TableProgress extends SweepProgress {

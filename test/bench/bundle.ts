@@ -9,8 +9,8 @@ import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { deflateRawSync } from 'node:zlib';
 import { SecretsEndpoint } from '../../bin/local/secrets-endpoint';
+import type { SweepProgress } from '../../lambda/engine/sweep';
 import type { RunReport } from '../../lambda/report';
-import type { SweepProgress } from '../../lambda/sweep';
 
 export interface BundledRun {
   readonly report: RunReport;

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
-import { fixedCredentials } from '../../lambda/database';
+import { parseTargets } from '../../lambda/configuration/targets';
+import { fixedCredentials } from '../../lambda/database/session';
 import type { RunLogger } from '../../lambda/report';
-import { parseTargets } from '../../lambda/targets';
 import { type TokenCleanupOptions, TokenCleanupService } from '../../lambda/token-cleanup-service';
 import { connect } from './laboratory';
 import type { Table } from './tables';

@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import { DEFAULT_TARGETS, type TargetsInput } from '../../lambda/targets';
+import { DEFAULT_TARGETS, type TargetsInput } from '../../lambda/configuration/targets';
 
 /** A table with dead rows in it, in the words of SQL and in those of this project. */
 export interface Table {

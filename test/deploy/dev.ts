@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CloudWatchClient, SetAlarmStateCommand } from '@aws-sdk/client-cloudwatch';
 import { SNSClient, SubscribeCommand } from '@aws-sdk/client-sns';
 import { CreateQueueCommand, DeleteQueueCommand, ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
-import { METRIC_NAMESPACE } from '../../lambda/report';
+import { METRIC_NAMESPACE } from '../../lambda/metrics';
 import { expectComplete } from './complete';
 import type { TokenDatabase } from './database';
 import { DeployedStack, differences } from './deployed-stack';

@@ -8,7 +8,8 @@ import {
   waitUntilFunctionUpdatedV2,
 } from '@aws-sdk/client-lambda';
 import type { LogLine } from '../../bin/local/invocation';
-import { METRIC_NAMESPACE, type RunReport } from '../../lambda/report';
+import { METRIC_NAMESPACE } from '../../lambda/metrics';
+import type { RunReport } from '../../lambda/report';
 import type { Emulator } from './emulator';
 
 export interface Invocation {

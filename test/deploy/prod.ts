@@ -2,7 +2,7 @@ import { doesNotMatch, deepStrictEqual as equal, match } from 'node:assert';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { METRIC_NAMESPACE } from '../../lambda/report';
+import { METRIC_NAMESPACE } from '../../lambda/metrics';
 import type { DatabaseConfig, StageConfig } from '../../lib/stage-config';
 import type { Rds } from '../support/rds';
 import { expectComplete } from './complete';

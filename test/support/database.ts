@@ -1,9 +1,9 @@
 import { Client, type QueryResultRow } from 'pg';
 import { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
 import { systemClock } from '../../lambda/clock';
-import { type ConnectionOptions, fixedCredentials, Session, type SessionContext } from '../../lambda/database';
+import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
+import { type ConnectionOptions, fixedCredentials, Session, type SessionContext } from '../../lambda/database/session';
 import type { RunLogger } from '../../lambda/report';
-import { parseTargets, type TargetsInput } from '../../lambda/targets';
 import { type TokenCleanupOptions, TokenCleanupService } from '../../lambda/token-cleanup-service';
 
 export interface LogLine {

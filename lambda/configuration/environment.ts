@@ -1,0 +1,175 @@
+import * as z from 'zod';
+import {
+  CONCURRENCY,
+  DEFAULT_CONCURRENCY,
+  DEFAULT_MAX_LOAD,
+  DEFAULT_STAGE,
+  decimal,
+  LAG_SECONDS,
+  MAX_LOAD,
+  PORT,
+  SERVICE,
+} from './settings';
+import { DEFAULT_TARGETS, parseTargets, type Target } from './targets';
+import { InvalidInputError, mistakesIn } from './validation';
+
+/** The environment, as `process.env` holds it. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What the environment says about the job. */
+export interface Config {
+  readonly login: Login;
+  /** `false` for a connection that is not encrypted. */
+  readonly tls: { readonly rootCertificates?: string | undefined } | false;
+  readonly targets: readonly Target[];
+  readonly concurrency: number;
+  readonly maxLoad: number;
+  readonly maxReplicaLagSeconds?: number | undefined;
+}
+
+/** Where the database is and how to log in. */
+export type Login = PasswordLogin | IamLogin;
+
+/** With the user and the password of a secret. */
+export interface PasswordLogin {
+  readonly auth: 'password';
+  readonly secretArn: string;
+  /** This and what follows wins over what the secret says. */
+  readonly host?: string | undefined;
+  readonly port?: number | undefined;
+  readonly name?: string | undefined;
+}
+
+/** With tokens that the function signs by itself. */
+export interface IamLogin {
+  readonly auth: 'iam';
+  /** As RDS names it: a token for an alias is refused. */
+  readonly host: string;
+  readonly user: string;
+  readonly port?: number | undefined;
+  readonly name?: string | undefined;
+}
+
+/** Whether the job runs at all: it does not where `NODE_ENV` is `test`. */
+export function isEnabled(environment: Environment): boolean {
+  return environment.NODE_ENV !== 'test';
+}
+
+/** The names that all logs and metrics carry, also where the rest of the environment is in disorder. */
+export function identityOf(environment: Environment): { readonly stage: string; readonly service: string } {
+  return {
+    stage: environment.STAGE || DEFAULT_STAGE,
+    service: environment.POWERTOOLS_SERVICE_NAME || SERVICE,
+  };
+}
+
+/** @throws InvalidInputError with every mistake */
+export function readConfig(environment: Environment): Config {
+  const mistakes: string[] = [];
+  const login = collect(mistakes, () => readLogin(environment));
+  const settings = collect(mistakes, () => parse(settingsSchema, environment));
+  const targets = collect(mistakes, () => readTargets(environment.CLEANUP_TARGETS));
+  if (!login || !settings || !targets) {
+    throw new InvalidInputError(mistakes);
+  }
+  return {
+    login: { ...login, port: settings.DB_PORT, name: settings.DB_NAME },
+    tls: settings.DB_SSL_MODE === 'verify-full' && { rootCertificates: settings.DB_SSL_ROOT_CERT },
+    targets,
+    concurrency: settings.CLEANUP_CONCURRENCY,
+    maxLoad: settings.CLEANUP_MAX_LOAD,
+    maxReplicaLagSeconds: settings.CLEANUP_MAX_REPLICA_LAG_SECONDS,
+  };
+}
+
+export const text = z.string().min(1, 'must not be empty');
+
+const settingsSchema = z.object({
+  DB_PORT: decimal(PORT).optional(),
+  DB_NAME: text.optional(),
+  DB_SSL_MODE: z.enum(['verify-full', 'disable'], 'must be verify-full or disable').default('verify-full'),
+  DB_SSL_ROOT_CERT: text.optional(),
+  CLEANUP_CONCURRENCY: decimal(CONCURRENCY).default(DEFAULT_CONCURRENCY),
+  CLEANUP_MAX_LOAD: decimal(MAX_LOAD).default(DEFAULT_MAX_LOAD),
+  CLEANUP_MAX_REPLICA_LAG_SECONDS: decimal(LAG_SECONDS).optional(),
+  STAGE: text.optional(),
+});
+
+const authSchema = z.object({
+  DB_AUTH: z.enum(['password', 'iam'], 'must be password or iam').default('password'),
+});
+
+const passwordSchema = z.object({
+  DB_SECRET_ARN: text,
+  DB_USER: z.undefined('must not be set unless DB_AUTH is iam: the secret names the user').optional(),
+  DB_HOST: text.optional(),
+});
+
+const iamSchema = passwordSchema.extend({
+  DB_SECRET_ARN: z.undefined('must not be set where DB_AUTH is iam, which needs no secret').optional(),
+  DB_USER: requiredWithIam(),
+  DB_HOST: requiredWithIam(),
+  // RDS would refuse it as well, but only after the token had passed the network.
+  DB_SSL_MODE: z
+    .string()
+    .refine((mode) => mode !== 'disable', 'must be verify-full where DB_AUTH is iam: who reads the token can log in')
+    .optional(),
+});
+
+function requiredWithIam() {
+  return z.string('is required where DB_AUTH is iam').min(1, 'must not be empty');
+}
+
+/** Every variable that the function reads, besides those of the SDK and of Lambda itself. */
+export const VARIABLES: readonly string[] = [
+  ...new Set(
+    [authSchema, passwordSchema, iamSchema, settingsSchema].flatMap(({ shape }): string[] => Object.keys(shape)),
+  ),
+  'CLEANUP_TARGETS',
+  'NODE_ENV',
+  'POWERTOOLS_SERVICE_NAME',
+];
+
+function readLogin(environment: Environment): Login {
+  const { DB_AUTH: auth } = parse(authSchema, environment);
+  if (auth === 'iam') {
+    const { DB_HOST: host, DB_USER: user } = parse(iamSchema, environment);
+    return { auth, host, user };
+  }
+  const { DB_SECRET_ARN: secretArn, DB_HOST: host } = parse(passwordSchema, environment);
+  return { auth, secretArn, host };
+}
+
+function readTargets(json: string | undefined): Target[] {
+  const name = 'CLEANUP_TARGETS';
+  let input: unknown = DEFAULT_TARGETS;
+  if (json !== undefined) {
+    try {
+      input = JSON.parse(json);
+    } catch {
+      throw new InvalidInputError([`${name} must be JSON, got ${JSON.stringify(json)}`]);
+    }
+  }
+  return parseTargets(input, name);
+}
+
+function parse<T>(schema: z.ZodType<T>, environment: Environment): T {
+  const result = schema.safeParse(environment);
+  if (!result.success) {
+    throw new InvalidInputError(mistakesIn(result.error, '', environment));
+  }
+  return result.data;
+}
+
+/** Runs a step whose mistakes join those that are known already. */
+function collect<T>(mistakes: string[], step: () => T): T | undefined {
+  try {
+    return step();
+  } catch (error) {
+    if (!(error instanceof InvalidInputError)) {
+      throw error;
+    }
+    mistakes.push(...error.mistakes);
+    return undefined;
+  }
+}

@@ -1,0 +1,52 @@
+import * as z from 'zod';
+
+export const SERVICE = 'token-cleanup';
+
+export const DEFAULT_PORT = 5432;
+
+export const DEFAULT_DATABASE = 'postgres';
+
+export const DEFAULT_CONCURRENCY = 1;
+
+export const DEFAULT_MAX_LOAD = 0.5;
+
+export const DEFAULT_STAGE = 'local';
+
+export const CONCURRENCY: Range = {
+  rule: 'must be a whole number from 1 to 16',
+  accepts: (n: number) => Number.isInteger(n) && n >= 1 && n <= 16,
+};
+
+export const MAX_LOAD: Range = { rule: 'must be above 0 and at most 1', accepts: (n: number) => n > 0 && n <= 1 };
+
+export const PORT: Range = {
+  rule: 'must be a whole number from 1 to 65535',
+  accepts: (n: number) => Number.isInteger(n) && n >= 1 && n <= 65_535,
+};
+
+// A lag is looked at once a second; a day is beyond any use.
+export const LAG_SECONDS: Range = {
+  rule: 'must be a number of seconds from 1 to 86400',
+  accepts: (n: number) => n >= 1 && n <= 86_400,
+};
+
+interface Range {
+  readonly rule: string;
+  readonly accepts: (value: number) => boolean;
+}
+
+/** A number as JSON holds it. */
+export function numberIn({ rule, accepts }: Range) {
+  return z.number(rule).refine(accepts, rule);
+}
+
+/** A number as a variable holds it. Only plain decimals: Number() would take '', ' 1 ' and '0x10' too. */
+export function decimal({ rule, accepts }: Range) {
+  return z.string().transform((text, context) => {
+    if (/^\d+(\.\d+)?$/.test(text) && accepts(Number(text))) {
+      return Number(text);
+    }
+    context.addIssue(rule);
+    return z.NEVER;
+  });
+}

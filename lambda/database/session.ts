@@ -1,0 +1,203 @@
+import type { Clock } from '../clock';
+import { CLOSE_TIMEOUT_MS, Connection, type Credentials } from './connection';
+import { describeError, kindOf } from './database-error';
+import type { Limits, Queryable, QueryResult } from './queryable';
+
+/** Where sessions get their credentials from. */
+export interface CredentialSource {
+  /** The credentials to connect with. */
+  current(abandon: AbortSignal): Promise<Credentials>;
+  /** Asks for others than those that the server refused; nothing when there are none. */
+  otherThan(refused: Credentials, abandon: AbortSignal): Promise<Credentials | undefined>;
+}
+
+/** Credentials that never change. */
+export function fixedCredentials(credentials: Credentials): CredentialSource {
+  return { current: async () => credentials, otherThan: async () => undefined };
+}
+
+/** How sessions connect. */
+export interface ConnectionOptions {
+  readonly credentials: CredentialSource;
+  /** The certificates to trust, as PEM. With `false` the connection is not encrypted. */
+  readonly trustedCertificates: readonly string[] | false;
+  /**
+   * How long a connection may be out of reach before the run gives up on it.
+   *
+   * @default 60_000, which outlasts the fail-over of an Aurora cluster and most of RDS
+   */
+  readonly outagePatienceMs?: number;
+}
+
+/** What sessions take from the run that they belong to. */
+export interface SessionContext {
+  readonly clock: Clock;
+  /** Ends the waiting for a database that is out of reach. */
+  readonly stop: AbortSignal;
+  /** Cuts connections off, whatever they are doing. */
+  readonly abandon: AbortSignal;
+  /** Told of each attempt that failed and is repeated. */
+  readonly onRetry: (reason: string, waitMs: number) => void;
+}
+
+/** Runs a statement on one connection, without mending it. */
+export type Query = <Row>(text: string, values?: readonly unknown[]) => Promise<QueryResult<Row>>;
+
+const OUTAGE_PATIENCE_MS = 60_000;
+
+const FIRST_RETRY_MS = 100;
+
+const LONGEST_RETRY_MS = 5_000;
+
+/** For everything but the statements of a sweep, which bring their own. */
+const LIMITS: Limits = { statementTimeoutMs: 30_000, lockTimeoutMs: 1_000 };
+
+const SETTINGS: Readonly<Record<string, string>> = {
+  application_name: 'token-cleanup',
+  TimeZone: 'UTC',
+  default_transaction_isolation: 'read committed', // so that a row that changed while it was waited for is tested again
+  idle_in_transaction_session_timeout: '10s',
+  idle_session_timeout: '2min', // a session whose function is gone releases its advisory lock
+  synchronous_commit: 'off', // measured: a quarter faster; what a crash undoes is found by the count afterwards
+  plan_cache_mode: 'force_custom_plan', // a range of blocks must be planned with its bounds
+  max_parallel_workers_per_gather: '0', // the service keeps its processors
+  jit: 'off', // compiling costs more than a batch
+};
+
+/**
+ * A connection that mends itself. It connects with the first statement, and where the database was out of reach it
+ * connects again and repeats the statement, after a jittered back-off and within bounds. So every statement must be one
+ * that may run twice, as deletes and counts of the same rows may.
+ */
+export class Session implements Queryable {
+  readonly #options: ConnectionOptions;
+  readonly #context: SessionContext;
+  reconnections = 0;
+  readonly #onConnect: (query: Query) => Promise<void>;
+  #connection: Connection | undefined;
+  /** When the first of the failures came that no statement has succeeded after. */
+  #failingSince: number | undefined;
+  #gaveUp = false;
+  #previous: { readonly pid: number; readonly startedAt: string } | undefined;
+
+  /** @param onConnect runs on every new connection before anything else does */
+  constructor(
+    options: ConnectionOptions,
+    context: SessionContext,
+    onConnect: (query: Query) => Promise<void> = async () => {},
+  ) {
+    this.#options = options;
+    this.#context = context;
+    this.#onConnect = onConnect;
+  }
+
+  /**
+   * Runs a statement.
+   *
+   * @param limits how long the server may take, and wait for a lock
+   * @throws the last error, when the database stayed out of reach or the error is of a kind that repeating does not help
+   */
+  async query<Row>(text: string, values: readonly unknown[] = [], limits = LIMITS): Promise<QueryResult<Row>> {
+    const { clock, stop, abandon, onRetry } = this.#context;
+    const patienceMs = this.#options.outagePatienceMs ?? OUTAGE_PATIENCE_MS;
+    for (let retryMs = FIRST_RETRY_MS; ; retryMs = Math.min(2 * retryMs, LONGEST_RETRY_MS)) {
+      try {
+        const connection = await this.#connected();
+        const result = await connection.query<Row>(text, values, limits);
+        this.#failingSince = undefined;
+        this.#gaveUp = false;
+        return result;
+      } catch (error) {
+        if (abandon.aborted) {
+          throw new Error('the time was up before the database or Secrets Manager answered', { cause: error });
+        }
+        const kind = kindOf(error);
+        if (kind === 'connection-lost') {
+          await this.#disconnect();
+        } else if (kind !== 'transient') {
+          throw error;
+        }
+        this.#failingSince ??= clock.now();
+        this.#gaveUp ||= stop.aborted || clock.now() - this.#failingSince + retryMs > patienceMs;
+        if (this.#gaveUp) {
+          throw error;
+        }
+        // Half of the wait is random, so that the functions of several stages do not come back all at once.
+        const waitMs = Math.round(retryMs * (0.5 + Math.random() / 2));
+        onRetry(describeError(error), waitMs);
+        await clock.sleep(waitMs, stop);
+      }
+    }
+  }
+
+  /**
+   * Connects now, without a second try.
+   *
+   * @throws the error of the attempt
+   */
+  async open(): Promise<void> {
+    await this.#connected();
+  }
+
+  /** Ends the connection, by force when the server does not answer. Never throws. */
+  async close(): Promise<void> {
+    await this.#disconnect();
+  }
+
+  async #connected(): Promise<Connection> {
+    if (this.#connection?.usable) {
+      return this.#connection;
+    }
+    await this.#disconnect();
+    const { credentials } = this.#options;
+    const { abandon } = this.#context;
+    const login = await credentials.current(abandon);
+    try {
+      return await this.#connect(login);
+    } catch (error) {
+      const renewed = kindOf(error) === 'refused' ? await credentials.otherThan(login, abandon) : undefined;
+      if (!renewed) {
+        throw error;
+      }
+      return await this.#connect(renewed);
+    }
+  }
+
+  async #connect(login: Credentials): Promise<Connection> {
+    const connection = await Connection.open(login, this.#options.trustedCertificates, this.#context.abandon);
+    try {
+      const query: Query = (text, values = []) => connection.query(text, values, LIMITS);
+      await connection.set(SETTINGS, LIMITS);
+      this.reconnections += this.#previous ? 1 : 0;
+      await this.#endPrevious(query);
+      const { rows } = await query<{ startedAt: string }>(
+        'select backend_start::text as "startedAt" from pg_stat_activity where pid = pg_backend_pid()',
+      );
+      this.#previous = { pid: connection.pid, startedAt: rows[0]?.startedAt ?? '' };
+      await this.#onConnect(query);
+      this.#connection = connection;
+      return connection;
+    } catch (error) {
+      await connection.close();
+      throw error;
+    }
+  }
+
+  /** A server that has not noticed that its client is gone still holds the advisory lock and may hold rows. */
+  async #endPrevious(query: Query): Promise<void> {
+    if (this.#previous) {
+      await query(
+        `select pg_terminate_backend(pid, ${CLOSE_TIMEOUT_MS})
+         from pg_stat_activity
+         where pid = $1 and backend_start::text = $2 and pid <> pg_backend_pid()`,
+        [this.#previous.pid, this.#previous.startedAt],
+      );
+    }
+  }
+
+  async #disconnect(): Promise<void> {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    await connection?.close();
+  }
+}

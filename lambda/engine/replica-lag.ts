@@ -1,0 +1,103 @@
+import type { Clock } from '../clock';
+import type { Queryable } from '../database/queryable';
+
+/**
+ * Holds a sweep back while a streaming replica has more to replay than the primary wrote in the given time.
+ *
+ * The lag is measured by marks of our own: where the primary's log was, and when. What the server reports as
+ * `replay_lag` stands still while a replica does.
+ */
+export class ReplicaLagBrake {
+  readonly #limitMs: number;
+  readonly #clock: Clock;
+  readonly #onEvent: (message: string) => void;
+  /** Positions of the log that some replica has not replayed yet, the oldest first. */
+  #marks: { readonly position: number; readonly at: number }[] = [];
+  #blind = false;
+  /** Whether it was holding back when it was last asked. */
+  engaged = false;
+
+  /**
+   * @param limitSeconds above 0
+   * @param onEvent told when the brake engages, when it lets go, and once where replicas cannot be seen
+   */
+  constructor(limitSeconds: number, clock: Clock, onEvent: (message: string) => void) {
+    this.#limitMs = limitSeconds * 1_000;
+    this.#clock = clock;
+    this.#onEvent = onEvent;
+  }
+
+  /** Returns when work may go on, or when `until` is aborted. */
+  async release(session: Queryable, until: AbortSignal): Promise<void> {
+    if (this.#blind) {
+      return;
+    }
+    await this.#check(session);
+    while (this.engaged && !until.aborted) {
+      await this.#clock.sleep(CHECK_INTERVAL_MS, until);
+      await this.#check(session);
+    }
+  }
+
+  async #check(session: Queryable): Promise<void> {
+    const lagMs = await this.#lagMs(session);
+    const engage = lagMs > this.#limitMs;
+    if (engage !== this.engaged) {
+      this.engaged = engage;
+      const seconds = (lagMs / 1_000).toFixed(1);
+      this.#onEvent(engage ? `paused: a replica is ${seconds} s behind` : `resumed: replicas are ${seconds} s behind`);
+    }
+  }
+
+  async #lagMs(session: Queryable): Promise<number> {
+    const { rows } = await session.query<Replication>(REPLICATION_SQL);
+    const replication = rows[0];
+    if (replication?.hidden) {
+      this.#blind = true;
+      this.#onEvent('replicas cannot be seen, so their lag is not watched: grant pg_monitor to the role');
+      return 0;
+    }
+    if (!replication || replication.slowest === null || replication.current === null) {
+      this.#marks = [];
+      return 0;
+    }
+    const now = this.#clock.now();
+    const { current, slowest } = replication;
+    const replayed = this.#marks.findLastIndex(({ position }) => position <= slowest);
+    this.#marks.splice(0, replayed + 1);
+    const last = this.#marks.at(-1);
+    if (current > slowest && (!last || now - last.at >= this.#limitMs / MARKS_PER_LIMIT)) {
+      this.#marks.push({ position: current, at: now });
+    }
+    // The oldest mark tells how far behind the replica is, at the least.
+    return Math.max(this.#marks[0] ? now - this.#marks[0].at : 0, replication.reportedLagMs);
+  }
+}
+
+/** How often it is looked at while work is held back. Otherwise it is before every batch, so that one is the most too many. */
+const CHECK_INTERVAL_MS = 1_000;
+
+/** So many marks a limit keep memory flat, and the lag exact to a hundredth of it. */
+const MARKS_PER_LIMIT = 100;
+
+interface Replication {
+  /** Whether there are replicas of which the role may see nothing. */
+  readonly hidden: boolean;
+  /** Positions in the log, in bytes; null on a server that is not promoted yet, where the next DELETE is refused. */
+  readonly current: number | null;
+  /** Null when there is no replica. */
+  readonly slowest: number | null;
+  /** Of those that are behind: what was last measured of one that has caught up is told for some seconds more. */
+  readonly reportedLagMs: number;
+}
+
+const REPLICATION_SQL = `
+  select
+    coalesce(bool_or(state is null), false) as hidden,
+    (max(current) - '0/0')::float8 as current,
+    (min(replay_lsn) - '0/0')::float8 as slowest,
+    coalesce(extract(epoch from max(replay_lag) filter (where replay_lsn < current)) * 1000, 0)::float8 as "reportedLagMs"
+  from pg_stat_replication, lateral (
+    select case when not pg_is_in_recovery() then pg_current_wal_lsn() end as current
+  ) as log
+  where state is distinct from 'backup'`;

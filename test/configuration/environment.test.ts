@@ -1,0 +1,278 @@
+import { identityOf, isEnabled, readConfig } from '../../lambda/configuration/environment';
+import { readRequest } from '../../lambda/configuration/event';
+import { DEFAULT_TARGETS, parseTargets } from '../../lambda/configuration/targets';
+import { InvalidInputError } from '../../lambda/configuration/validation';
+
+const SECRET = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:tokens';
+
+function mistakes(step: () => unknown): readonly string[] {
+  try {
+    step();
+  } catch (error) {
+    if (error instanceof InvalidInputError) {
+      return error.mistakes;
+    }
+    throw error;
+  }
+  throw new Error('nothing was refused');
+}
+
+test('needs the secret only, and has a default for everything else', () => {
+  expect(readConfig({ DB_SECRET_ARN: SECRET })).toEqual({
+    login: { auth: 'password', secretArn: SECRET },
+    tls: {},
+    targets: [
+      {
+        name: 'refresh_tokens',
+        schema: 'public',
+        table: 'refresh_tokens',
+        deleteWhen: [{ revoked: true }, { expires_at: { olderThanMs: 0 } }],
+      },
+    ],
+    concurrency: 1,
+    maxLoad: 0.5,
+  });
+});
+
+test('reads every variable', () => {
+  expect(
+    readConfig({
+      DB_AUTH: 'password',
+      DB_SECRET_ARN: SECRET,
+      DB_HOST: 'db.internal',
+      DB_PORT: '6432',
+      DB_NAME: 'auth',
+      DB_SSL_MODE: 'verify-full',
+      DB_SSL_ROOT_CERT: '/certs/ca.pem',
+      CLEANUP_TARGETS:
+        '[{"schema":"auth","table":"resets","deleteWhen":[{"used":true,"used_at":{"olderThan":"90m"}}]}]',
+      CLEANUP_CONCURRENCY: '16',
+      CLEANUP_MAX_LOAD: '1',
+      CLEANUP_MAX_REPLICA_LAG_SECONDS: '2.5',
+      STAGE: 'prod',
+    }),
+  ).toEqual({
+    login: { auth: 'password', secretArn: SECRET, host: 'db.internal', port: 6432, name: 'auth' },
+    tls: { rootCertificates: '/certs/ca.pem' },
+    targets: [
+      {
+        name: 'resets',
+        schema: 'auth',
+        table: 'resets',
+        deleteWhen: [{ used: true, used_at: { olderThanMs: 5_400_000 } }],
+      },
+    ],
+    concurrency: 16,
+    maxLoad: 1,
+    maxReplicaLagSeconds: 2.5,
+  });
+  expect(readConfig({ DB_SECRET_ARN: SECRET, DB_SSL_MODE: 'disable' }).tls).toBe(false);
+});
+
+const WITH_IAM = { DB_AUTH: 'iam', DB_HOST: 'db.internal', DB_USER: 'token_cleanup' };
+
+test('needs the host and the user, and no secret, to log in with IAM', () => {
+  expect(readConfig(WITH_IAM)).toMatchObject({
+    login: { auth: 'iam', host: 'db.internal', user: 'token_cleanup', port: undefined, name: undefined },
+    tls: {},
+  });
+  expect(readConfig({ ...WITH_IAM, DB_PORT: '6432', DB_NAME: 'auth', DB_SSL_MODE: 'verify-full' }).login).toEqual({
+    auth: 'iam',
+    host: 'db.internal',
+    user: 'token_cleanup',
+    port: 6432,
+    name: 'auth',
+  });
+});
+
+test.each<[string, Record<string, string>, string[]]>([
+  [
+    'IAM with a secret, without host and user, over a connection that is not encrypted',
+    { DB_AUTH: 'iam', DB_SECRET_ARN: SECRET, DB_SSL_MODE: 'disable', DB_PORT: '0' },
+    [
+      `DB_SECRET_ARN must not be set where DB_AUTH is iam, which needs no secret, got "${SECRET}"`,
+      'DB_USER is required where DB_AUTH is iam',
+      'DB_HOST is required where DB_AUTH is iam',
+      'DB_SSL_MODE must be verify-full where DB_AUTH is iam: who reads the token can log in, got "disable"',
+      'DB_PORT must be a whole number from 1 to 65535, got "0"',
+    ],
+  ],
+  [
+    'IAM with a host and a user that are empty',
+    { DB_AUTH: 'iam', DB_HOST: '', DB_USER: '' },
+    ['DB_USER must not be empty, got ""', 'DB_HOST must not be empty, got ""'],
+  ],
+  [
+    'a password with a user',
+    { DB_SECRET_ARN: SECRET, DB_USER: 'token_cleanup' },
+    ['DB_USER must not be set unless DB_AUTH is iam: the secret names the user, got "token_cleanup"'],
+  ],
+  [
+    'a password with a user and without a secret',
+    { DB_AUTH: 'password', DB_USER: '' },
+    ['DB_SECRET_ARN is required', 'DB_USER must not be set unless DB_AUTH is iam: the secret names the user, got ""'],
+  ],
+  [
+    'another way to log in, without guessing what it needs',
+    { DB_AUTH: 'IAM', DB_PORT: 'x' },
+    ['DB_AUTH must be password or iam, got "IAM"', 'DB_PORT must be a whole number from 1 to 65535, got "x"'],
+  ],
+])('refuses %s', (_, environment, expected) => {
+  expect(mistakes(() => readConfig(environment))).toEqual(expected);
+});
+
+test('lists every mistake of the environment, each with its name, its rule and its value', () => {
+  expect(
+    mistakes(() =>
+      readConfig({
+        DB_HOST: '',
+        DB_PORT: '0',
+        DB_SSL_MODE: 'require',
+        CLEANUP_CONCURRENCY: '17',
+        CLEANUP_MAX_LOAD: '2',
+        CLEANUP_MAX_REPLICA_LAG_SECONDS: 'x',
+        CLEANUP_TARGETS: '{}',
+      }),
+    ),
+  ).toEqual([
+    'DB_SECRET_ARN is required',
+    'DB_HOST must not be empty, got ""',
+    'DB_PORT must be a whole number from 1 to 65535, got "0"',
+    'DB_SSL_MODE must be verify-full or disable, got "require"',
+    'CLEANUP_CONCURRENCY must be a whole number from 1 to 16, got "17"',
+    'CLEANUP_MAX_LOAD must be above 0 and at most 1, got "2"',
+    'CLEANUP_MAX_REPLICA_LAG_SECONDS must be a number of seconds from 1 to 86400, got "x"',
+    'CLEANUP_TARGETS must be a list of targets, got {}',
+  ]);
+});
+
+test.each(['', ' ', 'NaN', '1e1', '0x1', '1.5', '-1', '1 ', 'Infinity'])(
+  'does not take %j for a number of connections',
+  (value) => {
+    expect(mistakes(() => readConfig({ DB_SECRET_ARN: SECRET, CLEANUP_CONCURRENCY: value }))).toEqual([
+      `CLEANUP_CONCURRENCY must be a whole number from 1 to 16, got ${JSON.stringify(value)}`,
+    ]);
+  },
+);
+
+test.each(['0', '0.0', '1.01', '-0.5', '.5', ''])('does not take %j for a load', (value) => {
+  expect(mistakes(() => readConfig({ DB_SECRET_ARN: SECRET, CLEANUP_MAX_LOAD: value }))).toEqual([
+    `CLEANUP_MAX_LOAD must be above 0 and at most 1, got ${JSON.stringify(value)}`,
+  ]);
+});
+
+test('says that targets are not JSON', () => {
+  expect(mistakes(() => readConfig({ DB_SECRET_ARN: SECRET, CLEANUP_TARGETS: 'refresh_tokens' }))).toEqual([
+    'CLEANUP_TARGETS must be JSON, got "refresh_tokens"',
+  ]);
+});
+
+test('lists every mistake of the targets', () => {
+  const name = 'x'.repeat(64);
+  expect(
+    mistakes(() =>
+      parseTargets([
+        { table: 'a', deleteWhen: [] },
+        { table: 'b', deleteWhen: [{}] },
+        { schema: '', table: name, deleteWhen: [{ 'nul\0': true }] },
+        {
+          table: 'c',
+          deletewhen: [],
+          deleteWhen: [{ x: 'true', y: null, z: { olderThan: '7' }, w: { olderthan: '7d' } }],
+        },
+        {
+          table: 'd',
+          deleteWhen: [{ x: { olderThan: '-1d' } }, { x: { olderThan: '36501d' } }, { x: { olderThan: '1.5h' } }],
+        },
+        { deleteWhen: { revoked: true } },
+        'refresh_tokens',
+      ]),
+    ),
+  ).toEqual([
+    'targets[0].deleteWhen must hold at least one rule, or it would match every row, got []',
+    'targets[1].deleteWhen[0] must name at least one column, or it would match every row, got {}',
+    'targets[2].schema must be a name of 1 to 63 bytes without a NUL character, got ""',
+    `targets[2].table must be a name of 1 to 63 bytes without a NUL character, got "${name}"`,
+    'targets[2].deleteWhen[0].nul\0 must be a name of 1 to 63 bytes without a NUL character',
+    'targets[3].deleteWhen[0].x must be true, false or { "olderThan": "7d" }, got "true"',
+    'targets[3].deleteWhen[0].y must be true, false or { "olderThan": "7d" }, got null',
+    'targets[3].deleteWhen[0].z.olderThan must be an age such as "0s", "30m", "12h" or "7d", at most 36500 days, got "7"',
+    'targets[3].deleteWhen[0].w.olderThan is required',
+    'targets[3].deleteWhen[0].w must be true, false or { "olderThan": "7d" }, got {"olderthan":"7d"}',
+    'targets[3].deletewhen is not a known key',
+    'targets[4].deleteWhen[0].x.olderThan must be an age such as "0s", "30m", "12h" or "7d", at most 36500 days, got "-1d"',
+    'targets[4].deleteWhen[1].x.olderThan must be an age such as "0s", "30m", "12h" or "7d", at most 36500 days, got "36501d"',
+    'targets[4].deleteWhen[2].x.olderThan must be an age such as "0s", "30m", "12h" or "7d", at most 36500 days, got "1.5h"',
+    'targets[5].table is required',
+    'targets[5].deleteWhen must be a list of rules, got {"revoked":true}',
+    'targets[6] must be an object with "table" and "deleteWhen", got "refresh_tokens"',
+  ]);
+  expect(mistakes(() => parseTargets([]))).toEqual(['targets must name at least one table, got []']);
+  expect(mistakes(() => parseTargets([...DEFAULT_TARGETS, ...DEFAULT_TARGETS]))).toEqual([
+    expect.stringMatching(/^targets\[1\] repeats the table "refresh_tokens", got \{/),
+  ]);
+});
+
+test('calls a target by its table, and by its schema too where another table has the same name', () => {
+  const deleteWhen = [{ revoked: true }];
+  const names = (targets: { schema?: string; table: string }[]) =>
+    parseTargets(targets.map((target) => ({ ...target, deleteWhen }))).map(({ name }) => name);
+
+  expect(names([{ schema: 'auth', table: 'tokens' }, { table: 'resets' }])).toEqual(['tokens', 'resets']);
+  expect(names([{ schema: 'auth', table: 'tokens' }, { table: 'tokens' }])).toEqual(['auth.tokens', 'public.tokens']);
+});
+
+describe('the event', () => {
+  const targets = parseTargets(DEFAULT_TARGETS);
+
+  test.each([
+    ['nothing', undefined],
+    ['an empty object', {}],
+    [
+      'the envelope of EventBridge Scheduler',
+      { version: '0', id: 'x', 'detail-type': 'Scheduled Event', source: 'aws.scheduler', account: '1', detail: '{}' },
+    ],
+    ['the envelope of an EventBridge rule', { source: 'aws.events', detail: {} }],
+  ])('runs the job as configured for %s', (_, event) => {
+    expect(readRequest(event, targets)).toEqual({});
+  });
+
+  test('may ask for a dry run, for tables and for another pace', () => {
+    const event = { dryRun: true, tables: ['refresh_tokens'], concurrency: 4, maxLoad: 1 };
+    expect(readRequest(event, targets)).toEqual(event);
+  });
+
+  test('is refused by name for any other key, type or range', () => {
+    expect(
+      mistakes(() =>
+        readRequest({ dryrun: true, dryRun: 'yes', tables: ['users'], concurrency: 0, maxLoad: 1.5 }, targets),
+      ),
+    ).toEqual([
+      'event.dryRun must be true or false, got "yes"',
+      'event.tables[0] must be a list of configured tables (refresh_tokens), got "users"',
+      'event.concurrency must be a whole number from 1 to 16, got 0',
+      'event.maxLoad must be above 0 and at most 1, got 1.5',
+      'event.dryrun is not a known key',
+    ]);
+    expect(mistakes(() => readRequest({ tables: [] }, targets))).toEqual([
+      'event.tables must be a list of configured tables (refresh_tokens), got []',
+    ]);
+    expect(mistakes(() => readRequest('run', targets))).toEqual(['event must be an object, got "run"']);
+    expect(mistakes(() => readRequest({ source: 'aws.s3' }, targets))).toEqual(['event.source is not a known key']);
+  });
+});
+
+test('does not run where NODE_ENV is test, and only there', () => {
+  expect(isEnabled({ NODE_ENV: 'test' })).toBe(false);
+  expect(isEnabled({ NODE_ENV: 'production' })).toBe(true);
+  expect(isEnabled({})).toBe(true);
+});
+
+test('has a name for its stage and itself even when the environment says nothing', () => {
+  expect(identityOf({})).toEqual({ stage: 'local', service: 'token-cleanup' });
+  expect(identityOf({ STAGE: '', POWERTOOLS_SERVICE_NAME: '' })).toEqual({ stage: 'local', service: 'token-cleanup' });
+  expect(identityOf({ STAGE: 'prod', POWERTOOLS_SERVICE_NAME: 'cleaner' })).toEqual({
+    stage: 'prod',
+    service: 'cleaner',
+  });
+});

@@ -1,0 +1,366 @@
+import { Client } from 'pg';
+import { systemClock } from '../../lambda/clock';
+import type { TargetsInput } from '../../lambda/configuration/targets';
+import type { Diagnosis } from '../../lambda/dry-run/diagnosis';
+import { useDatabase } from '../support/database';
+import { startReplica } from '../support/replica';
+
+const database = useDatabase({ wal_level: 'replica' });
+
+const TABLE = 'create table refresh_tokens (id int primary key, revoked boolean, expires_at timestamptz, hash text)';
+
+/** What a dry run tells of the first table. */
+async function diagnosisOf(targets?: TargetsInput): Promise<Diagnosis> {
+  const report = await database.service(targets && { targets }).run({ dryRun: true });
+  expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 0 });
+  return report.targets[0]?.diagnosis as Diagnosis;
+}
+
+/** A row of 7,000 bytes has a block for itself: so many are more than 128 MB. */
+const WIDE_ROWS = 17_000;
+const WIDE_TARGETS: TargetsInput = [
+  {
+    table: 'refresh_tokens',
+    deleteWhen: [
+      { isRevoked: true },
+      { used: false, used_at: { olderThan: '1d' } },
+      { expires_at: { olderThan: '0s' } },
+    ],
+  },
+];
+
+/** A table with so many dead rows for each of the three rules, evenly spread. */
+async function makeWideTable(deadByRule: number, isPartitioned = false): Promise<void> {
+  await database.sql(`
+    create table refresh_tokens (
+      id int, "isRevoked" boolean, used boolean, used_at timestamp, expires_at timestamptz, filler text
+    ) ${isPartitioned ? 'partition by hash (id)' : ''};
+    alter table refresh_tokens alter filler set storage plain;`);
+  for (const remainder of isPartitioned ? [0, 1] : []) {
+    await database.sql(
+      `create table leaf_${remainder} partition of refresh_tokens for values with (modulus 2, remainder ${remainder})`,
+    );
+  }
+  await database.sql(
+    `insert into refresh_tokens
+     select
+       id, place = 1, place <> 2, (now() at time zone 'UTC') - place * interval '1 day',
+       now() + case place when 3 then interval '-1 hour' else interval '1 day' end, repeat('x', 7000)
+     from generate_series(1, ${WIDE_ROWS}) as id, lateral (select id % $1::int as place) as assigned`,
+    [WIDE_ROWS / deadByRule],
+  );
+  await database.sql('analyze refresh_tokens');
+}
+
+async function allow(role: string, privileges: string): Promise<void> {
+  await database.sql(`create role ${role} login password '${role}'; grant ${privileges} to ${role}`);
+}
+
+async function drop(role: string): Promise<void> {
+  await database.sql(`drop owned by ${role}; drop role ${role}`);
+}
+
+// They come first, since the replica is a copy of all databases that there are.
+describe('with a replica', () => {
+  let replica: Awaited<ReturnType<typeof startReplica>>;
+  beforeEach(async () => {
+    await database.sql(`
+      ${TABLE}; insert into refresh_tokens select id, id % 2 = 0, null from generate_series(1, 1000) as id`);
+    replica = await startReplica(database.server);
+  });
+  afterEach(() => replica.remove());
+
+  test('tells how far it is behind, and nothing to a role that may not see it but how it could', async () => {
+    await allow('plain', 'delete, select on refresh_tokens');
+    const connection = database.connection({ user: 'plain', password: 'plain' });
+    const onReplica = new Client(replica.url());
+    await onReplica.connect();
+    await onReplica.query('select pg_wal_replay_pause()');
+    await database.sql('create table ballast as select n from generate_series(1, 100000) as n');
+
+    const hidden = await database.service({ connection }).run({ dryRun: true });
+    await database.sql('grant pg_monitor to plain');
+    const seen = await database.service({ connection }).run({ dryRun: true });
+    await onReplica.query('select pg_wal_replay_resume()');
+    await database.until('select bool_and(replay_lsn = pg_current_wal_lsn()) from pg_stat_replication');
+    const caughtUp = await database.service({ connection }).run({ dryRun: true });
+    await onReplica.end();
+    await drop('plain');
+
+    expect(hidden.server).not.toHaveProperty('replicas');
+    expect(hidden.warnings).toEqual(['replicas cannot be seen, so their lag is not known: grant pg_monitor to plain']);
+    expect(seen).not.toHaveProperty('warnings');
+    const name = 'walreceiver on 127.0.0.1';
+    expect(seen.server?.replicas).toMatchObject([{ name }]);
+    expect(seen.server?.replicas?.[0]?.lagBytes).toBeGreaterThan(1_000_000);
+    expect(caughtUp.server?.replicas).toEqual([{ name, lagBytes: 0, lagSeconds: expect.any(Number) }]);
+  });
+
+  test('counts on it, and says that a run needs the primary', async () => {
+    const report = await database
+      .service({ connection: database.connection({ port: replica.port, password: database.server.password }) })
+      .run({ dryRun: true });
+
+    expect(report).toMatchObject({
+      status: 'succeeded',
+      server: { isReplica: true },
+      targets: [{ rowsRemaining: 500, diagnosis: { rowsKept: 500 } }],
+    });
+  });
+});
+
+test('tells a role that may only read what would go by which rule, what would stay, and what a run needs', async () => {
+  await database.sql(`
+    ${TABLE};
+    insert into refresh_tokens
+    select id, case id % 4 when 0 then null when 1 then true else false end,
+      case id % 3 when 0 then null when 1 then now() - interval '1 hour' else now() + interval '1 day' end
+    from generate_series(1, 12000) as id`);
+  await allow('reader', 'select (ctid, revoked, expires_at) on refresh_tokens');
+
+  const connection = database.connection({ user: 'reader', password: 'reader' });
+  const report = await database.service({ connection }).run({ dryRun: true, concurrency: 2 });
+
+  expect(report).toEqual({
+    status: 'succeeded',
+    stage: 'local',
+    dryRun: true,
+    cutoff: expect.any(String),
+    rowsDeleted: 0,
+    durationMs: expect.any(Number),
+    warnings: ['refresh_tokens: a privilege is missing: grant delete on public.refresh_tokens to reader'],
+    server: { version: expect.stringMatching(/^18\./), isReplica: false, clockDifferenceMs: 0, replicas: [] },
+    targets: [
+      {
+        table: 'refresh_tokens',
+        status: 'succeeded',
+        stopReason: 'drained',
+        rowsDeleted: 0,
+        rowsRemaining: 6_000,
+        batches: 0,
+        longestBatchMs: 0,
+        durationMs: expect.any(Number),
+        diagnosis: {
+          remedies: ['grant delete on public.refresh_tokens to reader'],
+          rules: [
+            { rule: '"revoked" = true', rows: 3_000 },
+            { rule: `"expires_at" < '${report.cutoff}'::timestamptz`, rows: 4_000 },
+          ],
+          rowsKept: 6_000,
+          tableBytes: expect.any(Number),
+          indexBytes: expect.any(Number),
+          indexAdvice: { verdict: 'not-needed', statements: [] },
+          estimatedDurationMs: expect.any(Number),
+        },
+      },
+    ],
+  });
+  for (const { rule, rows } of report.targets[0]?.diagnosis?.rules ?? []) {
+    expect(await database.column(`select count(*)::int from refresh_tokens where ${rule}`)).toEqual([rows]);
+  }
+  expect(await database.service({ connection }).run()).toMatchObject({
+    status: 'failed',
+    error: 'refresh_tokens: a privilege is missing: grant delete on public.refresh_tokens to reader',
+  });
+  expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([12_000]);
+  await drop('reader');
+});
+
+test('adds up what the partitions hold', async () => {
+  await database.sql(`
+    create table refresh_tokens (id int, revoked boolean, expires_at timestamp) partition by list (revoked);
+    create table revoked_tokens partition of refresh_tokens for values in (true);
+    create table other_tokens partition of refresh_tokens default;
+    create index on refresh_tokens (id);
+    insert into refresh_tokens
+    select id, id % 3 = 0, (now() at time zone 'UTC') + (id % 2 - 0.5) * interval '1 day' from generate_series(1, 6000) as id`);
+
+  const { rules, rowsKept, tableBytes, indexBytes } = await diagnosisOf();
+
+  expect(rules?.map(({ rows }) => rows)).toEqual([2_000, 3_000]);
+  expect(rowsKept).toBe(2_000);
+  const [sizes] = await database.sql(`
+    select sum(pg_table_size(oid))::float8 as "tableBytes", sum(pg_indexes_size(oid))::float8 as "indexBytes"
+    from pg_class where relname in ('revoked_tokens', 'other_tokens')`);
+  expect({ tableBytes, indexBytes }).toEqual(sizes);
+});
+
+test.each([
+  ['a table', false, 'create index concurrently on'],
+  ['a partitioned table', true, 'create index on'],
+])(
+  'advises on indexes of %s, as statements that work and that the sweep makes use of',
+  async (_, isPartitioned, create) => {
+    await makeWideTable(17, isPartitioned);
+
+    const before = await diagnosisOf(WIDE_TARGETS);
+
+    expect(before.indexAdvice).toEqual({
+      verdict: 'helps',
+      statements: [
+        `${create} public.refresh_tokens ("isRevoked") where "isRevoked"`,
+        `${create} public.refresh_tokens (used_at) where not used`,
+        `${create} public.refresh_tokens (expires_at)`,
+      ],
+    });
+    expect(before).toMatchObject({ rules: [{ rows: 17 }, { rows: 17 }, { rows: 17 }], rowsKept: WIDE_ROWS - 51 });
+    expect(before).not.toHaveProperty('rowsKeptEstimated');
+
+    for (const statement of before.indexAdvice?.statements ?? []) {
+      await database.sql(statement);
+    }
+    const plan = await database.column<string>(
+      `explain select from refresh_tokens
+     where "isRevoked" = true or used = false and used_at < now() at time zone 'UTC' or expires_at < now()`,
+    );
+    expect(plan.join('\n')).toContain('BitmapOr');
+    expect(plan.join('\n')).not.toContain('Seq Scan');
+
+    const after = await diagnosisOf(WIDE_TARGETS);
+
+    expect(after).toMatchObject({
+      rules: [{ rows: 17 }, { rows: 17 }, { rows: 17 }],
+      rowsKept: WIDE_ROWS - 51, // the statistics are as old as the indexes, and exact
+      rowsKeptEstimated: true,
+      indexAdvice: { verdict: 'exists', statements: [] },
+    });
+    const run = await database.service({ targets: WIDE_TARGETS }).run();
+    // With one statement for each that has blocks, the ranges were not walked.
+    expect(run).toMatchObject({ rowsDeleted: 51, targets: [{ rowsRemaining: 0, batches: isPartitioned ? 2 : 1 }] });
+  },
+);
+
+test('tells about how many rows stay also where indexes find none that is dead', async () => {
+  await database.sql(`
+    ${TABLE};
+    insert into refresh_tokens select id, false, now() + interval '1 day', repeat('x', 100) from generate_series(1, 10000) as id;
+    create index on refresh_tokens (id) where revoked;
+    create index on refresh_tokens (expires_at)`);
+  await database.sql('vacuum analyze refresh_tokens');
+
+  expect(await diagnosisOf()).toMatchObject({
+    rules: [{ rows: 0 }, { rows: 0 }],
+    rowsKept: 10_000,
+    rowsKeptEstimated: true,
+  });
+});
+
+test('does not promise that an index helps where many rows are to go', async () => {
+  await makeWideTable(170);
+
+  expect((await diagnosisOf(WIDE_TARGETS)).indexAdvice).toMatchObject({
+    verdict: 'helps-later',
+    statements: [expect.any(String), expect.any(String), expect.any(String)],
+  });
+});
+
+test('takes an index for one only if it leads to the rows of a rule', async () => {
+  await makeWideTable(17);
+  await database.sql('set enable_seqscan to off'); // for the plans below, whatever they cost
+  const rules = {
+    '("isRevoked") where "isRevoked"': '"isRevoked" = true',
+    '(used_at) where not used': `used = false and used_at < now() at time zone 'UTC'`,
+    '(expires_at)': 'expires_at < now()',
+  };
+  const [revoked, unused, expired] = Object.keys(rules);
+
+  for (const [index, missing] of [
+    ['(id)', [revoked, unused, expired]],
+    ['(id, expires_at)', [revoked, unused, expired]],
+    ['(expires_at) where used', [revoked, unused, expired]],
+    ['using hash (expires_at)', [revoked, unused, expired]],
+    ['((expires_at is null))', [revoked, unused, expired]],
+    ['(expires_at, id)', [revoked, unused]],
+    ['using brin (expires_at)', [revoked, unused]],
+    ['(id) where "isRevoked" = true', [unused, expired]],
+    ['(id) where "isRevoked"', [unused, expired]],
+    ['("isRevoked")', [unused, expired]],
+    ['(id) where used = false', [revoked, expired]],
+    ['(used_at)', [revoked, expired]],
+  ] as const) {
+    await database.sql(`create index probe on refresh_tokens ${index}`);
+    const { indexAdvice } = await diagnosisOf(WIDE_TARGETS);
+    const advised = indexAdvice?.statements.map((statement) => statement.replace(/.*refresh_tokens /, ''));
+    expect([index, advised]).toEqual([index, missing]);
+    // The planner agrees.
+    for (const [definition, rule] of Object.entries(rules).filter(([definition]) => !advised?.includes(definition))) {
+      const plan = await database.column(`explain select from refresh_tokens where ${rule}`);
+      expect([definition, plan.join('\n')]).toEqual([definition, expect.stringContaining('probe')]);
+    }
+    await database.sql('drop index probe');
+  }
+});
+
+test('expects a run to take longer the more there is to do, and does not guess where a foreign key has no index', async () => {
+  await database.sql(`
+    ${TABLE};
+    insert into refresh_tokens select id, id = 1, null from generate_series(1, 100000) as id;
+    create table devices (token_id int references refresh_tokens); create index device_tokens on devices (token_id)`);
+
+  const little = (await diagnosisOf()).estimatedDurationMs ?? 0;
+  await database.sql('update refresh_tokens set revoked = true');
+  const much = (await diagnosisOf()).estimatedDurationMs ?? 0;
+
+  expect(little).toBeGreaterThan(0);
+  expect(much - little).toBeGreaterThan(1_000); // the checks of the foreign key alone take longer
+  await database.sql('drop index device_tokens');
+  expect(await diagnosisOf()).not.toHaveProperty('estimatedDurationMs');
+});
+
+test('waits for a migration that holds the table', async () => {
+  await database.sql(`${TABLE}; insert into refresh_tokens values (1, true), (2, false)`);
+  const migration = await database.connect();
+  await migration.query('begin; lock table refresh_tokens');
+
+  const diagnosis = diagnosisOf();
+  await database.untilSweepWaits();
+  await database.sql('select pg_sleep(1.5)'); // one statement waits for a second
+  await database.untilSweepWaits();
+  await migration.query('commit');
+
+  expect(await diagnosis).toMatchObject({ rules: [{ rows: 1 }, { rows: 0 }], rowsKept: 1 });
+});
+
+test('leaves out what it had no time to count', async () => {
+  await database.sql(`
+    ${TABLE}; insert into refresh_tokens select id, true, null, repeat('x', 100) from generate_series(1, 20000) as id`);
+
+  const report = await database.service().run({ dryRun: true, maxLoad: 0.001, timeLeftMs: 1_500 });
+
+  expect(report).toMatchObject({ status: 'partial', targets: [{ stopReason: 'deadline' }] });
+  expect(report.targets[0]).not.toHaveProperty('rowsRemaining');
+  expect(report.targets[0]?.diagnosis).toEqual({
+    remedies: [],
+    tableBytes: expect.any(Number),
+    indexBytes: expect.any(Number),
+    indexAdvice: { verdict: 'not-needed', statements: [] },
+  });
+});
+
+test.each([
+  ['behind', 120_000, -120_000],
+  ['ahead', -120_000, 60_000],
+])("tells how far the server's clock is %s", async (_, offsetMs, atLeast) => {
+  await database.sql(TABLE);
+  const clock = { ...systemClock, date: () => new Date(Date.now() + offsetMs) };
+
+  const { server } = await database.service({ clock }).run({ dryRun: true });
+
+  // A minute is more than the answer takes.
+  expect(server?.clockDifferenceMs).toBeGreaterThanOrEqual(atLeast);
+  expect(server?.clockDifferenceMs).toBeLessThanOrEqual(atLeast + 60_000);
+});
+
+test('says that it was interrupted, not that it failed, where it waited for a lock on the whole table', async () => {
+  await database.sql('create table refresh_tokens (id int, revoked boolean, expires_at timestamptz)');
+  const migration = await database.connect();
+  await migration.query('begin; lock table refresh_tokens');
+  const interrupt = new AbortController();
+  const run = database.service().run({ dryRun: true, signal: interrupt.signal });
+  await database.untilSweepWaits();
+
+  interrupt.abort();
+
+  expect(await run).toMatchObject({ status: 'partial', targets: [{ stopReason: 'interrupted' }] });
+  await migration.query('rollback');
+});

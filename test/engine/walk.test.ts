@@ -1,0 +1,321 @@
+import type { Clock } from '../../lambda/clock';
+import type { Queryable } from '../../lambda/database/queryable';
+import { type Piece, parsePosition, positionOf } from '../../lambda/engine/pieces';
+import { type Done, Walk, type WalkOptions } from '../../lambda/engine/walk';
+
+/** What a statement aims at, so that the width of the ranges stays. */
+const TARGET_MS = 10;
+const RELATION = { oid: 1, quotedName: '"public"."tokens"' };
+
+/** A clock that jumps. */
+class FakeClock implements Clock {
+  ms = 0;
+  readonly rests: number[] = [];
+  now = () => this.ms;
+  date = () => new Date(this.ms);
+  sleep = async (ms: number) => {
+    this.rests.push(ms);
+    this.ms += ms;
+  };
+}
+
+/** A heap in which each statement takes as long as `cost` says, and fails as `fail` says. */
+class FakeHeap implements Queryable {
+  reconnections = 0;
+  readonly visits: { blocks: number; from: number; to: number; lockTimeoutMs: number | undefined }[] = [];
+
+  constructor(
+    private readonly clock: FakeClock,
+    private readonly cost: (fromBlock: number, toBlock: number) => number,
+    private readonly fail: (from: number, to: number) => string | undefined = () => undefined,
+  ) {}
+
+  query: Queryable['query'] = async (_text, values = [], limits) => {
+    const [from, to] = values.slice(-2).map((tid) => parsePosition(tid as string)) as [number, number];
+    this.visits.push({ from, to, blocks: (to - from) / positionOf(1), lockTimeoutMs: limits?.lockTimeoutMs });
+    this.clock.ms += this.cost(from / positionOf(1), to / positionOf(1));
+    const code = this.fail(from, to);
+    if (code) {
+      throw Object.assign(new Error('fake'), { severity: 'ERROR', code });
+    }
+    return { rows: [], rowCount: 1 };
+  };
+}
+
+function walkOf(sessions: Queryable[], clock: Clock, what: number | Piece, options: Partial<WalkOptions<never>> = {}) {
+  const done: Done<never>[] = [];
+  const piece = typeof what === 'number' ? { relation: RELATION, from: 0, to: positionOf(what) } : what;
+  const walk = new Walk<never>(
+    {
+      sessions,
+      statement: (relation, condition) => `delete from ${relation.quotedName} where ${condition}`,
+      condition: { text: 'true', values: [] },
+      maxLoad: 1,
+      clock,
+      until: new AbortController().signal,
+      onStatement: (_, result) => result && done.push(result),
+      ...options,
+    },
+    [piece],
+  );
+  return { walk, done };
+}
+
+/** The pieces that were done, in the order of the table, must cover it without gap or overlap but for what is left out. */
+function covered(done: Done<never>[]): number {
+  const pieces = done.map(({ piece }) => piece).sort((a, b) => a.from - b.from);
+  pieces.reduce((end, piece) => {
+    expect(piece.from).toBeGreaterThanOrEqual(end);
+    return piece.to;
+  }, 0);
+  return pieces.reduce((sum, piece) => sum + piece.to - piece.from, 0);
+}
+
+test('widens the ranges while they are fast, at most twofold, and narrows them at once where they are slow', async () => {
+  const clock = new FakeClock();
+  // Up to block 10,000 there is nothing to do; from there on, much.
+  const cost = (from: number, to: number) => (to - from) * (from < 10_000 ? 0.001 : 0.5);
+  const heap = new FakeHeap(clock, cost);
+  const { walk, done } = walkOf([heap], clock, 20_000);
+
+  expect(await walk.run()).toBe('finished');
+
+  const widths = heap.visits.map(({ blocks }) => blocks);
+  expect(widths.slice(0, 7)).toEqual([64, 128, 256, 512, 1024, 2048, 4096]);
+  const firstSlow = heap.visits.findIndex(({ from }) => from >= positionOf(10_000));
+  expect(widths.slice(firstSlow + 1, -1).every((blocks) => blocks === TARGET_MS / 0.5)).toBe(true);
+  expect(covered(done)).toBe(positionOf(20_000));
+});
+
+test('rests after each statement for the share of time that is not its own', async () => {
+  const clock = new FakeClock();
+  const heap = new FakeHeap(clock, () => TARGET_MS);
+
+  await walkOf([heap], clock, 640, { maxLoad: 0.25 }).walk.run();
+
+  expect(clock.rests).toEqual(heap.visits.map(() => 3 * TARGET_MS));
+});
+
+test('visits what is referred to once more at the end, its last rows first', async () => {
+  const clock = new FakeClock();
+  const gone = new Set<number>();
+  // The rows of each range can go once those of the next one are gone.
+  const heap = new FakeHeap(
+    clock,
+    () => TARGET_MS,
+    (from, to) => {
+      if (to < positionOf(640) && !gone.has(to)) {
+        return '23503';
+      }
+      gone.add(from);
+      return undefined;
+    },
+  );
+  const { walk, done } = walkOf([heap], clock, 640);
+
+  expect(await walk.run()).toBe('finished');
+
+  expect(walk.obstacles).toEqual([]);
+  expect(covered(done)).toBe(positionOf(640));
+  expect(heap.visits.length).toBe(19); // ten ranges, of which nine are visited twice
+});
+
+test('counts an outage neither as a long statement nor as work to rest from', async () => {
+  const clock = new FakeClock();
+  const heap = new FakeHeap(clock, () => TARGET_MS);
+  const { query } = heap;
+  heap.query = async (...args) => {
+    if (heap.visits.length === 2) {
+      heap.reconnections += 1;
+      clock.ms += 40_000;
+    }
+    return await query(...(args as Parameters<typeof query>));
+  };
+  const durations: number[] = [];
+
+  await walkOf([heap], clock, 256, { maxLoad: 0.5, onStatement: (ms) => durations.push(ms) }).walk.run();
+
+  expect(durations.slice(0, 4)).toEqual([TARGET_MS, TARGET_MS, 200, TARGET_MS]); // at most what the server allows
+  expect(clock.rests).toEqual(durations);
+});
+
+test('shares the ranges among the sessions, each block once', async () => {
+  const clock = new FakeClock();
+  const heaps = [1, 2, 3].map(() => new FakeHeap(clock, () => TARGET_MS));
+  const { walk, done } = walkOf(heaps, clock, 6_400);
+
+  await walk.run();
+
+  expect(heaps.every(({ visits }) => visits.length > 10)).toBe(true);
+  expect(covered(done)).toBe(positionOf(6_400));
+});
+
+test('halves a range down to the one row that is in the way, and asks for its lock only briefly', async () => {
+  const clock = new FakeClock();
+  const row = positionOf(100, 7);
+  const heap = new FakeHeap(
+    clock,
+    () => 1,
+    (from, to) => (from <= row && row < to ? '55P03' : undefined),
+  );
+  const { walk, done } = walkOf([heap], clock, 200);
+
+  expect(await walk.run()).toBe('finished');
+
+  expect(walk.obstacles).toEqual([{ reason: 'a lock of another transaction', rows: 1, passing: true }]);
+  expect(covered(done)).toBe(positionOf(200) - 1);
+  const failed = heap.visits.filter(({ from, to }) => from <= row && row < to);
+  expect(failed.map(({ lockTimeoutMs }) => lockTimeoutMs)).toEqual([25, ...failed.slice(1).map(() => 1)]);
+  expect(failed.length).toBeLessThanOrEqual(19);
+});
+
+test('finds the one row of a list that is in the way, and visits each of the others once', async () => {
+  const tids = Array.from({ length: 500 }, (_, index) => `(${index * 10},1)`);
+  const done: string[] = [];
+  let failures = 0;
+  const session: Queryable = {
+    reconnections: 0,
+    query: async (text, values = []) => {
+      expect(text).toBe('delete from "public"."tokens" where coalesce(true, false) and ctid = any($1::tid[])');
+      const [visited] = values as [string[]];
+      if (visited.includes('(3210,1)')) {
+        failures += 1;
+        throw Object.assign(new Error('fake'), { severity: 'ERROR', code: '55P03' });
+      }
+      done.push(...visited);
+      return { rows: [], rowCount: visited.length };
+    },
+  };
+  const piece = { relation: RELATION, from: 0, to: positionOf(tids.length), tids };
+  const { walk } = walkOf([session], new FakeClock(), piece);
+
+  expect(await walk.run()).toBe('finished');
+
+  expect(walk.obstacles).toEqual([{ reason: 'a lock of another transaction', rows: 1, passing: true }]);
+  expect(done.sort()).toEqual(tids.filter((tid) => tid !== '(3210,1)').sort());
+  expect(failures).toBeLessThanOrEqual(10);
+});
+
+test('narrows a range that is cancelled for taking too long', async () => {
+  const clock = new FakeClock();
+  const tooLong = (blocks: number) => blocks * 10 > 200;
+  const heap = new FakeHeap(
+    clock,
+    (from, to) => Math.min(200, (to - from) * 10),
+    (from, to) => (tooLong((to - from) / positionOf(1)) ? '57014' : undefined),
+  );
+  const { walk, done } = walkOf([heap], clock, 500);
+
+  expect(await walk.run()).toBe('finished');
+
+  expect(walk.obstacles).toEqual([]);
+  expect(covered(done)).toBe(positionOf(500));
+  expect(heap.visits.filter(({ blocks }) => tooLong(blocks))).toHaveLength(1);
+});
+
+test('gives up on a table whose rows take too long one by one', async () => {
+  const clock = new FakeClock();
+  const heap = new FakeHeap(
+    clock,
+    () => 200,
+    (from, to) => (to > from ? '57014' : undefined),
+  );
+  const { walk } = walkOf([heap], clock, 500);
+
+  expect(await walk.run()).toBe('blocked');
+
+  expect(walk.obstacles).toEqual(
+    Array(20).fill({ reason: 'a row that takes longer than 200 ms', rows: 1, passing: false }),
+  );
+});
+
+test('waits while the whole table is locked instead of searching it, and gives up after a minute', async () => {
+  const clock = new FakeClock();
+  let lockedUntilMs = 30_000;
+  const heap = new FakeHeap(
+    clock,
+    () => 1,
+    () => (clock.ms < lockedUntilMs ? '55P03' : undefined),
+  );
+  const patient = walkOf([heap], clock, 200);
+
+  expect(await patient.walk.run()).toBe('finished');
+  expect(patient.walk.obstacles).toEqual([]);
+  expect(covered(patient.done)).toBe(positionOf(200));
+
+  lockedUntilMs = Number.POSITIVE_INFINITY;
+  const startedMs = clock.ms;
+  const { walk, done } = walkOf([heap], clock, 200);
+  expect(await walk.run()).toBe('blocked');
+  expect(walk.obstacles).toEqual([{ reason: 'a lock on the whole table', passing: true }]);
+  expect(done).toEqual([]);
+  expect(clock.ms - startedMs).toBeGreaterThan(60_000);
+  expect(clock.ms - startedMs).toBeLessThan(62_000);
+});
+
+test('leaves whole blocks once the rows in the way are too many to find one by one', async () => {
+  const clock = new FakeClock();
+  // Every block has a protected row; the empty range that asks about the table itself has none.
+  const heap = new FakeHeap(
+    clock,
+    () => 1,
+    (from, to) => {
+      const inFirstBlock = positionOf(Math.floor(from / positionOf(1)), 3);
+      const next = inFirstBlock >= from ? inFirstBlock : inFirstBlock + positionOf(1);
+      return next < to ? '23503' : undefined;
+    },
+  );
+  const { walk, done } = walkOf([heap], clock, 6_000);
+
+  expect(await walk.run()).toBe('finished');
+
+  const rows = walk.obstacles.filter((obstacle) => obstacle.rows === 1);
+  expect(rows).toHaveLength(5_000);
+  expect(walk.obstacles.length - rows.length).toBeGreaterThan(900);
+  expect(covered(done)).toBeGreaterThan(positionOf(4_900));
+});
+
+test('ends all sessions when one meets an error that no row has caused', async () => {
+  const clock = new FakeClock();
+  const good = new FakeHeap(clock, () => TARGET_MS);
+  const bad = new FakeHeap(
+    clock,
+    () => TARGET_MS,
+    () => '42501',
+  );
+  const { walk, done } = walkOf([good, bad], clock, 100_000);
+
+  await expect(walk.run()).rejects.toMatchObject({ code: '42501' });
+
+  expect(done.length).toBeLessThan(5);
+});
+
+test('begins nothing once it is asked to stop', async () => {
+  const clock = new FakeClock();
+  const stop = new AbortController();
+  const heap = new FakeHeap(clock, () => {
+    stop.abort();
+    return 20;
+  });
+
+  expect(await walkOf([heap], clock, 1_000, { until: stop.signal }).walk.run()).toBe('stopped');
+
+  expect(heap.visits).toHaveLength(1);
+});
+
+test('lets statements on a range match no index, so that only the range is read', async () => {
+  const clock = new FakeClock();
+  const texts: string[] = [];
+  const session: Queryable = {
+    reconnections: 0,
+    query: async (text) => {
+      texts.push(text);
+      return { rows: [], rowCount: 0 };
+    },
+  };
+  await walkOf([session], clock, 10, { condition: { text: '(revoked = true)', values: ['a'] } }).walk.run();
+
+  expect(texts).toEqual([
+    'delete from "public"."tokens" where coalesce((revoked = true), false) and ctid >= $2::tid and ctid < $3::tid',
+  ]);
+});

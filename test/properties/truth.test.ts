@@ -1,0 +1,190 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import fc from 'fast-check';
+import type { Queryable } from '../../lambda/database/queryable';
+import { ReplicaLagBrake } from '../../lambda/engine/replica-lag';
+import { sweep } from '../../lambda/engine/sweep';
+import { useDatabase } from '../support/database';
+import { TcpProxy } from '../support/tcp-proxy';
+
+/** How many random runs; a hundred of them are `TRUTH_RUNS=100 npx jest test/properties/truth.test.ts`. */
+const RUNS = Number(process.env.TRUTH_RUNS ?? 10);
+
+// Commits that nobody waits for stay in memory, so that a crash does undo some.
+const database = useDatabase({ wal_writer_delay: '10s' });
+
+const fault = fc.record({
+  atMs: fc.oneof(fc.integer({ min: 0, max: 150 }), fc.integer({ min: 0, max: 1_200 })),
+  kind: fc.oneof(
+    { weight: 3, arbitrary: fc.constantFrom('terminate', 'reset', 'cut', 'lock') },
+    { weight: 1, arbitrary: fc.constant('crash') },
+  ),
+});
+
+const scenario = fc.record({
+  faults: fc.oneof(
+    { weight: 2, arbitrary: fc.array(fault, { minLength: 1, maxLength: 4 }) },
+    {
+      weight: 1,
+      arbitrary: fc.array(fc.record({ atMs: fault.map(({ atMs }) => atMs), kind: fc.constant('lock') }), {
+        maxLength: 3,
+      }),
+    },
+  ),
+  dead: fc.integer({ min: 300, max: 1_000 }),
+  concurrency: fc.integer({ min: 1, max: 3 }),
+  /** Whether a trigger gives the faults their time, or long rests do. */
+  dawdles: fc.boolean(),
+});
+
+async function strike(kind: string, proxy: TcpProxy): Promise<void> {
+  const client = await database.connect();
+  switch (kind) {
+    case 'terminate':
+      await client.query(
+        `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'token-cleanup'`,
+      );
+      return;
+    case 'reset':
+      return proxy.reset();
+    case 'cut':
+      return proxy.cut();
+    case 'crash':
+      await database.server.stop('SIGKILL');
+      return await database.server.start();
+    default:
+      await client.query('begin; select from refresh_tokens where id % 97 = 0 for update');
+      await delay(400);
+      await client.query('commit');
+  }
+}
+
+test(
+  'never counts more rows than are gone, nor fewer unless a connection was lost, and knows how many remain',
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(scenario, async ({ faults, dead, concurrency, dawdles }) => {
+        // Dead and alive in turn.
+        await database.sql(`
+          drop table if exists refresh_tokens, alive;
+          create table refresh_tokens (id int, revoked boolean, expires_at timestamptz, filler text);
+          insert into refresh_tokens
+          select id, id % 4 = 0, now() + case when id % 4 = 2 then '-1 day' else '1 day' end::interval, repeat('x', 900)
+          from generate_series(1, ${2 * dead}) as id;
+          create table alive as select * from refresh_tokens where id % 2 = 1`);
+        if (dawdles) {
+          await database.sql(`
+            create or replace function dawdle() returns trigger language plpgsql as
+            'begin perform pg_sleep(0.001); return old; end';
+            create trigger dawdle before delete on refresh_tokens for each row execute function dawdle()`);
+        }
+        const proxy = await TcpProxy.start(database.server.host, database.server.port);
+        const connection = database.connection({ port: proxy.port });
+        let running = true;
+        let connectionsLost = false;
+        // One after the other, since a server that is down cannot be killed.
+        const struck = (async () => {
+          let now = 0;
+          for (const { atMs, kind } of [...faults].sort((one, other) => one.atMs - other.atMs)) {
+            await delay(Math.max(0, atMs - now));
+            now = Math.max(now, atMs);
+            if (running) {
+              connectionsLost ||= kind !== 'lock';
+              await strike(kind, proxy);
+            }
+          }
+        })();
+
+        const report = await database.service({ connection }).run({ concurrency, maxLoad: dawdles ? 1 : 0.05 });
+        running = false;
+        await struck;
+        await database.disconnect();
+        await proxy.stop();
+
+        const counted = await database.sql<{ left: number }>(
+          `select count(*)::int as left from refresh_tokens where revoked or expires_at < $1`,
+          [report.cutoff],
+        );
+        const left = counted[0]?.left ?? Number.NaN;
+        expect(report.error).toBeUndefined();
+        expect(report.rowsDeleted).toBeLessThanOrEqual(dead - left);
+        if (!connectionsLost) {
+          expect(report.rowsDeleted).toBe(dead - left);
+        }
+        expect(report.targets).toMatchObject([{ rowsRemaining: left }]);
+        expect(await database.sql('table alive except table refresh_tokens')).toEqual([]);
+      }),
+      { numRuns: RUNS, endOnFailure: true },
+    );
+  },
+  RUNS * 10_000 + 20_000,
+);
+
+test('does not count rows of a lost connection when the brake is the first to notice', async () => {
+  let now = 0;
+  const clock = { now: () => now, date: () => new Date(0), sleep: () => delay(1) };
+  let brake: () => void = () => {};
+  const braked = new Promise<void>((resolve) => {
+    brake = resolve;
+  });
+  let deletes = 0;
+  let crashed = false;
+  let noticed = 0;
+  const session = (): Queryable => {
+    let current = true;
+    return {
+      get reconnections() {
+        return current ? 0 : 1;
+      },
+      query: async <Row>(text: string) => {
+        const reconnected = crashed && current;
+        current &&= !reconnected;
+        noticed += reconnected ? 1 : 0;
+        const answer = (row: object, rowCount = 1) => ({ rows: [row as Row], rowCount });
+        if (text.includes('pg_relation_size')) {
+          return answer({ oid: 1, blocks: 128 });
+        }
+        if (text.includes('pg_stat_replication')) {
+          if (deletes > 0) {
+            brake();
+          }
+          return answer({
+            hidden: false,
+            current: 0,
+            slowest: 0,
+            reportedLagMs: deletes > 0 && noticed < 2 ? 5_000 : 0,
+          });
+        }
+        if (text.startsWith('delete')) {
+          deletes += 1;
+          if (deletes === 1) {
+            now = 2_000;
+          } else {
+            // The first session has confirmed what it deleted, and is held back; now this one is, and the server crashes.
+            await braked;
+            crashed = true;
+          }
+          return answer({}, deletes <= 2 ? 10 : 0);
+        }
+        return answer(
+          text.includes('explain') ? { 'QUERY PLAN': [{ Plan: {} }] } : { count: 0, first: null, last: null },
+        );
+      },
+    };
+  };
+  const never = new AbortController().signal;
+
+  const { rowsDeleted } = await sweep({
+    sessions: [session(), session()],
+    relations: [{ oid: 1, quotedName: '"refresh_tokens"' }],
+    condition: { text: 'revoked', values: [] },
+    maxLoad: 1,
+    brake: new ReplicaLagBrake(1, clock, () => {}),
+    clock,
+    stopDeleting: never,
+    stopCounting: never,
+  });
+
+  expect(noticed).toBe(2);
+  // The first ten were confirmed before; of the others nothing is known.
+  expect(rowsDeleted).toBe(10);
+});
