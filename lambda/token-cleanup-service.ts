@@ -5,9 +5,9 @@ import type { Target } from './configuration/targets';
 import { describeError } from './database/database-error';
 import { type ConnectionOptions, type Query, Session } from './database/session';
 import { diagnose } from './dry-run/diagnosis';
+import { conditionOf } from './engine/condition';
 import { type Inspected, inspect, PreflightError } from './engine/preflight';
 import { ReplicaLagBrake } from './engine/replica-lag';
-import { conditionOf } from './engine/rules';
 import { type SweepProgress, sweep } from './engine/sweep';
 import {
   errorLines,

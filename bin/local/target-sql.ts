@@ -1,5 +1,5 @@
 import type { ColumnTest, Rule, Target } from '../../lambda/configuration/targets';
-import { quoteIdentifier } from '../../lambda/engine/rules';
+import { quoteIdentifier } from '../../lambda/engine/condition';
 
 /**
  * The rules of a target as SQL for people to read, a rule each. It is not what the function executes, so that it can be

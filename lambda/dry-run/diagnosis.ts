@@ -1,8 +1,8 @@
 import type { Target } from '../configuration/targets';
+import type { Condition, DeadRows, RuleCondition } from '../engine/condition';
 import { blockagesOf, endBy, type Obstacle, reasonOf, type SweepOutcome, type WalkEnd } from '../engine/outcome';
 import { blocksOf, type Piece, type PieceOptions, type Relation, wholeTable } from '../engine/pieces';
 import type { Inspected } from '../engine/preflight';
-import type { Condition, DeadRows, RuleCondition } from '../engine/rules';
 import type { SweepOptions } from '../engine/sweep';
 import { patiently } from '../engine/table-lock';
 import { Walk } from '../engine/walk';

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock';
 import { kindOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
-import type { Condition } from './rules';
+import type { Condition } from './condition';
 import { patiently } from './table-lock';
 
 /** A table, or a leaf of one, that has blocks of its own. */

@@ -1,7 +1,8 @@
 import type { Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
+import { alike, inspectColumns } from './columns';
+import { type ColumnType, quoteIdentifier } from './condition';
 import type { Relation } from './pieces';
-import { type ColumnType, misfit, quoteIdentifier } from './rules';
 
 /** What a sweep has to know of a table. */
 export interface Inspected {
@@ -50,9 +51,12 @@ export async function inspect(session: Queryable, target: Target, dryRun: boolea
     ]);
   }
   const columns = [...new Set(target.deleteWhen.flatMap(Object.keys))];
-  const { rows: attributes } = await session.query<Attribute>(ATTRIBUTES_SQL, [root.oid]);
+  const { types, findings: columnFindings } = await inspectColumns(session, target, {
+    oid: root.oid,
+    quotedName: quotedTable,
+  });
   const heaps = members.filter((member) => member.kind !== 'p');
-  const findings = [...columnFindings(target, quotedTable, attributes), ...heaps.flatMap(storageFindings)];
+  const findings = [...columnFindings, ...heaps.flatMap(storageFindings)];
   if (findings.length > 0) {
     throw new PreflightError(findings);
   }
@@ -68,7 +72,7 @@ export async function inspect(session: Queryable, target: Target, dryRun: boolea
     oid: root.oid,
     isPartitioned: root.kind === 'p',
     relations: heaps.map((heap) => ({ oid: heap.oid, quotedName: quoteTable(heap.schema, heap.table) })),
-    columnTypes: new Map(attributes.map(({ name, type }) => [name, type as ColumnType])),
+    columnTypes: types,
     warnings: [...privilegeFindings.map((finding) => `${target.name}: ${finding}`), ...warnings],
     missingGrants,
     missingIndexes,
@@ -114,32 +118,6 @@ function storageFindings({ schema, table, kind, accessMethod }: Member): string[
     : [`${quoteTable(schema, table)} must be stored as heap, is stored as ${accessMethod}`];
 }
 
-interface Attribute {
-  readonly name: string;
-  readonly type: string;
-}
-
-const ATTRIBUTES_SQL = `
-  select attname as name, format_type(case typtype when 'd' then typbasetype else atttypid end, null) as type
-  from pg_attribute join pg_type on pg_type.oid = atttypid
-  where attrelid = $1 and attnum > 0 and not attisdropped`;
-
-function columnFindings(target: Target, quotedTable: string, attributes: readonly Attribute[]): string[] {
-  const findings = target.deleteWhen.flatMap((rule) =>
-    Object.entries(rule).flatMap(([name, test]) => {
-      const column = `column ${quoteIdentifier(name)} of ${quotedTable}`;
-      const attribute = attributes.find((candidate) => candidate.name === name);
-      if (!attribute) {
-        const similar = attributes.find((candidate) => alike(candidate.name) === alike(name));
-        return [`${column} does not exist${similar ? `, there is ${quoteIdentifier(similar.name)}` : ''}`];
-      }
-      const reason = misfit(test, attribute.type);
-      return reason ? [`${column} ${reason}`] : [];
-    }),
-  );
-  return [...new Set(findings)];
-}
-
 async function similarTable(session: Queryable, target: Target): Promise<string> {
   const { rows } = await session.query<{ schema: string; table: string }>(
     `select nspname as schema, relname as table
@@ -150,11 +128,6 @@ async function similarTable(session: Queryable, target: Target): Promise<string>
     [alike(target.table), target.schema],
   );
   return rows.length > 0 ? `, there is ${rows.map(({ schema, table }) => quoteTable(schema, table)).join(', ')}` : '';
-}
-
-/** Spelt so, `expiresAt` and `expires_at` are the same. */
-function alike(name: string): string {
-  return name.toLowerCase().replaceAll('_', '');
 }
 
 /** What is missing, as the statements that grant it. */

@@ -1,9 +1,9 @@
 import type { Clock } from '../clock';
 import { describeError, isForeignKeyViolation, kindOf } from '../database/database-error';
 import type { Queryable, QueryResult } from '../database/queryable';
+import type { Condition } from './condition';
 import type { Obstacle, WalkEnd } from './outcome';
 import { BLOCK, type Piece, positionOf, type Relation, TIMEOUT_MS, wholeBlocks, within } from './pieces';
-import type { Condition } from './rules';
 import { TABLE_LOCK_PATIENCE_MS, TABLE_LOCK_RETRY_MS } from './table-lock';
 
 export interface WalkOptions<Row> {
