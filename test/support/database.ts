@@ -5,6 +5,7 @@ import { parseTargets, type TargetsInput } from '../../lambda/configuration/targ
 import { type ConnectionOptions, fixedCredentials, Session, type SessionContext } from '../../lambda/database/session';
 import type { RunLogger } from '../../lambda/report';
 import { type TokenCleanupOptions, TokenCleanupService } from '../../lambda/token-cleanup-service';
+import { startPostgres } from './postgres';
 
 export interface LogLine {
   readonly level: keyof RunLogger;
@@ -24,7 +25,7 @@ export const REFRESH_TOKENS: TargetsInput = [
 export function useDatabase(settings: Record<string, string | number> = {}): TestDatabase {
   const database = new TestDatabase();
   beforeAll(async () => {
-    database.server = await EmbeddedPostgres.start({ settings: { ...FAST, ...settings } });
+    database.server = await startPostgres({ settings: { ...FAST, ...settings } });
   });
   beforeEach(() => database.create());
   afterEach(() => database.disconnect());

@@ -2,13 +2,14 @@ import { cpSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
+import { POSTGRES_VERSION, startPostgres } from './postgres';
 
 /** Starts a streaming replica of a server from a base backup. */
 export async function startReplica(
   primary: EmbeddedPostgres,
   settings: Readonly<Record<string, string | number>> = {},
 ): Promise<EmbeddedPostgres> {
-  return await EmbeddedPostgres.start({
+  return await startPostgres({
     settings: {
       fsync: 'off',
       primary_conninfo: conninfo(primary),
@@ -18,9 +19,9 @@ export async function startReplica(
     initialize: async (dataDirectory) => {
       const client = new Client(primary.url());
       await client.connect();
-      await client.query(`select pg_backup_start('replica', true)`);
+      await client.query(`select ${startBackup}`);
       cpSync(primary.dataDirectory, dataDirectory, { recursive: true });
-      const { rows } = await client.query('select labelfile from pg_backup_stop(false)');
+      const { rows } = await client.query(`select labelfile from ${stopBackup}`);
       await client.end();
       rmSync(join(dataDirectory, 'postmaster.pid'));
       writeFileSync(join(dataDirectory, 'backup_label'), rows[0].labelfile);
@@ -28,6 +29,12 @@ export async function startReplica(
     },
   });
 }
+
+// Renamed in 15, where the kind that blocks others went.
+const [startBackup, stopBackup] =
+  POSTGRES_VERSION >= 15
+    ? [`pg_backup_start('replica', true)`, 'pg_backup_stop(false)']
+    : [`pg_start_backup('replica', true, false)`, 'pg_stop_backup(false)'];
 
 /** How a replica connects to the primary, or to what stands before it. */
 export function conninfo({ host, port, password }: EmbeddedPostgres, overPort = port): string {
