@@ -7,7 +7,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import type { Metafile } from 'esbuild';
 import { SecretsEndpoint } from '../bin/local/secrets-endpoint';
 import { METRIC_NAMESPACE } from '../lambda/metrics';
-import { bundleFunction } from '../lib/function-code';
+import { bundleFunction } from '../bin/bundle';
 import {
   createDirectory,
   metricsEmitted,

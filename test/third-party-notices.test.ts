@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Metafile } from 'esbuild';
-import { bundledPackages, thirdPartyNotices } from '../lib/third-party-notices';
+import { bundledPackages, thirdPartyNotices } from '../bin/third-party-notices';
 
 const root = mkdtempSync(join(tmpdir(), 'token-cleanup-notices-'));
 afterAll(() => rmSync(root, { recursive: true }));

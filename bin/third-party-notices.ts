@@ -2,33 +2,33 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Metafile } from 'esbuild';
 
-/** A package of which a bundle holds code. */
+/** A package whose code is part of a bundle. */
 export interface BundledPackage {
   readonly name: string;
   readonly version: string;
-  /** As its package.json says it, by SPDX. */
+  /** The SPDX identifier from its package.json. */
   readonly license: string;
-  /** The licence in full, and the notices that have to go along. */
+  /** The full text of the licence, and of the notices that must accompany it. */
   readonly text: string;
 }
 
 /**
- * The packages of which a bundle holds code, by name. What was left out as unused does not count.
+ * Lists the packages whose code is part of a bundle, by name. Packages that esbuild dropped as unused are not listed.
  *
- * @param root the folder that the paths of the metafile start from
- * @throws Error that names a package whose licence, or the text of it, is not found: it must not be passed on
+ * @param root the folder that the paths of the metafile are relative to
+ * @throws Error if the licence of a package, or its text, is missing: such a package must not be redistributed
  */
 export function bundledPackages({ outputs }: Metafile, root: string): BundledPackage[] {
   const inputs = Object.values(outputs).flatMap((output) => Object.entries(output.inputs));
   const files = inputs.filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([path]) => resolve(root, path));
-  // Of packages inside of each other the innermost; what is in none is this project's own.
+  // The innermost package of a path. A path without one is the project's own source.
   const folders = files.flatMap((file) => /^.*[/\\]node_modules[/\\](?:@[^/\\]+[/\\])?[^/\\]+/.exec(file) ?? []);
   return [...new Set(folders)]
     .map(readPackage)
     .sort((a, b) => a.name.localeCompare(b.name, 'en') || a.version.localeCompare(b.version, 'en'));
 }
 
-/** The notices as text: the packages, and under those of the same licence its words, once. */
+/** Formats the notices: packages with the same licence text share one section. */
 export function thirdPartyNotices(packages: readonly BundledPackage[]): string {
   const byText = new Map<string, string[]>();
   for (const { name, version, license, text } of packages) {
@@ -58,7 +58,7 @@ function textFromFiles(folder: string): string | undefined {
   return texts.length > 0 ? texts.join('\n\n') : undefined;
 }
 
-/** Some have it in their README only, under a heading of its own. */
+/** Some packages have the text only in their README, under its own heading. */
 function textFromReadme(folder: string): string | undefined {
   const file = join(folder, 'README.md');
   const readme = existsSync(file) ? readFileSync(file, 'utf8') : '';
@@ -66,7 +66,7 @@ function textFromReadme(folder: string): string | undefined {
   return section?.includes('Permission is hereby granted') ? section.replace(/^.*\n/, '') : undefined;
 }
 
-/** MIT-0 asks for no notice, so that packages leave its text out. */
+/** MIT-0 requires no notice, so packages omit its text. */
 function textOfStandard(license: string, author: string): string | undefined {
   return license === 'MIT-0' ? `MIT No Attribution\n\nCopyright ${author}\n\n${MIT_0}` : undefined;
 }
