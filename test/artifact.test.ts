@@ -5,9 +5,9 @@ import { promisify } from 'node:util';
 import { deflateRawSync } from 'node:zlib';
 import { Template } from 'aws-cdk-lib/assertions';
 import type { Metafile } from 'esbuild';
+import { bundleFunction } from '../bin/bundle';
 import { SecretsEndpoint } from '../bin/local/secrets-endpoint';
 import { METRIC_NAMESPACE } from '../lambda/metrics';
-import { bundleFunction } from '../bin/bundle';
 import {
   createDirectory,
   metricsEmitted,

@@ -1,13 +1,13 @@
 import { type Invocation, type InvocationResult, invoke, type LogLine } from '../bin/local/invocation';
-import { SecretsEndpoint } from '../bin/local/secrets-endpoint';
 import { useDatabase } from './support/database';
+import { FaultySecretsEndpoint } from './support/faulty-secrets-endpoint';
 
 const database = useDatabase();
 const ARN = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:tokens';
 
-let endpoint: SecretsEndpoint;
+let endpoint: FaultySecretsEndpoint;
 beforeAll(async () => {
-  endpoint = await SecretsEndpoint.start();
+  endpoint = await FaultySecretsEndpoint.start();
 });
 afterAll(() => endpoint.stop());
 

@@ -1,6 +1,6 @@
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
-import { SecretsEndpoint } from '../bin/local/secrets-endpoint';
 import { parseSecret, REQUEST_TIMEOUTS, SecretCredentials } from '../lambda/secret-credentials';
+import { FaultySecretsEndpoint } from './support/faulty-secrets-endpoint';
 
 const ARN = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:tokens';
 const LOGIN = { username: 'cleaner', password: 'hunter2', host: 'db.internal', port: 5433, dbname: 'auth' };
@@ -43,11 +43,11 @@ test.each([
 });
 
 describe('over HTTP', () => {
-  let endpoint: SecretsEndpoint;
+  let endpoint: FaultySecretsEndpoint;
   let client: SecretsManagerClient;
 
   beforeEach(async () => {
-    endpoint = await SecretsEndpoint.start();
+    endpoint = await FaultySecretsEndpoint.start();
     endpoint.put(ARN, JSON.stringify(LOGIN));
     client = new SecretsManagerClient({
       endpoint: endpoint.url,

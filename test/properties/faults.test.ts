@@ -6,7 +6,6 @@ import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { Client } from 'pg';
 import type { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
 import { invoke } from '../../bin/local/invocation';
-import { type Fault, SecretsEndpoint } from '../../bin/local/secrets-endpoint';
 import { systemClock } from '../../lambda/clock';
 import type { RunRequest } from '../../lambda/configuration/event';
 import type { TargetsInput } from '../../lambda/configuration/targets';
@@ -19,6 +18,7 @@ import type { RunReport } from '../../lambda/report';
 import { SecretCredentials } from '../../lambda/secret-credentials';
 import type { TokenCleanupOptions } from '../../lambda/token-cleanup-service';
 import { useDatabase } from '../support/database';
+import { type Fault, FaultySecretsEndpoint } from '../support/faulty-secrets-endpoint';
 import { conninfo, startReplica } from '../support/replica';
 import { TcpProxy } from '../support/tcp-proxy';
 
@@ -527,12 +527,12 @@ test.each<[string, Trouble, number]>([
 
 describe('with a Secrets Manager', () => {
   const ARN = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:tokens';
-  let endpoint: SecretsEndpoint;
+  let endpoint: FaultySecretsEndpoint;
   /** Stands before the endpoint. */
   let network: TcpProxy;
 
   beforeEach(async () => {
-    endpoint = await SecretsEndpoint.start();
+    endpoint = await FaultySecretsEndpoint.start();
     network = await TcpProxy.start('127.0.0.1', Number(new URL(endpoint.url).port));
     await putSecret('right');
   });
