@@ -1,0 +1,101 @@
+import type { Clock } from '../clock';
+import { describeError, kindOf } from '../database/database-error';
+import type { Queryable } from '../database/queryable';
+
+/** The result of a vacuum at the end of a run. */
+export interface VacuumOutcome {
+  /** Whether every part of the table was vacuumed, its indexes included. */
+  readonly vacuumed: boolean;
+  /** Why not, for a person. */
+  readonly reason?: string;
+}
+
+/** A table, or a partition of one, by a name that is safe in a statement. */
+export interface VacuumedRelation {
+  readonly oid: number;
+  readonly quotedName: string;
+}
+
+// About 2 ms of sleep for each 200 blocks that are read from disk, as an automatic vacuum works by default.
+const COST_SQL = `
+  select
+    pg_catalog.set_config('vacuum_cost_delay', $1, false), pg_catalog.set_config('vacuum_cost_limit', '200', false)`;
+const COST_DELAY = '2ms';
+
+/**
+ * Vacuums a table, so that nothing leads to the deleted rows any more: their indexes are cleaned, and no lock is waited
+ * for. The file keeps its size, because giving space back takes a lock that stops the service.
+ *
+ * @param timeLeftMs the time until which the vacuum must have ended; what is not vacuumed by then is left to the next run
+ */
+export async function vacuum(
+  session: Queryable,
+  relations: readonly VacuumedRelation[],
+  clock: Clock,
+  timeLeftMs: () => number,
+): Promise<VacuumOutcome> {
+  const before = await countsOf(session, relations);
+  try {
+    for (const relation of relations) {
+      await session.query(COST_SQL, [COST_DELAY]); // each time, since a new connection starts without
+      const statementTimeoutMs = Math.floor(timeLeftMs());
+      if (statementTimeoutMs <= 0) {
+        return { vacuumed: false, reason: 'the time was up' };
+      }
+      // skip_locked: a vacuum that waits for a lock would be waited for by the service in turn.
+      await session.query(
+        `vacuum (index_cleanup on, truncate off, skip_locked on, parallel 0) ${relation.quotedName}`,
+        [],
+        { statementTimeoutMs, lockTimeoutMs: LOCK_TIMEOUT_MS },
+      );
+    }
+  } catch (error) {
+    return { vacuumed: false, reason: kindOf(error) === 'slow' ? 'the time was up' : describeError(error) };
+  } finally {
+    await session.query(COST_SQL, ['0']);
+  }
+  return (await countsRise(session, relations, before, clock))
+    ? { vacuumed: true }
+    : { vacuumed: false, reason: 'the server skipped it: the role may not vacuum the table, or the table was locked' };
+}
+
+const LOCK_TIMEOUT_MS = 25;
+/** Before version 15 a process of its own collects statistics, and needs up to half a second. */
+const STATISTICS_DELAY_MS = 1_000;
+const LOOK_INTERVAL_MS = 100;
+
+/** Without the right to vacuum, the server warns and succeeds. So its statistics are what is believed. */
+async function countsRise(
+  session: Queryable,
+  relations: readonly VacuumedRelation[],
+  before: ReadonlyMap<number, number>,
+  clock: Clock,
+): Promise<boolean> {
+  for (const startedAt = clock.now(); ; await clock.sleep(LOOK_INTERVAL_MS)) {
+    const now = await countsOf(session, relations);
+    if (relations.every(({ oid }) => (now.get(oid) ?? 0) > (before.get(oid) ?? 0))) {
+      return true;
+    }
+    if (clock.now() - startedAt >= STATISTICS_DELAY_MS) {
+      return false;
+    }
+  }
+}
+
+async function countsOf(session: Queryable, relations: readonly VacuumedRelation[]): Promise<Map<number, number>> {
+  const { rows } = await session.query<{ oid: number; count: number }>(COUNTS_SQL, [relations.map(({ oid }) => oid)]);
+  return new Map(rows.map(({ oid, count }) => [oid, count]));
+}
+
+const COUNTS_SQL = `
+  select relid::int8::float8 as oid, vacuum_count::float8 as count
+  from pg_catalog.pg_stat_all_tables
+  where relid = any($1::oid[])`;
+
+/** The settings under which the server itself vacuums a token table soon and thoroughly, as SQL for its owner. */
+export function autovacuumAdvice({ quotedName }: VacuumedRelation): string {
+  return (
+    `alter table ${quotedName} set (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, ` +
+    'vacuum_index_cleanup = on)'
+  );
+}

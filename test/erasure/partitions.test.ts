@@ -1,0 +1,143 @@
+import { dropDeadPartitions } from '../../lambda/erasure/partitions';
+import { useDatabase } from '../support/database';
+import { documentedSql } from '../support/erasure';
+
+const database = useDatabase({ wal_level: 'logical' });
+const { signal } = new AbortController();
+
+/** Three partitions of sessions: dead, half dead, and the default one. */
+async function createSessions(type = 'timestamptz'): Promise<void> {
+  await database.sql(
+    `create table sessions (id int not null, expires_at ${type} not null) partition by range (expires_at)`,
+  );
+  await database.sql(
+    `create table sessions_dead partition of sessions for values from ('2020-01-01') to ('2020-02-01')`,
+  );
+  await database.sql(`create table sessions_open partition of sessions for values from ('2020-02-01') to (maxvalue)`);
+  await database.sql(`create table sessions_rest partition of sessions default`);
+  await database.sql(`
+    insert into sessions
+    values (1, '2020-01-15'), (2, '2020-01-31 23:00'), (3, '2020-02-01'), (4, '2100-01-01'), (5, '2019-12-31')`);
+  await database.sql('analyze sessions');
+  await createRole('token_cleanup');
+  await database.sql(documentedSql('drop-partition'));
+}
+
+/** A session of a role that owns nothing. Roles are shared by all databases of the server. */
+function sessionOf(user: string) {
+  return database.session(database.connection({ user, password: 'secret' }));
+}
+
+async function createRole(name: string): Promise<void> {
+  const [role] = await database.sql('select from pg_roles where rolname = $1', [name]);
+  if (!role) {
+    await database.sql(`create role ${name} login password 'secret'`);
+  }
+}
+
+async function drop(deadBefore = '2020-03-01T00:00:00Z', column = 'expires_at') {
+  const session = sessionOf('token_cleanup');
+  try {
+    const [row] = await database.sql<{ oid: number }>(`select 'sessions'::regclass::oid::int as oid`);
+    const target = { oid: row?.oid ?? 0, schema: 'public', column, deadBefore: new Date(deadBefore) };
+    return await dropDeadPartitions(session, target, signal);
+  } finally {
+    await session.close();
+  }
+}
+
+const ALL_STAY = [1, 2, 3, 4, 5];
+const remaining = () => database.column<number>('select id from sessions');
+
+test.each(['timestamptz', 'timestamp', 'date'])(
+  'drops the partition whose %s bound proves that all is dead',
+  async (type) => {
+    await createSessions(type);
+    await expect(drop()).resolves.toEqual({
+      dropped: [{ partition: 'public.sessions_dead', estimatedRows: 2 }],
+      kept: [],
+    });
+    await expect(remaining()).resolves.toEqual([3, 4, 5]);
+  },
+);
+
+test('keeps a partition whose bound lies behind the last moment that is dead', async () => {
+  await createSessions();
+  await expect(drop('2020-01-31T23:59:59.999Z')).resolves.toEqual({ dropped: [], kept: [] });
+  await expect(remaining()).resolves.toEqual(ALL_STAY);
+});
+
+test('keeps all partitions if the rule is of another column', async () => {
+  await createSessions();
+  await expect(drop(undefined, 'id')).resolves.toEqual({ dropped: [], kept: [] });
+});
+
+test.each([
+  [
+    'a foreign key points to it or leaves it',
+    'create table devices (session int, at timestamptz, foreign key (session, at) references sessions_dead (id, expires_at))',
+    'alter table sessions_dead add unique (id, expires_at)',
+  ],
+  ['it is published, and a drop sends no deletes to subscribers', 'create publication everything for all tables', ''],
+  [
+    'a trigger would not fire',
+    'create trigger audit after delete on sessions for each row execute function audit()',
+    'create function audit() returns trigger language plpgsql as $$ begin return null; end $$',
+  ],
+  ['row security or a rule would not be applied', 'alter table sessions enable row level security', ''],
+])('keeps a partition if %s', async (reason, statement, before) => {
+  await createSessions();
+  await database.sql(before || 'select');
+  await database.sql(statement);
+  await expect(drop()).resolves.toEqual({ dropped: [], kept: [{ partition: 'public.sessions_dead', reason }] });
+  await database.sql('drop publication if exists everything');
+  await expect(remaining()).resolves.toEqual(ALL_STAY);
+});
+
+test('keeps a partition while a transaction of the service holds a lock on the table, and waits only a moment', async () => {
+  await createSessions();
+  const service = await database.connect();
+  await service.query('begin');
+  await service.query('select from sessions where id = 4');
+  await expect(drop()).resolves.toEqual({
+    dropped: [],
+    kept: [{ partition: 'public.sessions_dead', reason: 'the table was locked' }],
+  });
+  await service.query('commit');
+  await expect(remaining()).resolves.toEqual(ALL_STAY);
+});
+
+describe('the function of the owner', () => {
+  const call = async (partition: string, deadBefore: string) => {
+    const session = sessionOf('token_cleanup');
+    try {
+      const text = `select public.token_cleanup_drop_partition('${partition}'::regclass, $1) as refusal`;
+      return (await session.query<{ refusal: string | null }>(text, [deadBefore])).rows[0]?.refusal;
+    } finally {
+      await session.close();
+    }
+  };
+
+  test('drops nothing alive, whatever its caller says', async () => {
+    await createSessions();
+    await expect(call('sessions_open', 'infinity')).resolves.toBe('its bound does not prove that every row is dead');
+    await expect(call('sessions_rest', 'infinity')).resolves.toBe('its bound does not prove that every row is dead');
+    await expect(remaining()).resolves.toEqual(ALL_STAY);
+  });
+
+  test('drops no other table', async () => {
+    await createSessions();
+    await database.sql('create table users (id int)');
+    await expect(call('users', 'infinity')).resolves.toBe('it is no partition of a table that this function may touch');
+  });
+
+  test('may be called by nobody else', async () => {
+    await createSessions();
+    await createRole('stranger');
+    const session = sessionOf('stranger');
+    await expect(
+      session.query(`select public.token_cleanup_drop_partition('sessions_dead'::regclass, 'infinity')`),
+    ).rejects.toThrow('permission denied for function');
+    await session.close();
+  });
+});
