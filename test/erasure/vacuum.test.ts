@@ -1,0 +1,75 @@
+import { systemClock } from '../../lambda/clock';
+import { erasureOf } from '../../lambda/erasure/ladder';
+import { autovacuumAdvice, vacuum } from '../../lambda/erasure/vacuum';
+import { useDatabase } from '../support/database';
+
+const database = useDatabase({ autovacuum: 'off' });
+const { signal } = new AbortController();
+
+beforeEach(async () => {
+  await database.sql(`
+    do $$ begin create role purge login password 'secret'; exception when duplicate_object then null; end $$`);
+  await database.sql('create table tokens (id int primary key, hash text unique)');
+  await database.sql(`insert into tokens select i, 'hash ' || i from generate_series(1, 20000) i`);
+  await database.sql('delete from tokens where id > 100');
+});
+
+/** Vacuums as a role that owns nothing, or as one that owns the table. */
+async function vacuumAs(owner: boolean, timeLeftMs = 60_000, prepare = async () => {}) {
+  await database.sql(`alter table tokens owner to ${owner ? 'purge' : 'postgres'}`);
+  await prepare();
+  const [row] = await database.sql<{ oid: number }>(`select 'tokens'::regclass::oid::int as oid`);
+  const relation = { oid: row?.oid ?? 0, quotedName: 'public.tokens' };
+  const session = database.session(database.connection({ user: 'purge', password: 'secret' }));
+  try {
+    const outcome = await vacuum(session, [relation], systemClock, () => timeLeftMs);
+    const { unlinked } = await erasureOf(session, [relation.oid], systemClock, signal);
+    return { ...outcome, unlinked };
+  } finally {
+    await session.close();
+  }
+}
+
+const pages = async () =>
+  (await database.sql(`select pg_relation_size('tokens')::int / 8192 as pages`))[0]?.pages as number;
+
+test('removes the entries of the indexes, and keeps the file as large as it was', async () => {
+  const before = await pages();
+  await expect(vacuumAs(true)).resolves.toMatchObject({ vacuumed: true });
+  await database.sql('create extension pageinspect');
+  const entries = await database.column<number>(`
+    select (bt_page_stats('tokens_hash_key', block::int)).live_items
+    from generate_series(1, pg_relation_size('tokens_hash_key') / 8192 - 1) as block
+    where (bt_page_stats('tokens_hash_key', block::int)).type = 'l'`);
+  expect(entries.reduce((sum, items) => sum + items, 0)).toBeLessThan(200);
+  await expect(pages()).resolves.toBe(before);
+  await expect(database.column('select count(*)::int from tokens')).resolves.toEqual([100]);
+});
+
+test('does not believe a vacuum that the server refused with a warning', async () => {
+  await expect(vacuumAs(false)).resolves.toEqual({
+    vacuumed: false,
+    reason: 'the server skipped it: the role may not vacuum the table, or the table was locked',
+    unlinked: false,
+  });
+});
+
+test('does not wait for a lock of the service', async () => {
+  const service = await database.connect();
+  const outcome = await vacuumAs(true, 60_000, async () => {
+    await service.query('begin');
+    await service.query('lock table tokens in share update exclusive mode');
+  });
+  expect(outcome).toMatchObject({ vacuumed: false, reason: expect.stringMatching('the table was locked$') });
+  await service.query('rollback');
+});
+
+test('leaves what there is no time for', async () => {
+  await expect(vacuumAs(true, 0)).resolves.toMatchObject({ vacuumed: false, reason: 'the time was up' });
+});
+
+test('advises the owner on settings that the server takes, under which every vacuum cleans the indexes', async () => {
+  await database.sql(autovacuumAdvice({ oid: 0, quotedName: 'public.tokens' }));
+  await database.sql('vacuum tokens');
+  await expect(vacuumAs(false)).resolves.toMatchObject({ vacuumed: false, unlinked: true });
+});
