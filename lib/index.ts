@@ -1,4 +1,8 @@
-/** What `token-cleanup` is: the constructs for CDK apps of one's own. */
+/** Public API of `token-cleanup`: constructs for your own CDK app. */
 export type { TargetsInput } from '../lambda/configuration/targets';
+export type { CleanupFunctionProps } from './cleanup-function';
+export type { CleanupScheduleProps } from './cleanup-schedule';
+export type { CleanupJobProps } from './function-environment';
+export type { IamUser } from './login';
 export { Monitoring, type MonitoringProps } from './monitoring';
-export { type IamUser, type TableMetricOptions, TokenCleanup, type TokenCleanupProps } from './token-cleanup';
+export { type TableMetricOptions, TokenCleanup, type TokenCleanupProps } from './token-cleanup';

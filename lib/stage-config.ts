@@ -1,29 +1,29 @@
-/** What `cdk.json` may say about a stage. */
+/** The stages of `cdk.json`: their schema and their validation. Imports nothing of the CDK. */
 
 import { readFileSync } from 'node:fs';
-import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import leven from 'leven';
 import * as z from 'zod';
 import { CONCURRENCY, MAX_LOAD, numberIn, PORT } from '../lambda/configuration/settings';
 import { targetsSchema } from '../lambda/configuration/targets';
 import { InvalidInputError, mistakesIn } from '../lambda/configuration/validation';
+import { IAM_USER_NAME, loginMistakes, RESOURCE_ID } from './login';
 import { CrontabError, scheduleExpressions } from './schedule-expression';
-import { IAM_USER_NAME, RESOURCE_ID } from './token-cleanup';
 
-/** A stage as `cdk.json` holds it: checked, and without defaults, since those are the construct's. */
+/** A validated stage. Without defaults, which are those of the construct. */
 export type StageConfig = z.input<typeof stageSchema>;
 
 /** One of its databases. */
 export type DatabaseConfig = z.input<typeof databaseSchema>;
 
-/** The variable whose crontab wins over the schedule of every stage. */
+/** The variable with a crontab that overrides the schedule of every stage. */
 export const CRONTAB_VARIABLE = 'REFRESH_TOKEN_CLEANUP_CRON';
 
 /**
- * Picks a stage and checks it.
+ * Picks a stage and validates it.
  *
- * @param stages what the context of `cdk.json` holds under that key
- * @param name which of them
- * @param crontab what `REFRESH_TOKEN_CLEANUP_CRON` holds
+ * @param stages the value of `stages` in the context of `cdk.json`
+ * @param name the stage to pick
+ * @param crontab the value of `REFRESH_TOKEN_CLEANUP_CRON`
  * @throws InvalidInputError with every mistake
  */
 export function readStage(stages: unknown, name: string, crontab?: string): StageConfig {
@@ -50,10 +50,10 @@ export function readStage(stages: unknown, name: string, crontab?: string): Stag
   return crontab === undefined ? stage : { ...stage, schedule: crontab };
 }
 
-/** The account and the ids that AWS's documentation uses, and the domains that nobody can own. */
+/** The account and the ids of AWS's documentation, and domains that are reserved for examples. */
 const EXAMPLE = /111122223333|-0123456789abcdef\d?$|-ABCDEFGHIJKL01234$|[@.]example\.(?:com|org|net)$/;
 
-/** The paths of what still is as in a clone that nobody has edited. */
+/** Paths of fields that still hold the placeholders of cdk.json. */
 export function exampleFields(value: unknown, path: string): string[] {
   if (typeof value === 'string') {
     return EXAMPLE.test(value) ? [path] : [];
@@ -61,7 +61,7 @@ export function exampleFields(value: unknown, path: string): string[] {
   return isObject(value) ? Object.entries(value).flatMap(([key, part]) => exampleFields(part, `${path}.${key}`)) : [];
 }
 
-// Both names go into that of the function, for which Lambda takes 64 characters: `token-cleanup-`, 20, `-` and 24.
+// Both names are part of the function's name, which Lambda limits to 64 characters: `token-cleanup-`, 20, `-` and 24.
 const STAGE_NAME = /^[a-z][a-z0-9-]{0,19}$/;
 const databaseName = z
   .string()
@@ -71,10 +71,10 @@ const databaseName = z
 const REGION = String.raw`[a-z]{2}(?:-[a-z]+)+-\d`;
 const OBJECT = 'must be an object';
 const TEXT = 'must be a text';
-// The last one stands for ever, which CloudFormation says by leaving it out.
-const RETENTION_DAYS = Object.values(RetentionDays).filter(
-  (days): days is RetentionDays => typeof days === 'number' && days !== RetentionDays.INFINITE,
-);
+/** The retentions that CloudWatch Logs offers. */
+const RETENTION_DAYS = [
+  1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+];
 
 const text = z.string(TEXT).min(1, 'must not be empty');
 const flag = z.boolean('must be true or false');
@@ -89,7 +89,7 @@ const iamUserSchema = z.strictObject(
 
 const databaseSchema = z.strictObject(
   {
-    // With the six characters that Secrets Manager appends, so that only this one secret can be meant.
+    // With the six characters that Secrets Manager appends, so that it identifies exactly one secret.
     secretArn: arn(
       'secretsmanager',
       String.raw`secret:[\w/+=.@!-]+-[A-Za-z0-9]{6}`,
@@ -119,7 +119,7 @@ const databaseSchema = z.strictObject(
 const vpcSchema = z.strictObject(
   {
     vpcId: matching(/^vpc-[0-9a-f]{8,17}$/, 'must be the id of a VPC'),
-    // By zone, because an endpoint takes one subnet of each.
+    // By zone, because an endpoint accepts one subnet in each.
     subnets: z
       .record(
         z.string(),
@@ -171,10 +171,10 @@ const stageSchema = z
     },
     OBJECT,
   )
-  // Also where a field is wrong by itself, so that all mistakes come in one message.
+  // Also if a single field is invalid, so that one message lists all mistakes.
   .superRefine(checkTogether, { when: ({ value }) => isObject(value) });
 
-/** What no field can know alone. Any field may be of any type here. */
+/** Rules across fields. Any field may be of any type here. */
 function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$RefinementCtx): void {
   const refuse = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
   const { region, vpc, alarms } = stage;
@@ -191,38 +191,29 @@ function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$Ref
   }
   refuseOtherRegion(['alarms', 'topicArn'], alarms?.topicArn);
   if (alarms?.email !== undefined && alarms.topicArn !== undefined) {
-    refuse(['alarms', 'email'], 'must not be set beside topicArn, whose subscribers get the alarms');
+    refuse(['alarms', 'email'], 'must not be set together with topicArn, whose subscribers get the alarms');
   }
   const databases = isObject(stage.databases)
     ? Object.entries(stage.databases).filter(([, each]) => isObject(each))
     : [];
   if (vpc?.secretsManagerEndpoint === true && databases.every(([, { iamUser }]) => iamUser !== undefined)) {
-    refuse(['vpc', 'secretsManagerEndpoint'], 'must not be set where no database has a secret');
+    refuse(['vpc', 'secretsManagerEndpoint'], 'must not be set if no database has a secret');
   }
   for (const [name, database] of databases) {
     const path = ['databases', name];
-    const logins = (['secretArn', 'iamUser'] as const).filter((key) => database[key] !== undefined);
-    if (logins.length !== 1) {
-      refuse(path, 'must have either secretArn or iamUser');
+    const { secretArn, iamUser, host, sslMode } = database;
+    for (const { field, rule } of loginMistakes({ secret: secretArn, iamUser, host, sslMode }, 'secretArn')) {
+      refuse(field === undefined ? path : [...path, field], rule);
     }
     if (database.encryptionKeyArn !== undefined && database.secretArn === undefined) {
       refuse([...path, 'encryptionKeyArn'], 'must not be set without secretArn');
-    }
-    if (database.iamUser !== undefined && database.host === undefined) {
-      refuse([...path, 'host'], 'is required beside iamUser');
-    }
-    if (database.iamUser !== undefined && database.sslMode === 'disable') {
-      refuse(
-        [...path, 'sslMode'],
-        'must be verify-full beside iamUser, whose tokens anybody could use that reads them',
-      );
     }
     refuseOtherRegion([...path, 'secretArn'], database.secretArn);
     refuseOtherRegion([...path, 'encryptionKeyArn'], database.encryptionKeyArn);
     const peers = (['securityGroupId', 'cidrs'] as const).filter((key) => database[key] !== undefined);
     if (vpc === undefined) {
       for (const key of peers) {
-        refuse([...path, key], 'must not be set where the stage has no vpc');
+        refuse([...path, key], 'must not be set if the stage has no vpc');
       }
     } else if (peers.length !== 1) {
       refuse(path, 'must have either securityGroupId or cidrs, since the stage has a vpc');
@@ -231,12 +222,12 @@ function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$Ref
       refuse([...path, 'addIngressRule'], 'must not be set without securityGroupId, which gets the rule');
     }
     if (database.rootCertificates !== undefined && database.sslMode === 'disable') {
-      refuse([...path, 'rootCertificates'], 'must not be set where sslMode is disable');
+      refuse([...path, 'rootCertificates'], 'must not be set if sslMode is disable');
     }
   }
 }
 
-/** What the schema found as sentences, with a suggestion for what looks like a slip. */
+/** The mistakes behind an issue as sentences, with a suggestion for a misspelled key. */
 function wording(issue: z.core.$ZodIssue, root: string, stage: unknown): string[] {
   switch (issue.code) {
     case 'unrecognized_keys': {
@@ -287,30 +278,17 @@ function mistakesInCrontab(origin: string, crontab: unknown): string[] {
   }
 }
 
+/** Empty unless a candidate differs by a third of the letters at most. */
 function didYouMean(word: string, candidates: readonly string[]): string {
-  const distances = candidates.map((candidate) => editDistance(word.toLowerCase(), candidate.toLowerCase()));
+  const distances = candidates.map((candidate) => leven(word.toLowerCase(), candidate.toLowerCase()));
   const least = Math.min(...distances);
-  // What differs by more than a third is another word.
   return least <= Math.max(1, word.length / 3) ? ` (did you mean ${candidates[distances.indexOf(least)]}?)` : '';
-}
-
-/** How many letters there are to add, to remove and to replace (Levenshtein). */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (const [i, letter] of [...a].entries()) {
-    const next = [i + 1];
-    for (const [j, other] of [...b].entries()) {
-      next.push(Math.min((row[j] ?? 0) + Number(letter !== other), (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row.at(-1) ?? 0;
 }
 
 function isTimeZone(name: string): boolean {
   try {
     const known = new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone;
-    // Intl takes offsets and any case too, which EventBridge does not. Another name is an alias that it knows.
+    // Intl also accepts offsets and any case, EventBridge does not. A different resolved name means an alias.
     return /^[A-Z]/.test(name) && (known === name || known.toLowerCase() !== name.toLowerCase());
   } catch {
     return false;

@@ -8,19 +8,20 @@ import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { Construct } from 'constructs';
 import { SERVICE } from '../lambda/configuration/settings';
+import { given } from './given';
 import { Monitoring } from './monitoring';
 import { type DatabaseConfig, exampleFields, type StageConfig } from './stage-config';
-import { TokenCleanup } from './token-cleanup';
+import { TokenCleanup, type TokenCleanupProps } from './token-cleanup';
 
 export interface TokenCleanupStackProps {
   readonly stage: string;
   readonly config: StageConfig;
 }
 
-/** Where the Lambda console looks for shareable test events. There is one registry in an account and region. */
+/** The registry of the Lambda console's shareable test events, one for each account and region. */
 const TEST_EVENT_REGISTRY = 'lambda-testevent-schemas';
 
-/** The token cleanup of a stage: a function for each of its databases, one topic for alarms and one dashboard. */
+/** The token cleanup of a stage: a function for each database, one topic for all alarms and one dashboard. */
 export class TokenCleanupStack extends Stack {
   readonly #stage: string;
   readonly #config: StageConfig;
@@ -41,7 +42,7 @@ export class TokenCleanupStack extends Stack {
           ...this.#login(name, database, secretsManagerEndpoint),
           ...network,
           ...this.#securityGroup(name, database),
-          testEventRegistryName,
+          ...given({ testEventRegistryName }),
         }),
     );
     const topic = this.#topic();
@@ -49,53 +50,57 @@ export class TokenCleanupStack extends Stack {
       cleanups,
       topic,
       dashboardName: `TokenCleanup-${stage}`,
-      runbookUrl: config.runbookUrl,
-      rowsRemainingThreshold: config.alarms?.rowsRemainingThreshold,
+      ...given({
+        runbookUrl: config.runbookUrl,
+        rowsRemainingThreshold: config.alarms?.rowsRemainingThreshold,
+      }),
     });
     this.#output(cleanups, topic, monitoring);
     this.#callOutExamples();
   }
 
-  #settings(name: string, database: DatabaseConfig) {
+  #settings(name: string, database: DatabaseConfig): Omit<TokenCleanupProps, 'secret' | 'iamUser'> {
     const stage = this.#stage;
     const { timeZone, flexibleWindowMinutes, timeoutSeconds, ...config } = this.#config;
     const { maxReplicaLagSeconds } = database;
     return {
       stage,
       functionName: `token-cleanup-${stage}-${name}`,
-      // Tells the metrics of the databases apart. A stage's only one has no need of that.
+      // Distinguishes the metrics of the databases.
       serviceName: Object.keys(config.databases).length > 1 ? `${SERVICE}-${name}` : SERVICE,
-      databaseHost: database.host,
-      databasePort: database.port,
-      databaseName: database.name,
-      sslMode: database.sslMode,
-      rootCertificates: database.rootCertificates,
-      targets: database.targets,
-      concurrency: database.concurrency,
-      maxLoad: database.maxLoad,
-      maxReplicaLag: maxReplicaLagSeconds === undefined ? undefined : Duration.seconds(maxReplicaLagSeconds),
-      schedule: config.schedule,
-      timeZone: timeZone === undefined ? undefined : TimeZone.of(timeZone),
-      flexibleWindow: flexibleWindowMinutes === undefined ? undefined : Duration.minutes(flexibleWindowMinutes),
-      nodeEnv: config.nodeEnv,
-      timeout: timeoutSeconds === undefined ? undefined : Duration.seconds(timeoutSeconds),
-      memorySize: config.memoryMb,
-      reservedConcurrentExecutions: config.reservedConcurrency,
-      tracing: config.tracing,
-      logRetention: config.logRetentionDays,
+      ...given({
+        databaseHost: database.host,
+        databasePort: database.port,
+        databaseName: database.name,
+        sslMode: database.sslMode,
+        rootCertificates: database.rootCertificates,
+        targets: database.targets,
+        concurrency: database.concurrency,
+        maxLoad: database.maxLoad,
+        maxReplicaLag: maxReplicaLagSeconds === undefined ? undefined : Duration.seconds(maxReplicaLagSeconds),
+        schedule: config.schedule,
+        timeZone: timeZone === undefined ? undefined : TimeZone.of(timeZone),
+        flexibleWindow: flexibleWindowMinutes === undefined ? undefined : Duration.minutes(flexibleWindowMinutes),
+        nodeEnv: config.nodeEnv,
+        timeout: timeoutSeconds === undefined ? undefined : Duration.seconds(timeoutSeconds),
+        memorySize: config.memoryMb,
+        reservedConcurrentExecutions: config.reservedConcurrency,
+        tracing: config.tracing,
+        logRetention: config.logRetentionDays,
+      }),
     };
   }
 
   #login(name: string, database: DatabaseConfig, secretsManagerEndpoint?: ec2.InterfaceVpcEndpoint) {
     const { secretArn, encryptionKeyArn, iamUser } = database;
     if (secretArn === undefined) {
-      return { iamUser };
+      return given({ iamUser });
     }
     const secret = Secret.fromSecretAttributes(this, `${pascal(name)}Secret`, {
       secretCompleteArn: secretArn,
       ...(encryptionKeyArn && { encryptionKey: Key.fromKeyArn(this, `${pascal(name)}SecretKey`, encryptionKeyArn) }),
     });
-    return { secret, secretsManagerEndpoint };
+    return { secret, ...given({ secretsManagerEndpoint }) };
   }
 
   #network() {
@@ -103,7 +108,7 @@ export class TokenCleanupStack extends Stack {
     if (!config) {
       return {};
     }
-    // By what the configuration says, not by a look-up: nothing is asked for at synth, and it comes out the same each time.
+    // Imported by attributes, not looked up, so that synth is offline and deterministic.
     const vpc = ec2.Vpc.fromVpcAttributes(this, 'Vpc', {
       vpcId: config.vpcId,
       availabilityZones: Object.keys(config.subnets),
@@ -120,10 +125,10 @@ export class TokenCleanupStack extends Stack {
       vpc,
       service: ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
       subnets: vpcSubnets,
-      // Private DNS would send everybody in the VPC here, where only this stack's secrets may be read.
+      // Private DNS would route the whole VPC to this endpoint, whose policy allows only this stack's secrets.
       privateDnsEnabled: false,
       securityGroups: [
-        // An endpoint answers, it does not call.
+        // An endpoint opens no connections itself.
         new ec2.SecurityGroup(this, 'SecretsManagerEndpointSecurityGroup', {
           vpc,
           description: 'Token cleanup: in to Secrets Manager',
@@ -137,13 +142,13 @@ export class TokenCleanupStack extends Stack {
 
   #securityGroup(name: string, { securityGroupId, addIngressRule, cidrs }: DatabaseConfig) {
     const mutable = addIngressRule ?? false;
-    return {
+    return given({
       databaseCidrs: cidrs,
       databaseSecurityGroup:
         securityGroupId === undefined
           ? undefined
           : ec2.SecurityGroup.fromSecurityGroupId(this, `${pascal(name)}Database`, securityGroupId, { mutable }),
-    };
+    });
   }
 
   #testEventRegistryName(): string | undefined {
@@ -155,7 +160,7 @@ export class TokenCleanupStack extends Stack {
       registryName: TEST_EVENT_REGISTRY,
       description: 'Shareable test events of the Lambda console',
     });
-    // By the time this stack goes, others may have put their events here.
+    // Other functions may have added their events by the time this stack is removed.
     registry.applyRemovalPolicy(RemovalPolicy.RETAIN);
     return registry.attrRegistryName;
   }
@@ -165,14 +170,14 @@ export class TokenCleanupStack extends Stack {
     if (alarms?.topicArn !== undefined) {
       return Topic.fromTopicArn(this, 'Alarms', alarms.topicArn);
     }
-    // Not the key that SNS brings along, with which CloudWatch may not encrypt.
+    // CloudWatch has no access to the AWS managed key of SNS.
     const masterKey = new Key(this, 'AlarmsKey', {
       description: `Alarms of token cleanup (${this.#stage})`,
       enableKeyRotation: true,
       removalPolicy: RemovalPolicy.DESTROY,
     });
     const topic = new Topic(this, 'Alarms', { masterKey, enforceSSL: true });
-    // A policy of its own takes the place of the one that lets the account's alarms publish.
+    // An explicit topic policy replaces the default one, which allows the account's alarms to publish.
     topic.grantPublish(
       new ServicePrincipal('cloudwatch.amazonaws.com', {
         conditions: { StringEquals: { 'aws:SourceAccount': this.account } },
@@ -210,7 +215,7 @@ export class TokenCleanupStack extends Stack {
   }
 }
 
-/** `auth-eu` as `AuthEu`, since the ids of outputs are letters and digits. */
+/** `auth-eu` as `AuthEu`: ids of outputs may contain only letters and digits. */
 function pascal(name: string): string {
   return name.replace(/(?:^|-)(.)/g, (_, letter: string) => letter.toUpperCase());
 }

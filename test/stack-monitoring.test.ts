@@ -5,8 +5,8 @@ import { Topic } from 'aws-cdk-lib/aws-sns';
 import { identityOf, readConfig } from '../lambda/configuration/environment';
 import { emitReport, METRIC_NAMESPACE } from '../lambda/metrics';
 import { Monitoring, type MonitoringProps } from '../lib/monitoring';
-import type { TokenCleanupProps } from '../lib/token-cleanup';
 import {
+  type CleanupOverrides,
   CONTEXT,
   createCleanup,
   createStack,
@@ -20,7 +20,7 @@ import {
 } from './support/cdk';
 
 /** The construct and its monitoring, in a stack of their own. */
-function monitor(props: Partial<TokenCleanupProps> = {}, monitoring: Partial<MonitoringProps> = {}): Stack {
+function monitor(props: CleanupOverrides = {}, monitoring: Partial<MonitoringProps> = {}): Stack {
   const stack = createStack();
   const cleanup = createCleanup({ functionName: 'token-cleanup-test-auth', ...props }, stack);
   const topic = Topic.fromTopicArn(stack, 'Topic', 'arn:aws:sns:eu-central-1:111122223333:oncall');

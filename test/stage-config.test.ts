@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { readConfig } from '../lambda/configuration/environment';
 import { exampleFields, readStage } from '../lib/stage-config';
 import { CONTEXT, createDirectory, type Properties, SECRET_ARN } from './support/cdk';
@@ -130,9 +131,13 @@ test.each<[string, unknown, string]>([
   );
 });
 
-test('refuses a retention that CloudWatch does not know, and lists those it knows', () => {
+test('refuses a retention that CloudWatch does not offer, and lists those that it offers', () => {
+  const offered = Object.values(RetentionDays).filter(
+    (days) => typeof days === 'number' && days !== RetentionDays.INFINITE,
+  );
+
   expect(mistakes({ ...STAGE, logRetentionDays: 8 })).toEqual([
-    'stages.prod.logRetentionDays must be one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653, got 8',
+    `stages.prod.logRetentionDays must be one of ${offered.join(', ')}, got 8`,
   ]);
 });
 
@@ -140,7 +145,7 @@ test.each<[string, Properties, string]>([
   [
     'an address beside a topic',
     { alarms: { email: 'a@b.de', topicArn: 'arn:aws:sns:eu-central-1:111122223333:oncall' } },
-    'stages.prod.alarms.email must not be set beside topicArn, whose subscribers get the alarms, got "a@b.de"',
+    'stages.prod.alarms.email must not be set together with topicArn, whose subscribers get the alarms, got "a@b.de"',
   ],
   [
     'a secret in another region',
@@ -169,7 +174,7 @@ test.each<[string, Properties, string]>([
   [
     'a way to the database and no VPC',
     { databases: { auth: { ...DATABASE, securityGroupId: 'sg-0a1b2c3d' } } },
-    'stages.prod.databases.auth.securityGroupId must not be set where the stage has no vpc, got "sg-0a1b2c3d"',
+    'stages.prod.databases.auth.securityGroupId must not be set if the stage has no vpc, got "sg-0a1b2c3d"',
   ],
   [
     'a database without a way to log in',
@@ -197,12 +202,12 @@ test.each<[string, Properties, string]>([
   [
     'a user of IAM and no host to sign tokens for',
     { databases: { auth: { iamUser: IAM_USER } } },
-    'stages.prod.databases.auth.host is required beside iamUser',
+    'stages.prod.databases.auth.host is required with iamUser',
   ],
   [
     'a user of IAM over a connection that is not encrypted',
     { databases: { auth: { host: 'db.internal', iamUser: IAM_USER, sslMode: 'disable' } } },
-    'stages.prod.databases.auth.sslMode must be verify-full beside iamUser, whose tokens anybody could use that reads them, got "disable"',
+    'stages.prod.databases.auth.sslMode must be verify-full with iamUser: anyone who reads a token off the network can log in with it, got "disable"',
   ],
   [
     'an endpoint that nothing is read through',
@@ -210,7 +215,7 @@ test.each<[string, Properties, string]>([
       vpc: { ...VPC, secretsManagerEndpoint: true },
       databases: { auth: { host: 'db.internal', iamUser: IAM_USER, cidrs: ['10.0.0.0/8'] } },
     },
-    'stages.prod.vpc.secretsManagerEndpoint must not be set where no database has a secret, got true',
+    'stages.prod.vpc.secretsManagerEndpoint must not be set if no database has a secret, got true',
   ],
   [
     'an ingress rule for no group',
@@ -227,7 +232,7 @@ test('refuses certificates for a connection that is not encrypted', () => {
 
   expect(mistakes({ databases: { auth: { ...DATABASE, rootCertificates } } })).toEqual([]);
   expect(mistakes({ databases: { auth: { ...DATABASE, rootCertificates, sslMode: 'disable' } } })).toEqual([
-    `stages.prod.databases.auth.rootCertificates must not be set where sslMode is disable, got "${rootCertificates}"`,
+    `stages.prod.databases.auth.rootCertificates must not be set if sslMode is disable, got "${rootCertificates}"`,
   ]);
 });
 

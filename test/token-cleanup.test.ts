@@ -15,8 +15,9 @@ import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { VARIABLES } from '../lambda/configuration/environment';
-import type { TokenCleanup, TokenCleanupProps } from '../lib/token-cleanup';
+import type { TokenCleanup } from '../lib/token-cleanup';
 import {
+  type CleanupOverrides,
   createCleanup,
   createDirectory,
   createStack,
@@ -31,7 +32,7 @@ const IAM = { secret: undefined, iamUser: IAM_USER, databaseHost: 'db.internal' 
 const KEY_ARN = 'arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
 
 /** The construct in a VPC. */
-function createInVpc(props: (vpc: IVpc, stack: Stack) => Partial<TokenCleanupProps> = () => ({})): TokenCleanup {
+function createInVpc(props: (vpc: IVpc, stack: Stack) => CleanupOverrides = () => ({})): TokenCleanup {
   const stack = createStack();
   const vpc = Vpc.fromVpcAttributes(stack, 'Vpc', {
     vpcId: 'vpc-0a1b2c3d',
@@ -81,7 +82,7 @@ describe('the function', () => {
   });
 
   test('keeps its logs for three months, or as long as it is told', () => {
-    const retention = (props: Partial<TokenCleanupProps>) =>
+    const retention = (props: CleanupOverrides) =>
       resource(Stack.of(createCleanup(props)), 'AWS::Logs::LogGroup').RetentionInDays;
 
     expect(retention({})).toBe(90);
@@ -139,7 +140,7 @@ describe('the function', () => {
     });
   });
 
-  test.each<[string, Partial<TokenCleanupProps>]>([
+  test.each<[string, CleanupOverrides]>([
     ['a secret', {}],
     ['IAM', IAM],
   ])('takes the address of a database that is only known at the deployment, and logged in to with %s', (_, login) => {
@@ -549,9 +550,9 @@ test('offers its test events to the console where there is a registry for them',
   expect(resources(Stack.of(createCleanup()), 'AWS::EventSchemas::Schema')).toEqual([]);
 });
 
-test.each<[string, Partial<TokenCleanupProps>, string]>([
-  ['no way to log in', { secret: undefined }, 'either secret or iamUser must be given, got neither'],
-  ['two ways to log in', { iamUser: IAM_USER }, 'either secret or iamUser must be given, got both'],
+test.each<[string, CleanupOverrides, string]>([
+  ['no way to log in', { secret: undefined }, 'TokenCleanup must have either secret or iamUser'],
+  ['two ways to log in', { iamUser: IAM_USER, databaseHost: 'db' }, 'TokenCleanup must have either secret or iamUser'],
   [
     'a user that could be many',
     { ...IAM, iamUser: { ...IAM_USER, name: '*' } },
@@ -565,8 +566,8 @@ test.each<[string, Partial<TokenCleanupProps>, string]>([
   [
     'IAM without a host, over a connection that is not encrypted',
     { ...IAM, databaseHost: undefined, sslMode: 'disable' },
-    'DB_HOST is required where DB_AUTH is iam\n' +
-      'DB_SSL_MODE must be verify-full where DB_AUTH is iam: who reads the token can log in, got "disable"',
+    'databaseHost is required with iamUser\n' +
+      'sslMode must be verify-full with iamUser: anyone who reads a token off the network can log in with it',
   ],
   [
     'a timeout beyond that of Lambda',
@@ -608,7 +609,7 @@ test('refuses an endpoint of Secrets Manager that nothing is read through', () =
   });
 
   expect(() => createInVpc(inVpc)).toThrow(
-    new Error('secretsManagerEndpoint must not be given beside iamUser, which needs no secret'),
+    new Error('secretsManagerEndpoint must not be set with iamUser, which needs no secret'),
   );
 });
 

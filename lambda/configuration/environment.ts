@@ -82,7 +82,12 @@ export function readConfig(environment: Environment): Config {
   };
 }
 
-export const text = z.string().min(1, 'must not be empty');
+const text = anyText(z.string());
+
+/** Marks a variable in which every text is valid. */
+function anyText(schema: z.ZodString) {
+  return schema.min(1, 'must not be empty').meta({ anyText: true });
+}
 
 const settingsSchema = z.object({
   DB_PORT: decimal(PORT).optional(),
@@ -117,18 +122,32 @@ const iamSchema = passwordSchema.extend({
 });
 
 function requiredWithIam() {
-  return z.string('is required where DB_AUTH is iam').min(1, 'must not be empty');
+  return anyText(z.string('is required where DB_AUTH is iam'));
 }
 
-/** Every variable that the function reads, besides those of the SDK and of Lambda itself. */
+const SHAPES: readonly Readonly<Record<string, z.core.$ZodType>>[] = [
+  authSchema.shape,
+  passwordSchema.shape,
+  iamSchema.shape,
+  settingsSchema.shape,
+];
+
+/** Every variable that the function reads, except those of the SDK and of Lambda itself. */
 export const VARIABLES: readonly string[] = [
-  ...new Set(
-    [authSchema, passwordSchema, iamSchema, settingsSchema].flatMap(({ shape }): string[] => Object.keys(shape)),
-  ),
+  ...new Set(SHAPES.flatMap((shape) => Object.keys(shape))),
   'CLEANUP_TARGETS',
   'NODE_ENV',
   'POWERTOOLS_SERVICE_NAME',
 ];
+
+/** Variables in which every text is valid, even one that is not known before the deployment. */
+export const ANY_TEXT_VARIABLES: ReadonlySet<string> = new Set(
+  SHAPES.flatMap((shape) => Object.entries(shape).flatMap(([name, schema]) => (isAnyText(schema) ? [name] : []))),
+);
+
+function isAnyText(schema: z.core.$ZodType): boolean {
+  return schema instanceof z.ZodOptional ? isAnyText(schema.unwrap()) : z.globalRegistry.get(schema)?.anyText === true;
+}
 
 function readLogin(environment: Environment): Login {
   const { DB_AUTH: auth } = parse(authSchema, environment);

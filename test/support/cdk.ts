@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { App, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import { given } from '../../lib/given';
 import type { StageConfig } from '../../lib/stage-config';
 import { TokenCleanup, type TokenCleanupProps } from '../../lib/token-cleanup';
 import { TokenCleanupStack } from '../../lib/token-cleanup-stack';
@@ -40,10 +41,13 @@ export function createStack(): Stack {
   return new Stack(createApp(), 'Test', { env: { account: '111122223333', region: 'eu-central-1' } });
 }
 
+/** Props for the construct. One that is `undefined` takes away a default of the test. */
+export type CleanupOverrides = { [K in keyof TokenCleanupProps]?: TokenCleanupProps[K] | undefined };
+
 /** The construct by itself, in a stack of its own. */
-export function createCleanup(props: Partial<TokenCleanupProps> = {}, stack = createStack()): TokenCleanup {
+export function createCleanup(props: CleanupOverrides = {}, stack = createStack()): TokenCleanup {
   const secret = Secret.fromSecretCompleteArn(stack, 'Secret', SECRET_ARN);
-  return new TokenCleanup(stack, 'auth', { stage: 'test', secret, ...props });
+  return new TokenCleanup(stack, 'auth', given({ stage: 'test', secret, ...props }) as TokenCleanupProps);
 }
 
 /** A stage of `cdk.json`, or one like it. */

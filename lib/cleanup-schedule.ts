@@ -1,0 +1,93 @@
+import { Duration, RemovalPolicy, Stack, TimeZone, Validations } from 'aws-cdk-lib';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import type * as lambda from 'aws-cdk-lib/aws-lambda';
+import { Schedule, ScheduleExpression, ScheduleGroup, TimeWindow } from 'aws-cdk-lib/aws-scheduler';
+import { LambdaInvoke } from 'aws-cdk-lib/aws-scheduler-targets';
+import type { IQueue } from 'aws-cdk-lib/aws-sqs';
+import type { Construct } from 'constructs';
+import { toString as describeCrontab } from 'cronstrue';
+import { DELIVERY_WINDOW } from './cleanup-function';
+import { given } from './given';
+import { longestGapMs, scheduleExpressions } from './schedule-expression';
+
+/** When the function runs. */
+export interface CleanupScheduleProps {
+  /**
+   * A five-field crontab.
+   *
+   * @default 0 3 * * *
+   */
+  readonly schedule?: string;
+
+  /** @default TimeZone.ETC_UTC */
+  readonly timeZone?: TimeZone;
+
+  /**
+   * A run starts at any moment within this time after the scheduled minute, 1 minute to 24 hours.
+   *
+   * @default - at the scheduled minute
+   */
+  readonly flexibleWindow?: Duration;
+}
+
+/** The schedule of a function, in its own group, with bounded retries and a dead-letter queue. */
+export class CleanupSchedule {
+  readonly group: ScheduleGroup;
+  readonly schedules: Schedule[];
+  readonly inWords: string;
+  /** The longest time between two fires. */
+  readonly longestGap: Duration;
+
+  /** Creates the resources directly in the scope. */
+  constructor(
+    scope: Construct,
+    props: CleanupScheduleProps,
+    run: { readonly function: lambda.Function; readonly deadLetterQueue: IQueue; readonly enabled: boolean },
+  ) {
+    const crontab = props.schedule ?? '0 3 * * *';
+    const timeZone = props.timeZone ?? TimeZone.ETC_UTC;
+    const expressions = scheduleExpressions(crontab);
+    this.longestGap = Duration.millis(longestGapMs(crontab, timeZone.timezoneName));
+    this.group = new ScheduleGroup(scope, 'ScheduleGroup', { removalPolicy: RemovalPolicy.DESTROY });
+    const target = new LambdaInvoke(run.function, {
+      role: createRole(scope, this.group, run.function),
+      deadLetterQueue: run.deadLetterQueue,
+      // Delivery fails by throttling at most. The default is 185 retries in 24 hours.
+      retryAttempts: 3,
+      maxEventAge: DELIVERY_WINDOW,
+    });
+    this.schedules = expressions.map(
+      (expression, i) =>
+        new Schedule(scope, i === 0 ? 'Schedule' : 'WeekdaySchedule', {
+          ...given({ timeWindow: props.flexibleWindow && TimeWindow.flexible(props.flexibleWindow) }),
+          schedule: ScheduleExpression.expression(expression, timeZone),
+          description: `The crontab ${crontab}`,
+          scheduleGroup: this.group,
+          target,
+          enabled: run.enabled,
+        }),
+    );
+    const times = expressions.map(inWords).join(', and ');
+    this.inWords = `${times} (${timeZone.timezoneName})${run.enabled ? '' : ', disabled'}`;
+  }
+}
+
+function createRole(scope: Construct, group: ScheduleGroup, invoked: lambda.Function): iam.Role {
+  const stack = Stack.of(scope);
+  const role = new iam.Role(scope, 'ScheduleRole', {
+    assumedBy: new iam.ServicePrincipal('scheduler.amazonaws.com', {
+      conditions: { StringEquals: { 'aws:SourceAccount': stack.account, 'aws:SourceArn': group.scheduleGroupArn } },
+    }),
+  });
+  Validations.of(role).acknowledge({
+    id: `AwsSolutions-IAM5[Resource::<${stack.getLogicalId(invoked.node.defaultChild as lambda.CfnFunction)}.Arn>:*]`,
+    reason: 'The CDK grants the invocation of every version and alias of this one function.',
+  });
+  return role;
+}
+
+/** `cron(0 3 * * ? *)` as `At 03:00`. */
+function inWords(expression: string): string {
+  const crontab = expression.replace(/^cron\((.+) \*\)$/, '$1');
+  return describeCrontab(crontab, { use24HourTimeFormat: true });
+}

@@ -1,0 +1,190 @@
+import { basename } from 'node:path';
+import { type Duration, Fn, Token, Tokenization } from 'aws-cdk-lib';
+import type * as ec2 from 'aws-cdk-lib/aws-ec2';
+import type { ISecret } from 'aws-cdk-lib/aws-secretsmanager';
+import { ANY_TEXT_VARIABLES, readConfig } from '../lambda/configuration/environment';
+import { SERVICE } from '../lambda/configuration/settings';
+import type { Target, TargetsInput } from '../lambda/configuration/targets';
+import { given } from './given';
+import { IAM_USER_NAME, type IamUser, loginMistakes, RESOURCE_ID } from './login';
+
+/** Where the database is, how to log in, and what to delete at which pace. */
+export interface CleanupJobProps {
+  /** The name of the deployment: a dimension of every metric and a key of every log line. */
+  readonly stage: string;
+
+  /**
+   * The user and password to log in with, in the shape that RDS writes. The function may read this secret and no other,
+   * and decrypt it with its `encryptionKey`, if it has one.
+   *
+   * @default - the function logs in as `iamUser`; one of the two is required
+   */
+  readonly secret?: ISecret;
+
+  /**
+   * Logs in as this user with a token that the function signs, instead of a password. The function may connect as this
+   * user only and needs no secret. Requires `databaseHost` and an encrypted connection.
+   *
+   * @default - the function logs in with `secret`
+   */
+  readonly iamUser?: IamUser;
+
+  /**
+   * Required with `iamUser`, where it must be the endpoint that RDS shows: tokens for an alias are refused.
+   *
+   * @default - the host in the secret
+   */
+  readonly databaseHost?: string;
+
+  /**
+   * Required in a VPC if it is not 5432: the function's security group opens only this port.
+   *
+   * @default - the port in the secret, else 5432
+   */
+  readonly databasePort?: number;
+
+  /** @default - the database in the secret, else postgres */
+  readonly databaseName?: string;
+
+  /** @default verify-full */
+  readonly sslMode?: 'verify-full' | 'disable';
+
+  /**
+   * A local PEM file of certificate authorities to trust in addition to those of Node.js. Deployed as a layer.
+   *
+   * @default - the authorities of RDS, which the Lambda runtime contains
+   */
+  readonly rootCertificates?: string;
+
+  /**
+   * The tables to clean, each with the rules that select its dead rows.
+   *
+   * @default - the rows of public.refresh_tokens that are revoked or expired
+   */
+  readonly targets?: TargetsInput;
+
+  /**
+   * The number of connections that delete at once, 1 to 16.
+   *
+   * @default 1
+   */
+  readonly concurrency?: number;
+
+  /**
+   * The share of time that each connection works, above 0 up to 1.
+   *
+   * @default 0.5
+   */
+  readonly maxLoad?: number;
+
+  /**
+   * The run pauses while a streaming replica is further behind.
+   *
+   * @default - replicas are not checked
+   */
+  readonly maxReplicaLag?: Duration;
+
+  /**
+   * The variable `NODE_ENV` of the function. With `test` the job never runs and its schedule is disabled.
+   *
+   * @default production
+   */
+  readonly nodeEnv?: string;
+
+  /**
+   * An endpoint of Secrets Manager through which the function reads the secret. Its policy gets a statement for this
+   * secret. It needs no private DNS, since the function receives its address. Not allowed with `iamUser`, which needs
+   * no secret.
+   *
+   * @default - the public address, over a NAT gateway or an endpoint with private DNS
+   */
+  readonly secretsManagerEndpoint?: ec2.InterfaceVpcEndpoint;
+
+  /**
+   * The dimension `service` of every metric. Must differ between the databases of a stage.
+   *
+   * @default token-cleanup
+   */
+  readonly serviceName?: string;
+}
+
+/** Lambda's limit for environment variables, names and values together. */
+const ENVIRONMENT_BYTES = 4096;
+
+/** The folder in which Lambda mounts layers. */
+const LAYERS = '/opt';
+
+/** The environment of a function, and the targets that the function will read from it. */
+export interface FunctionEnvironment {
+  readonly variables: { [name: string]: string };
+  readonly targets: readonly Target[];
+}
+
+/** @throws Error with every mistake */
+export function functionEnvironment(props: CleanupJobProps): FunctionEnvironment {
+  checkLogin(props);
+  const { secret, iamUser, databasePort, secretsManagerEndpoint } = props;
+  const variables = given({
+    STAGE: props.stage,
+    NODE_ENV: props.nodeEnv ?? 'production',
+    POWERTOOLS_SERVICE_NAME: props.serviceName ?? SERVICE,
+    DB_AUTH: iamUser && 'iam',
+    DB_SECRET_ARN: secret?.secretArn,
+    DB_USER: iamUser?.name,
+    DB_HOST: props.databaseHost,
+    DB_PORT: databasePort === undefined ? undefined : Tokenization.stringifyNumber(databasePort),
+    DB_NAME: props.databaseName,
+    DB_SSL_MODE: props.sslMode,
+    DB_SSL_ROOT_CERT: props.rootCertificates && `${LAYERS}/${basename(props.rootCertificates)}`,
+    CLEANUP_TARGETS: props.targets && JSON.stringify(props.targets),
+    CLEANUP_CONCURRENCY: props.concurrency?.toString(),
+    CLEANUP_MAX_LOAD: props.maxLoad?.toString(),
+    CLEANUP_MAX_REPLICA_LAG_SECONDS: props.maxReplicaLag?.toSeconds().toString(),
+    AWS_ENDPOINT_URL_SECRETS_MANAGER: secretsManagerEndpoint && addressOf(secretsManagerEndpoint),
+  }) as { [name: string]: string };
+  const { targets } = readConfig(knownAtSynth(variables));
+  const bytes = Buffer.byteLength(Object.entries(variables).flat().join(''));
+  if (bytes > ENVIRONMENT_BYTES) {
+    throw new Error(
+      `the function's environment must be at most ${ENVIRONMENT_BYTES} bytes, got ${bytes}, ` +
+        `${variables.CLEANUP_TARGETS?.length ?? 0} of them for the targets`,
+    );
+  }
+  return { variables, targets };
+}
+
+/** The props behind the fields of a login. */
+const LOGIN_PROPS = { secret: 'secret', iamUser: 'iamUser', host: 'databaseHost', sslMode: 'sslMode' };
+
+function checkLogin({ secret, iamUser, databaseHost, sslMode, secretsManagerEndpoint }: CleanupJobProps): void {
+  const mistakes = loginMistakes({ secret, iamUser, host: databaseHost, sslMode }, LOGIN_PROPS.secret).map(
+    ({ field, rule }) => `${field === undefined ? 'TokenCleanup' : LOGIN_PROPS[field]} ${rule}`,
+  );
+  if (iamUser && secretsManagerEndpoint) {
+    mistakes.push('secretsManagerEndpoint must not be set with iamUser, which needs no secret');
+  }
+  const parts = [
+    ['iamUser.name', iamUser?.name, IAM_USER_NAME],
+    ['iamUser.resourceId', iamUser?.resourceId, RESOURCE_ID],
+  ] as const;
+  for (const [name, value, { rule, pattern }] of parts) {
+    if (value !== undefined && !Token.isUnresolved(value) && !pattern.test(value)) {
+      mistakes.push(`${name} ${rule}, got ${JSON.stringify(value)}`);
+    }
+  }
+  if (mistakes.length > 0) {
+    throw new Error(mistakes.join('\n'));
+  }
+}
+
+/** Drops unresolved tokens, except where any text is valid and only presence is checked. */
+function knownAtSynth(variables: { [name: string]: string }): { [name: string]: string } {
+  return Object.fromEntries(
+    Object.entries(variables).filter(([name, value]) => ANY_TEXT_VARIABLES.has(name) || !Token.isUnresolved(value)),
+  );
+}
+
+/** The address of an endpoint without private DNS. Its first entry is the regional one, as `zone:name`. */
+function addressOf(endpoint: ec2.InterfaceVpcEndpoint): string {
+  return `https://${Fn.select(1, Fn.split(':', Fn.select(0, endpoint.vpcEndpointDnsEntries)))}`;
+}

@@ -1,0 +1,59 @@
+/** The rules for logging in to a database, for the construct and for the stages of cdk.json. Imports nothing of the CDK. */
+
+/** A database user that logs in with IAM. */
+export interface IamUser {
+  /** A PostgreSQL role that was granted `rds_iam`. */
+  readonly name: string;
+
+  /** The resource id of the instance (`db-…`), the cluster (`cluster-…`) or the proxy (`prx-…`), not its name. */
+  readonly resourceId: string;
+}
+
+/** IAM policies treat `*` and `?` as wildcards, and `$` as the start of a variable. */
+export const IAM_USER_NAME = {
+  rule: 'must be a name of at most 63 characters, without spaces, *, ?, $ and /',
+  pattern: /^[^\s*?$/]{1,63}$/,
+};
+
+/** Database identifiers are lower case, so upper case tells a resource id from them. */
+export const RESOURCE_ID = {
+  rule: 'must be a resource id, which begins with db-, cluster- or prx-, and not a name',
+  pattern: /^(?:(?:db|cluster)-[A-Z0-9]{8,}|prx-[A-Za-z0-9]{8,})$/,
+};
+
+/** The fields that decide how a function logs in, whatever their types. */
+export interface LoginFields {
+  readonly secret?: unknown;
+  readonly iamUser?: unknown;
+  readonly host?: unknown;
+  readonly sslMode?: unknown;
+}
+
+/** A broken rule; without a field if the combination of fields is wrong. */
+export interface LoginMistake {
+  readonly field?: keyof LoginFields;
+  readonly rule: string;
+}
+
+/**
+ * Checks the fields against each other.
+ *
+ * @param secretName the name of the field `secret` in messages
+ */
+export function loginMistakes(fields: LoginFields, secretName: string): LoginMistake[] {
+  const { secret, iamUser, host, sslMode } = fields;
+  const mistakes: LoginMistake[] = [];
+  if ((secret === undefined) === (iamUser === undefined)) {
+    mistakes.push({ rule: `must have either ${secretName} or iamUser` });
+  }
+  if (iamUser !== undefined && host === undefined) {
+    mistakes.push({ field: 'host', rule: 'is required with iamUser' });
+  }
+  if (iamUser !== undefined && sslMode === 'disable') {
+    mistakes.push({
+      field: 'sslMode',
+      rule: 'must be verify-full with iamUser: anyone who reads a token off the network can log in with it',
+    });
+  }
+  return mistakes;
+}
