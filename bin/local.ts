@@ -1,15 +1,17 @@
 import { isEnabled } from '../lambda/configuration/environment';
 import { InvalidInputError } from '../lambda/configuration/validation';
+import type { SweepProgress } from '../lambda/engine/sweep';
 import type { RunReport, RunStatus } from '../lambda/report';
 import { type Database, parseDatabaseUrl } from './local/database-url';
 import { DemoTables } from './local/demo-tables';
 import { EmbeddedPostgres } from './local/embedded-postgres';
+import { count, rows } from './local/figures';
 import { invoke, type LogLine } from './local/invocation';
 import { HELP, type Options, parseOptions } from './local/options';
 import { prove, showProof } from './local/proof';
 import { SecretsEndpoint } from './local/secrets-endpoint';
 import { announce, summarize } from './local/summary';
-import { count, type TableProgress, Terminal } from './local/terminal';
+import { Terminal } from './local/terminal';
 
 const EXIT_CODES: Readonly<Record<RunStatus, number>> = { succeeded: 0, skipped: 0, failed: 1, partial: 3 };
 const FAILED = 1;
@@ -31,7 +33,7 @@ class Command {
   constructor(options: Options) {
     this.#options = options;
     // A stream of log lines and a bar that moves do not go together.
-    this.#terminal = new Terminal(options.json ? process.stderr : process.stdout, !options.verbose);
+    this.#terminal = new Terminal(options.json ? process.stderr : process.stdout, { live: !options.verbose });
   }
 
   /** @returns the exit code */
@@ -137,10 +139,7 @@ class Command {
       if (!isEnabled(process.env)) {
         return (await this.#terminal.during('running the function', () => invoke(invocation))).report;
       }
-      this.#terminal.startProgress(
-        targets.map(({ name }) => name),
-        dryRun,
-      );
+      this.#terminal.startProgress(targets.map(({ name }) => name));
       return (await invoke(invocation)).report;
     } finally {
       this.#terminal.endProgress();
@@ -158,7 +157,9 @@ class Command {
       }
       if (line.progress) {
         begun = true;
-        this.#terminal.showProgress(line.progress as TableProgress);
+        const { table, rowsDeleted, blocksVisited, blocksTotal } = line.progress as SweepProgress & { table: string };
+        const text = this.#options.dryRun ? '' : `${rows(rowsDeleted)} deleted`;
+        this.#terminal.showProgress({ name: table, done: blocksVisited, total: blocksTotal, text });
       } else if (line.waitMs !== undefined && !begun) {
         // The function waits a minute for a database to come back. Whoever mistyped its name should not have to.
         this.#interrupt.abort();

@@ -170,7 +170,7 @@ describe('on a database of the user', () => {
         'Counts, and deletes nothing',
         `  in database shop on 127.0.0.1:${server.port}, as o'cleaner (not encrypted)`,
         '',
-        '  refresh_tokens: N % of the table visited',
+        '  refresh_tokens: N %',
         '',
         'Succeeded: a dry run, nothing was deleted (N s)',
         '',

@@ -3,8 +3,9 @@ import type { Diagnosis } from '../../lambda/dry-run/diagnosis';
 import { GREATEST_DEAD_SHARE, type IndexAdvice } from '../../lambda/dry-run/index-advice';
 import type { RunReport, ServerReport, TargetReport } from '../../lambda/report';
 import type { Replica } from '../../lambda/server';
+import { bytes, count, rows, seconds } from './figures';
 import { ruleSql } from './target-sql';
-import { bytes, count, rows, seconds, type Terminal } from './terminal';
+import type { Terminal } from './terminal';
 
 /** What a run on Lambda may take. What is not done by then is left to the next. */
 const LONGEST_RUN_MS = 900_000;

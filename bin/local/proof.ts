@@ -1,6 +1,7 @@
 import type { RunReport } from '../../lambda/report';
 import { type Census, KINDS } from './demo-tables';
-import { count, rows, type Terminal } from './terminal';
+import { count, rows } from './figures';
+import type { Terminal } from './terminal';
 
 /** A statement about a run, and whether it is true. */
 export interface Finding {

@@ -2,10 +2,11 @@ import type { Target } from '../../lambda/configuration/targets';
 import type { StopReason } from '../../lambda/engine/outcome';
 import type { RunReport, TargetReport } from '../../lambda/report';
 import type { Database } from './database-url';
+import { count, rows, seconds } from './figures';
 import { showFindings } from './findings';
 import type { Options } from './options';
 import { ruleSql, tableSql } from './target-sql';
-import { count, rows, seconds, shorten, type Terminal } from './terminal';
+import type { Terminal } from './terminal';
 
 /** Says what will be deleted and where, before it is. A dry run tells the rules with what they match, once it is done. */
 export function announce(terminal: Terminal, database: Database, { targets, dryRun }: Options): void {
@@ -32,9 +33,13 @@ export function summarize(terminal: Terminal, report: RunReport, targets: readon
   if (report.dryRun) {
     showFindings(terminal, report, targets);
   } else if (report.targets.some(({ batches, stopReason }) => batches > 0 || stopReason)) {
-    const cells = (target: TargetReport) =>
-      COLUMNS.map(([name, cell]) => (name === 'Result' ? paint[target.status](cell(target)) : cell(target)));
-    terminal.table([COLUMNS.map(([name]) => dim(name)), ...report.targets.map(cells)], 2);
+    const cells = (target: TargetReport) => [
+      terminal.shorten(target.table),
+      paint[target.status](target.status),
+      ...COLUMNS.map(([, cell]) => cell(target)),
+    ];
+    const head = ['Table', 'Result', ...COLUMNS.map(([name]) => name)].map((name) => dim(name));
+    terminal.table([head, ...report.targets.map(cells)], 2);
   }
   for (const note of report.targets.flatMap((target) => notes(target, report.dryRun))) {
     terminal.warn(note);
@@ -59,8 +64,6 @@ function headline({ status, dryRun, rowsDeleted, targets }: RunReport): string {
 type Column = readonly [name: string, cell: (target: TargetReport) => string];
 
 const COLUMNS: readonly Column[] = [
-  ['Table', ({ table }) => shorten(table)],
-  ['Result', ({ status }) => status],
   ['Deleted', ({ rowsDeleted }) => count(rowsDeleted)],
   ['Remaining', ({ rowsRemaining }) => (rowsRemaining === undefined ? 'unknown' : count(rowsRemaining))],
   ['Batches', ({ batches }) => count(batches)],

@@ -1,20 +1,41 @@
 import { type Bar, MultiBar } from 'cli-progress';
 import Table, { type Cell } from 'cli-table3';
 import pc from 'picocolors';
-import type { SweepProgress } from '../../lambda/engine/sweep';
+import { seconds } from './figures';
 
-/** How far the function is with a table. */
-export interface TableProgress extends SweepProgress {
-  readonly table: string;
+export interface TerminalOptions {
+  /**
+   * Whether bars may move. They never do if the stream is not a terminal.
+   *
+   * @default true
+   */
+  readonly live?: boolean;
+  /**
+   * The least time between two lines of progress of the same name, where no bar can move, in milliseconds.
+   *
+   * @default 1_000
+   */
+  readonly plainIntervalMs?: number;
 }
 
-// One that is no terminal gets a line a second, not a line a batch.
-const PLAIN_INTERVAL_MS = 1_000;
+/** The progress of a piece of work. */
+export interface Progress {
+  /** One of the names that were given to `startProgress`. */
+  readonly name: string;
+  readonly done: number;
+  readonly total: number;
+  /** Shown beside the bar. */
+  readonly text: string;
+}
+
 /** Clears the line. */
 const CLEAR = '\x1b[2K';
+const DEFAULT_WIDTH = 80;
 const BAR_WIDTH = 24;
-const WIDEST_NAME = 21;
+/** Room for the bar, the percentage and a text beside a name. */
+const BESIDE_NAME = 59;
 const LABEL_WIDTH = 12;
+const PLAIN_INTERVAL_MS = 1_000;
 
 const NO_FRAME = {
   ...{ top: '', 'top-mid': '', 'top-left': '', 'top-right': '' },
@@ -22,26 +43,26 @@ const NO_FRAME = {
   ...{ left: '  ', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  ' },
 };
 
-/** Where a person reads along: lines that stay, and below them what is under way. */
+/** Output for a person: permanent lines, and below them the work in progress. */
 export class Terminal {
   readonly colors: ReturnType<typeof pc.createColors>;
   readonly #stream: NodeJS.WriteStream;
-  /** Whether what was written can be written over. */
+  /** Whether output can be overwritten. */
   readonly #live: boolean;
+  readonly #plainIntervalMs: number;
   #gapAbove = true;
-  /** The line that is to be written over. */
+  /** The line to be overwritten. */
   #underWay = '';
   #bars: MultiBar | undefined;
-  /** What is said of the rows of a table so far. */
-  #deleted: (rowsDeleted: number) => string = () => '';
-  readonly #barByTable = new Map<string, Bar>();
-  readonly #saidAt = new Map<string, number>();
+  readonly #barByName = new Map<string, Bar>();
+  readonly #writtenAt = new Map<string, number>();
 
-  /** @param live whether something may move; it does so only on a terminal */
-  constructor(stream: NodeJS.WriteStream, live: boolean) {
+  constructor(stream: NodeJS.WriteStream, { live = true, plainIntervalMs = PLAIN_INTERVAL_MS }: TerminalOptions = {}) {
+    const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
     this.#stream = stream;
-    this.#live = live && stream.isTTY && process.env.TERM !== 'dumb';
-    this.colors = pc.createColors(pc.isColorSupported && (stream.isTTY || Boolean(process.env.FORCE_COLOR)));
+    this.#live = live && stream.isTTY && TERM !== 'dumb';
+    this.#plainIntervalMs = plainIntervalMs;
+    this.colors = pc.createColors(!NO_COLOR && (Boolean(FORCE_COLOR) || (stream.isTTY && TERM !== 'dumb')));
   }
 
   say(text: string): void {
@@ -50,12 +71,12 @@ export class Terminal {
       this.#bars.log(`${text}\n`.replaceAll('\n', `\n${CLEAR}`)); // over the bars, which move down
       this.#bars.update();
     } else {
-      // What is under way stays below.
+      // The work in progress stays below.
       this.#stream.write(`${this.#underWay && `\r${CLEAR}`}${text}\n${this.#underWay}`);
     }
   }
 
-  /** An empty line, unless there is one. */
+  /** Writes an empty line, unless the last line is empty. */
   gap(): void {
     if (!this.#gapAbove) {
       this.say('');
@@ -74,7 +95,7 @@ export class Terminal {
     this.#item(this.colors.red('✗'), text);
   }
 
-  /** A line with a label in front, or one that goes on below it. */
+  /** Writes a line with a label in front. Without a label it continues the field above. */
   field(label: string, text: string): void {
     const indent = ' '.repeat(LABEL_WIDTH + 4);
     this.say(`    ${this.colors.dim(label.padEnd(LABEL_WIDTH))}${this.#wrap(text, indent.length).join(`\n${indent}`)}`);
@@ -84,9 +105,9 @@ export class Terminal {
     this.say(`  ${mark} ${this.#wrap(text, 4).join('\n    ')}`);
   }
 
-  /** Breaks text between words, so that it stays behind its mark. Elsewhere than on a terminal a line is a line. */
+  /** Breaks text between words, so that it stays indented. If the stream is not a terminal, a line stays a line. */
   #wrap(text: string, indent: number): string[] {
-    const width = this.#stream.isTTY ? (this.#stream.columns || 80) - indent : Number.POSITIVE_INFINITY;
+    const width = this.#stream.isTTY ? this.#width - indent : Number.POSITIVE_INFINITY;
     const [first = '', ...words] = text.split(' ');
     const lines = [first];
     for (const word of words) {
@@ -100,7 +121,17 @@ export class Terminal {
     return lines;
   }
 
-  /** A table without a frame: names on the left, numbers on the right of their columns. */
+  get #width(): number {
+    return this.#stream.columns || DEFAULT_WIDTH;
+  }
+
+  /** Shortens a name so that a line fits on the terminal. In a pipe it stays whole. */
+  shorten(name: string): string {
+    const widest = this.#stream.isTTY ? Math.max(this.#width - BESIDE_NAME, BAR_WIDTH / 2) : Number.POSITIVE_INFINITY;
+    return name.length > widest ? `${name.slice(0, widest - 1)}…` : name;
+  }
+
+  /** Writes a table without a frame: names on the left of their columns, numbers on the right. */
   table(lines: readonly (readonly Cell[])[], nameColumns: number): void {
     const columns = lines.at(-1)?.length ?? 0;
     const table = new Table({
@@ -112,15 +143,15 @@ export class Terminal {
     this.say(table.toString());
   }
 
-  /** Says what is being done, and what came of it once it is done. */
+  /** Shows a text during a piece of work, and its result afterwards. */
   async step<T>(doing: string, work: () => Promise<T>, done: (result: T) => string): Promise<T> {
     const startedAt = performance.now();
     const result = await this.during(doing, work);
-    this.succeed(`${done(result)} (${seconds(performance.now() - startedAt)})`);
+    this.succeed(`${done(result)} ${this.colors.dim(`(${seconds(performance.now() - startedAt)})`)}`);
     return result;
   }
 
-  /** Says what is being done as long as it is. */
+  /** Shows a text during a piece of work. */
   async during<T>(doing: string, work: () => Promise<T>): Promise<T> {
     this.#show(this.colors.dim(`  … ${doing}`));
     try {
@@ -137,73 +168,50 @@ export class Terminal {
     }
   }
 
-  /** Begins to show progress: a bar for each table, or lines where nothing can move. */
-  startProgress(tables: readonly string[], dryRun: boolean): void {
-    this.#deleted = dryRun ? () => '' : (rowsDeleted) => `${rows(rowsDeleted)} deleted`;
+  /** Begins to show progress: a bar for each name, or lines if nothing can move. */
+  startProgress(names: readonly string[]): void {
+    this.#writtenAt.clear();
     if (!this.#live) {
       return;
     }
     const { dim, cyan } = this.colors;
-    const nameWidth = Math.min(WIDEST_NAME, Math.max(...tables.map((table) => table.length)));
+    const nameWidth = Math.max(...names.map((name) => this.shorten(name).length));
     this.#bars = new MultiBar({
       stream: this.#stream,
-      format: (_, { progress }, { table, rowsDeleted }) => {
+      format: (_, { progress }, { name, text }) => {
         const filled = Math.round(progress * BAR_WIDTH);
         const bar = cyan('█'.repeat(filled)) + dim('░'.repeat(BAR_WIDTH - filled));
-        const percent = `${Math.floor(progress * 100)} %`.padStart(5);
-        return `  ${shorten(table).padEnd(nameWidth)}  ${bar} ${percent}  ${this.#deleted(rowsDeleted)}`;
+        return `  ${this.shorten(name).padEnd(nameWidth)}  ${bar} ${whole(progress).padStart(5)}  ${text}`;
       },
       clearOnComplete: true,
-      forceRedraw: true, // the lines that are said above push the bars down
+      forceRedraw: true, // lines that are written above push the bars down
       hideCursor: true,
     });
-    for (const table of tables) {
-      this.#barByTable.set(table, this.#bars.create(1, 0, { table, rowsDeleted: 0 }));
+    for (const name of names) {
+      this.#barByName.set(name, this.#bars.create(1, 0, { name, text: '' }));
     }
   }
 
-  showProgress({ table, rowsDeleted, blocksVisited, blocksTotal }: TableProgress): void {
-    const bar = this.#barByTable.get(table);
+  showProgress({ name, done, total, text }: Progress): void {
+    const bar = this.#barByName.get(name);
     if (bar) {
-      bar.setTotal(blocksTotal);
-      bar.update(blocksVisited, { rowsDeleted });
-    } else if (performance.now() - (this.#saidAt.get(table) ?? Number.NEGATIVE_INFINITY) >= PLAIN_INTERVAL_MS) {
-      this.#saidAt.set(table, performance.now());
-      const percent = Math.floor((100 * blocksVisited) / blocksTotal);
-      const soFar = [this.#deleted(rowsDeleted), `${percent} % of the table visited`].filter(Boolean).join(', ');
-      this.say(`  ${table}: ${soFar}`);
+      bar.setTotal(total);
+      bar.update(done, { text });
+    } else if (performance.now() - (this.#writtenAt.get(name) ?? Number.NEGATIVE_INFINITY) >= this.#plainIntervalMs) {
+      this.#writtenAt.set(name, performance.now());
+      this.say(`  ${name}: ${[whole(done / total), text].filter(Boolean).join(', ')}`);
     }
   }
 
-  /** Takes the bars away. Has to be called before the process ends, or the terminal stays without a cursor. */
+  /** Removes the bars. Without it a process that ends leaves the terminal without a cursor. */
   endProgress(): void {
     this.#bars?.stop();
     this.#bars = undefined;
-    this.#barByTable.clear();
+    this.#barByName.clear();
   }
 }
 
-export function count(number: number): string {
-  return number.toLocaleString('en');
-}
-
-export function rows(number: number): string {
-  return `${count(number)} ${number === 1 ? 'row' : 'rows'}`;
-}
-
-/** In the units of PostgreSQL, of which each is 1024 times the one before. */
-export function bytes(number: number): string {
-  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
-  const power = Math.min(Math.floor(Math.log2(Math.max(number, 1)) / 10), units.length - 1);
-  const amount = number / 1024 ** power;
-  return `${amount < 10 && power > 1 ? amount.toFixed(1) : Math.round(amount)} ${units[power]}`;
-}
-
-export function seconds(ms: number): string {
-  return `${(ms / 1_000).toFixed(1)} s`;
-}
-
-/** A name in the width of a column. */
-export function shorten(name: string): string {
-  return name.length > WIDEST_NAME ? `${name.slice(0, WIDEST_NAME - 1)}…` : name;
+/** A share in whole percent, rounded down: 100 % means that nothing is left. */
+function whole(share: number): string {
+  return `${Math.floor(100 * share)} %`;
 }

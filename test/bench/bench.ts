@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, loadavg, release, totalmem, type } from 'node:os';
+import { Terminal } from '../../bin/local/terminal';
 import { Bundle } from './bundle';
 import { type Contender, ONE_DELETE, titleOf } from './contenders';
 import { lambdaFunction } from './function';
@@ -7,10 +8,9 @@ import { growth } from './growth';
 import { Laboratory, SETTINGS } from './laboratory';
 import { help, type Options, parseOptions, WrongOptionError } from './options';
 import { drawService } from './picture';
-import type { Bench, Section } from './section';
+import type { Bench, Figures, Section } from './section';
 import { type Felt, NOBODY, service } from './service';
 import { sparse } from './sparse';
-import { Terminal } from './terminal';
 import { throughput } from './throughput';
 
 // biome-ignore lint/suspicious/noExplicitAny: each section shows what it found itself
@@ -21,12 +21,16 @@ const FAILED = 1;
 const WRONG_OPTION = 2;
 const INTERRUPTED = 130;
 
+/** A full run takes half an hour; its log needs a line now and then. */
+const PLAIN_INTERVAL_MS = 5_000;
+
 /** Runs the sections, one after the other. */
 async function run({ scale, only, contenders, json, svg }: Options): Promise<number> {
-  const terminal = new Terminal(json ? process.stderr : process.stdout);
+  const terminal = new Terminal(json ? process.stderr : process.stdout, { plainIntervalMs: PLAIN_INTERVAL_MS });
   const faults: string[] = [];
   const results: Record<string, unknown> = {};
   let bundle: Promise<Bundle> | undefined;
+  let showStep: Bench['step'] = () => {};
   const laboratory = await Laboratory.start();
   try {
     const machine = await describeMachine(laboratory);
@@ -40,16 +44,22 @@ async function run({ scale, only, contenders, json, svg }: Options): Promise<num
       scale,
       bundle: () => (bundle ??= Bundle.make()),
       chosen: (all) => all.filter((contender) => isChosen(contender, contenders)),
-      step: (what) => terminal.step(what),
+      step: (what) => showStep(what),
       blame: (fault) => faults.push(fault),
     };
     for (const section of SECTIONS.filter(({ name }) => only.length === 0 || only.includes(name))) {
-      terminal.start(section.name, section.steps(bench));
+      const total = section.steps(bench);
+      let steps = 0;
+      showStep = (text) => {
+        terminal.showProgress({ name: section.name, done: Math.min(steps, total), total, text });
+        steps += 1;
+      };
+      terminal.startProgress([section.name]);
       const result = await section.run(bench);
-      terminal.stop();
+      terminal.endProgress();
       results[section.name] = result;
       for (const figures of section.show(result, scale)) {
-        terminal.show(figures);
+        show(terminal, figures);
       }
     }
     if (svg) {
@@ -59,13 +69,23 @@ async function run({ scale, only, contenders, json, svg }: Options): Promise<num
       process.stdout.write(`${JSON.stringify({ machine, scale, ...results, faults }, undefined, 2)}\n`);
     }
   } finally {
-    terminal.stop();
+    terminal.endProgress();
     await laboratory.remove();
   }
   for (const fault of faults) {
     terminal.say(`wrong: ${fault}`);
   }
   return faults.length > 0 ? FAILED : 0;
+}
+
+function show(terminal: Terminal, { title, head, rows, notes = [] }: Figures): void {
+  const { bold, dim } = terminal.colors;
+  terminal.gap();
+  terminal.say(bold(title));
+  terminal.table([head.map((name) => dim(name)), ...rows], 1);
+  for (const note of notes) {
+    terminal.say(note);
+  }
 }
 
 function isChosen(contender: Contender, names: readonly string[]): boolean {

@@ -1,7 +1,7 @@
+import { count, duration, megabytes } from './figures';
 import type { Section } from './section';
 import { median } from './statistics';
 import { fillTokens, REFRESH_TOKENS } from './tables';
-import { count, duration, megabytes } from './terminal';
 
 interface FunctionFigures {
   readonly bytes: number;

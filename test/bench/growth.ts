@@ -1,11 +1,11 @@
 import type { Bundle, BundledRun, Progress } from './bundle';
 import { type Contender, ONE_DELETE } from './contenders';
+import { count, digits, duration, megabytes, times } from './figures';
 import { type Course, connect } from './laboratory';
 import { race, type Standing } from './race';
 import type { Bench, Section } from './section';
 import { median } from './statistics';
 import { fillTokens, REFRESH_TOKENS, TOKEN_COLUMNS } from './tables';
-import { count, digits, duration, megabytes, times } from './terminal';
 
 interface Step {
   readonly deadRows: number;

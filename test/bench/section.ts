@@ -2,7 +2,6 @@ import type { Bundle } from './bundle';
 import type { Contender } from './contenders';
 import type { Laboratory } from './laboratory';
 import type { Scale } from './options';
-import type { Figures } from './terminal';
 
 /** One of the questions that the benchmark answers. */
 export interface Section<Result> {
@@ -26,4 +25,13 @@ export interface Bench {
   readonly step: (what: string) => void;
   /** Notes a wrong result of this project. */
   readonly blame: (fault: string) => void;
+}
+
+/** A table of results. */
+export interface Figures {
+  readonly title: string;
+  readonly head: readonly string[];
+  /** The first cell of each row names it. */
+  readonly rows: readonly (readonly string[])[];
+  readonly notes?: readonly string[];
 }

@@ -2,13 +2,13 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { type Contender, ONE_DELETE, OTHERS, OURS, titleOf } from './contenders';
+import { count, digits, duration, times, timesOf } from './figures';
 import { connect, type Prepared } from './laboratory';
 import { runCapped } from './race';
 import type { Bench, Section } from './section';
 import { ServiceLoad } from './service-load';
 import { median, percentile } from './statistics';
 import { census, fillTokens, REFRESH_TOKENS } from './tables';
-import { count, digits, duration, times, timesOf } from './terminal';
 
 /** What the token service felt beside one contender: medians of the rounds, and the worst of all. */
 export interface Felt {

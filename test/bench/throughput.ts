@@ -1,9 +1,9 @@
 import { type Contender, ONE_DELETE, OTHERS, OURS } from './contenders';
+import { count, digits, percent, times, timesOf } from './figures';
 import { PEERS } from './peers';
 import { type Company, race, type Standing, type TurnOptions } from './race';
-import type { Section } from './section';
+import type { Figures, Section } from './section';
 import { fillTokens, REFRESH_TOKENS } from './tables';
-import { count, digits, type Figures, percent, times, timesOf } from './terminal';
 
 interface Heat {
   readonly title: string;
