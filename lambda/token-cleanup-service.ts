@@ -204,19 +204,13 @@ class Run {
 
   /** Looks at every table before the first row of any goes. What is wrong with one table does not keep the others. */
   async #inspectAll(session: Session): Promise<Map<Target, Inspected | PreflightError>> {
-    const found = new Map<Target, Inspected | PreflightError>();
-    for (const target of this.#targets) {
-      try {
-        const inspected = await inspect(session, target, this.#dryRun);
-        inspected.warnings.forEach(this.#warn, this);
-        found.set(target, inspected);
-      } catch (error) {
-        if (!(error instanceof PreflightError)) {
-          throw error;
-        }
-        error.warnings.forEach(this.#warn, this);
-        found.set(target, error);
-      }
+    const found = await inspect(session, {
+      configured: this.#options.targets,
+      requested: this.#targets,
+      dryRun: this.#dryRun,
+    });
+    for (const { warnings } of found.values()) {
+      warnings.forEach(this.#warn, this);
     }
     return found;
   }

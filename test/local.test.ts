@@ -203,7 +203,7 @@ describe('on a database of the user', () => {
 
     expect(stdout).toContain(
       [
-        '  ! refresh_tokens: foreign key device_token has no index on its own side, so each deleted row reads all of devices',
+        '  ! refresh_tokens: foreign key "device_token" has no index on its own side, so each deleted row reads all of "public"."devices"',
         '  ✗ refresh_tokens: a privilege is missing',
         '',
         '  Before the first run, by the owner of the tables:',

@@ -231,7 +231,7 @@ describe('tokens that refer to one another by a foreign key', () => {
 
       expect(status).toBe('failed');
       expect(error).toContain(
-        `refresh_tokens: foreign key ${over === 'devices' ? 'token' : 'other'} must not be on delete cascade: ` +
+        `refresh_tokens: foreign key "${over === 'devices' ? 'device' : 'other'}" must not be on delete cascade: ` +
           'a live row would go with the dead one that it refers to',
       );
       expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([10_000]);

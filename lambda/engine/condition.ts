@@ -61,6 +61,16 @@ function ruleSql(rule: Rule, types: ReadonlyMap<string, ColumnType>, momentSql: 
   return tests.join(' and ');
 }
 
+/** The columns that the rules of a target test. */
+export function columnsOf(target: Target): string[] {
+  return [...new Set(target.deleteWhen.flatMap(Object.keys))];
+}
+
+/** A table as SQL text. */
+export function quoteTable(schema: string, table: string): string {
+  return `${quoteIdentifier(schema)}.${quoteIdentifier(table)}`;
+}
+
 /** An identifier as SQL text. Whatever it holds, it stays one name. */
 export function quoteIdentifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;

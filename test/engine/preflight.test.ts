@@ -12,10 +12,6 @@ async function errorOf(targets: TargetsInput = REFRESH_TOKENS): Promise<string |
   return report.targets[0]?.error;
 }
 
-async function warningsOf(): Promise<readonly string[] | undefined> {
-  return (await database.service().run()).warnings;
-}
-
 test('says that a table does not exist, and where there is one like it', async () => {
   expect(await errorOf()).toBe('table "public"."refresh_tokens" does not exist');
 
@@ -150,30 +146,4 @@ test('needs no more than DELETE on the table and SELECT on ctid and the columns 
     await expect(role.query(forbidden)).rejects.toMatchObject({ code: '42501' });
   }
   await role.query('reset role; drop owned by cleaner; drop role cleaner');
-});
-
-test('warns of a foreign key without an index on its own side, until it has one, and of a cascade', async () => {
-  await database.sql(`
-    ${TABLE};
-    create table "Devices" (id int, token_id int, constraint device_token foreign key (token_id) references refresh_tokens);
-    create table sessions (id int, token_id int, constraint session_token foreign key (token_id) references refresh_tokens on delete cascade);
-    create index on sessions (token_id, id);
-    create table partly (token_id int references refresh_tokens);
-    create index on partly (token_id) where token_id > 5;
-    create table parted (token_id int constraint parted_token references refresh_tokens) partition by list (token_id)`);
-
-  const cascade = 'refresh_tokens: foreign key session_token deletes rows of sessions too (on delete cascade)';
-  expect(await warningsOf()).toEqual([
-    'refresh_tokens: foreign key device_token has no index on its own side, so each deleted row reads all of "Devices"; create index concurrently on "Devices" (token_id)',
-    'refresh_tokens: foreign key parted_token has no index on its own side, so each deleted row reads all of parted; create index on parted (token_id)',
-    'refresh_tokens: foreign key partly_token_id_fkey has no index on its own side, so each deleted row reads all of partly; create index concurrently on partly (token_id)',
-    cascade,
-  ]);
-
-  const { targets } = await database.service().run({ dryRun: true });
-  expect(targets[0]?.diagnosis?.remedies).toHaveLength(3);
-  for (const remedy of targets[0]?.diagnosis?.remedies ?? []) {
-    await database.sql(remedy);
-  }
-  expect(await warningsOf()).toEqual([cascade]);
 });

@@ -1,0 +1,108 @@
+import type { Target } from '../configuration/targets';
+import type { Queryable } from '../database/queryable';
+import { alike } from './columns';
+import { quoteTable } from './condition';
+
+/** A table as the catalog has it. */
+export interface Member {
+  readonly oid: number;
+  readonly schema: string;
+  readonly table: string;
+  readonly kind: string;
+  /** Null if it has no storage. */
+  readonly accessMethod: string | null;
+  /** Whether it is the table that the target names, not a partition or another child of it. */
+  readonly isRoot: boolean;
+}
+
+/** The table of a target, with its partitions and other children. */
+export interface TargetTable {
+  readonly target: Target;
+  readonly root: Member;
+  readonly members: readonly Member[];
+  /** The members that hold rows. */
+  readonly heaps: readonly Member[];
+}
+
+/** Looks the tables of the targets up. A table that does not exist is left out. */
+export async function readTables(session: Queryable, targets: readonly Target[]): Promise<Map<Target, TargetTable>> {
+  const { rows: members } = await session.query<Member & { readonly target: number }>(MEMBERS_SQL, [
+    targets.map(({ schema }) => schema),
+    targets.map(({ table }) => table),
+  ]);
+  const membersOf = new Map<number, Member[]>();
+  for (const { target, ...member } of members) {
+    membersOf.set(target, [...(membersOf.get(target) ?? []), member]);
+  }
+  const tables = new Map<Target, TargetTable>();
+  targets.forEach((target, index) => {
+    const all = membersOf.get(index) ?? [];
+    const root = all.find(({ isRoot }) => isRoot);
+    if (root) {
+      tables.set(target, { target, root, members: all, heaps: all.filter(({ kind }) => kind !== 'p') });
+    }
+  });
+  return tables;
+}
+
+// Both partitions and children by INHERITS are rows of pg_inherits. A DELETE without ONLY would reach them all, except for
+// temporary tables of other sessions and for partitions that are being detached.
+const MEMBERS_SQL = `
+  with recursive member as (
+    select position - 1 as target, pg_class.oid, true as is_root
+    from unnest($1::name[], $2::name[]) with ordinality as named (schema_name, table_name, position)
+    join pg_namespace on nspname = schema_name
+    join pg_class on relnamespace = pg_namespace.oid and relname = table_name
+    where relkind not in ('i', 'I', 'S', 't', 'c')
+    union
+    select target, inhrelid, false
+    from member
+    join pg_inherits on inhparent = member.oid and not inhdetachpending
+    join pg_class on pg_class.oid = inhrelid and not pg_is_other_temp_schema(relnamespace)
+  )
+  select
+    target::int4 as target, member.oid::int8::float8 as oid, nspname as schema, relname as table, relkind as kind,
+    amname as "accessMethod", is_root as "isRoot"
+  from member
+  join pg_class on pg_class.oid = member.oid
+  join pg_namespace on pg_namespace.oid = relnamespace
+  left join pg_am on pg_am.oid = relam
+  order by target, member.oid`;
+
+/** Why the rows of a target's table cannot be reached by their places. */
+export function storageFindings({ root, heaps }: TargetTable): string[] {
+  if (!isTable(root)) {
+    return [wrongKind(root)];
+  }
+  return heaps.flatMap((heap) => {
+    if (heap.kind !== 'r') {
+      return [wrongKind(heap)];
+    }
+    const name = quoteTable(heap.schema, heap.table);
+    return heap.accessMethod === 'heap' ? [] : [`${name} must be stored as heap, is stored as ${heap.accessMethod}`];
+  });
+}
+
+export function isTable({ kind }: Member): boolean {
+  return kind === 'r' || kind === 'p';
+}
+
+function wrongKind({ schema, table, kind }: Member): string {
+  return `${quoteTable(schema, table)} must be a table, is a ${KINDS[kind] ?? `relation of kind ${kind}`}`;
+}
+
+const KINDS: Readonly<Record<string, string>> = { v: 'view', m: 'materialized view', f: 'foreign table' };
+
+/** That the table of a target does not exist, and the tables that may be meant. */
+export async function missingTable(session: Queryable, { schema, table }: Target): Promise<string> {
+  const { rows } = await session.query<{ schema: string; table: string }>(SIMILAR_SQL, [alike(table), schema]);
+  const similar = rows.map((row) => quoteTable(row.schema, row.table)).join(', ');
+  return `table ${quoteTable(schema, table)} does not exist${similar && `, there is ${similar}`}`;
+}
+
+const SIMILAR_SQL = `
+  select nspname as schema, relname as table
+  from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+  where relkind in ('r', 'p') and lower(replace(relname, '_', '')) in ($1, $1 || 's', rtrim($1, 's'))
+  order by nspname = $2 desc, nspname, relname
+  limit 3`;
