@@ -203,6 +203,7 @@ export class Walk<Row> {
     return session.query<Row>(text, values, {
       statementTimeoutMs: TIMEOUT_MS,
       lockTimeoutMs: isSuspect ? SEARCH_LOCK_TIMEOUT_MS : LOCK_TIMEOUT_MS,
+      ownSearchPath: true,
     });
   }
 

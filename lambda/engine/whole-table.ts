@@ -1,6 +1,6 @@
 import type { Clock } from '../clock';
 import { kindOf } from '../database/database-error';
-import type { Queryable } from '../database/queryable';
+import type { Limits, Queryable } from '../database/queryable';
 import type { Condition } from './condition';
 import { BlockRange, type Piece, RowList } from './pieces';
 import { isUnchanged, type Relation } from './relation';
@@ -58,6 +58,9 @@ const SIZES_SQL = `
     pg_catalog.pg_relation_filenode(oid)::pg_catalog.int8::pg_catalog.float8 as file
   from pg_catalog.unnest($1::pg_catalog.oid[]) as oid`;
 
+// The planner may call functions of a policy, which may rely on the role's search_path.
+const PLAN_LIMITS: Limits = { statementTimeoutMs: 30_000, lockTimeoutMs: 1_000, ownSearchPath: true };
+
 /** The dead rows; nothing if no index leads to them, or if they are so many that a walk over the blocks is better. */
 async function findByIndex(options: TableOptions, relation: Relation, blocks: number): Promise<string[] | undefined> {
   const { text, values } = options.condition;
@@ -66,6 +69,7 @@ async function findByIndex(options: TableOptions, relation: Relation, blocks: nu
     options,
     `explain (format json) ${select}`,
     values,
+    PLAN_LIMITS,
   );
   const scan = scanIn(explained.rows[0]?.['QUERY PLAN'][0].Plan);
   // The estimate may be far too high, and is seldom far too low: it is no finer than about 1 % of the table.
@@ -76,7 +80,7 @@ async function findByIndex(options: TableOptions, relation: Relation, blocks: nu
     const { rows } = await options.sessions[0].query<{ tids: string | null }>(
       `select pg_catalog.string_agg(ctid::pg_catalog.text, ' ' order by ctid) as tids from (${select}) as dead`,
       values,
-      { statementTimeoutMs: TIMEOUT_MS, lockTimeoutMs: TIMEOUT_MS },
+      { statementTimeoutMs: TIMEOUT_MS, lockTimeoutMs: TIMEOUT_MS, ownSearchPath: true },
     );
     return rows[0]?.tids?.split(' ') ?? [];
   } catch (error) {
