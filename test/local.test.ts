@@ -4,6 +4,7 @@ import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
@@ -29,22 +30,27 @@ afterEach(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 /** The command as a shell starts it, in a process group of its own. */
-function start(args: readonly string[], { program = DIRECT, environment = {} } = {}) {
+function start(
+  args: readonly string[],
+  { program = DIRECT, environment = {}, stdin = 'ignore' as 'ignore' | 'pipe' } = {},
+) {
   const { PATH, HOME } = process.env;
   const [file = '', ...rest] = [...program, ...args];
   const command = spawn(file, rest, {
     cwd: PROJECT,
     env: { PATH, HOME, TMPDIR: folder, ...environment },
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [stdin, 'pipe', 'pipe'],
   });
   running.add(command);
-  const ended = Promise.all([once(command, 'close'), text(command.stdout), text(command.stderr)]).then(
-    ([[exitCode], stdout, stderr]) => {
-      running.delete(command);
-      return { exitCode: exitCode as number, stdout, stderr };
-    },
-  );
+  const ended = Promise.all([
+    once(command, 'close'),
+    text(command.stdout as Readable),
+    text(command.stderr as Readable),
+  ]).then(([[exitCode], stdout, stderr]) => {
+    running.delete(command);
+    return { exitCode: exitCode as number, stdout, stderr };
+  });
   return { command, ended };
 }
 
@@ -167,8 +173,9 @@ describe('on a database of the user', () => {
         .replace(/PostgreSQL .*/, 'PostgreSQL N'),
     ).toBe(
       [
-        'Counts, and deletes nothing',
+        'Dry run, deletes nothing',
         `  in database shop on 127.0.0.1:${server.port}, as o'cleaner (not encrypted)`,
+        '  ! other users of this machine can see the password in the command line; put it into PGPASSWORD or ~/.pgpass',
         '',
         '  refresh_tokens: N %',
         '',
@@ -263,7 +270,7 @@ describe('on a database of the user', () => {
     const rule = { revoked: true, expires_at: { olderThan: '1h' } };
     writeFileSync(file, JSON.stringify([{ table: 'refresh_tokens', deleteWhen: [rule] }]));
     const live = await ids(`(revoked = true and expires_at < now() - interval '1 hour') is not true`);
-    const { exitCode, stdout } = await run(['--database-url', url, '--targets', file]);
+    const { exitCode, stdout } = await run(['--database-url', url, '--targets', file, '--yes']);
 
     expect(stdout).toContain(`    where revoked = true and expires_at < now() - interval '1 hour'\n`);
     expect(exitCode).toBe(0);
@@ -288,7 +295,7 @@ describe('on a database of the user', () => {
 
   test('shows a failure in words', async () => {
     await database.query('alter table refresh_tokens rename revoked to is_revoked');
-    const { exitCode, stdout, stderr } = await run(['--database-url', url]);
+    const { exitCode, stdout, stderr } = await run(['--database-url', url, '--yes']);
 
     expect(stdout).toMatch(/^Failed: 0 rows deleted \(\d\.\d s\)$/m);
     expect(stdout).toContain('✗ refresh_tokens: column "revoked" of "public"."refresh_tokens" does not exist\n');
@@ -297,7 +304,7 @@ describe('on a database of the user', () => {
   });
 
   test('does not wait for a database that is not there', async () => {
-    const { exitCode, stdout } = await run(['--database-url', 'postgres://user:password@127.0.0.1:1/shop']);
+    const { exitCode, stdout } = await run(['--database-url', 'postgres://user:password@127.0.0.1:1/shop', '--yes']);
 
     expect(stdout).toMatch(/Failed: 0 rows deleted \(\d\.\d s\)\n {2}✗ connect ECONNREFUSED 127\.0\.0\.1:1\n/);
     expect(exitCode).toBe(1);
@@ -307,7 +314,7 @@ describe('on a database of the user', () => {
     const silent = createServer().listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const { port } = silent.address() as AddressInfo;
-    const { command, ended } = start(['--database-url', `postgres://user:password@127.0.0.1:${port}/shop`]);
+    const { command, ended } = start(['--database-url', `postgres://user:password@127.0.0.1:${port}/shop`, '--yes']);
     const [connection]: Socket[] = await once(silent, 'connection');
     const cutOff = once(connection as Socket, 'close');
     connection?.on('error', () => {}).resume();
@@ -321,11 +328,91 @@ describe('on a database of the user', () => {
     silent.close();
   });
 
+  describe('on a terminal', () => {
+    /** Answers once there is a question. The terminal is that of `script`, which Linux has. */
+    async function answer(keys: string, args = ['--database-url', url]) {
+      const { command, ended } = start([], {
+        program: [
+          'script',
+          '-qec',
+          [...DIRECT, ...args].map((part) => `'${part.replaceAll("'", "'\\''")}'`).join(' '),
+          '/dev/null',
+        ],
+        stdin: 'pipe',
+      });
+      await untilSaid(command, /\[y\/N\] /);
+      command.stdin?.write(keys);
+      return await ended;
+    }
+
+    test('asks before it deletes, and deletes after a yes', async () => {
+      await database.query('analyze refresh_tokens');
+      const live = await ids(LIVE);
+      const { exitCode, stdout } = await answer('y\r');
+
+      expect(stdout).toContain('about 20,000 rows in all');
+      expect(stdout).toContain('Delete the matching rows?');
+      expect(exitCode).toBe(0);
+      expect(await ids()).toEqual(live);
+    });
+
+    test.each([
+      ['Enter', '\r'],
+      ['no', 'no\r'],
+      ['Ctrl-C', '\x03'],
+      ['Ctrl-D', '\x04'],
+    ])('deletes nothing after %s', async (_, keys) => {
+      const before = await ids();
+      const { exitCode, stdout } = await answer(keys);
+
+      expect(stdout).toContain('Not confirmed: nothing was deleted.');
+      expect(exitCode).toBe(3);
+      expect(await ids()).toEqual(before);
+    });
+  });
+
+  test('reaches a server by its socket, without a password if the server trusts the role', async () => {
+    const sockets = mkdtempSync(join(folder, 'socket-'));
+    chmodSync(sockets, 0o777);
+    const trusting = await startPostgres({ settings: { unix_socket_directories: sockets } });
+    try {
+      writeFileSync(join(trusting.dataDirectory, 'pg_hba.conf'), 'local all all trust\n');
+      const client = new Client({ host: sockets, port: trusting.port, user: 'postgres', password: trusting.password });
+      await client.connect();
+      await client.query(`
+        select pg_reload_conf();
+        create table refresh_tokens (id int primary key, revoked boolean, expires_at timestamptz);
+        insert into refresh_tokens values (1, true), (2, false)`);
+      await client.end();
+      const { exitCode, stdout } = await run(['--database-url', `postgresql:///?host=${sockets}`, '--yes'], {
+        environment: { PGPORT: String(trusting.port), PGUSER: 'postgres', PGDATABASE: 'postgres' },
+      });
+
+      expect(stdout).toContain(`on socket ${sockets}/.s.PGSQL.${trusting.port}, as postgres (no password)\n`);
+      expect(stdout).toMatch(/^Succeeded: 1 row deleted/m);
+      expect(exitCode).toBe(0);
+    } finally {
+      await trusting.remove();
+    }
+  });
+
+  test('takes the password from PGPASSWORD or the password file', async () => {
+    const passwordFile = join(folder, 'pgpass');
+    writeFileSync(passwordFile, `127.0.0.1:*:shop:o'cleaner:p@ss\\:w/rd %#?\n`, { mode: 0o600 });
+    const args = ['--database-url', `postgres://o'cleaner@127.0.0.1:${server.port}/shop`, '--dry-run'];
+    for (const environment of [{ PGPASSWORD: 'p@ss:w/rd %#?' }, { PGPASSFILE: passwordFile }]) {
+      const { exitCode, stdout } = await run(args, { environment });
+
+      expect(stdout).toContain("as o'cleaner (not encrypted)\n\n");
+      expect(exitCode).toBe(0);
+    }
+  });
+
   test('does nothing where NODE_ENV is test', async () => {
     const before = await ids();
-    const { exitCode, stdout } = await run(['--database-url', url], { environment: { NODE_ENV: 'test' } });
+    const { exitCode, stdout } = await run(['--database-url', url, '--yes'], { environment: { NODE_ENV: 'test' } });
 
-    expect(stdout).toContain('Skipped: the job does not run where NODE_ENV is test');
+    expect(stdout).toContain('Skipped: the job does not run if NODE_ENV is test');
     expect(exitCode).toBe(0);
     expect(await ids()).toEqual(before);
   });
@@ -336,7 +423,15 @@ describe('options', () => {
     const { exitCode, stdout } = await run(['--help'], { program: BY_NPM });
 
     expect(exitCode).toBe(0);
-    for (const option of ['database-url URL', 'dry-run', 'targets FILE', 'concurrency N', 'max-load X', 'json']) {
+    for (const option of [
+      'database-url URL',
+      'dry-run',
+      'yes',
+      'targets FILE',
+      'stage NAME',
+      'concurrency N',
+      'json',
+    ]) {
       expect(stdout).toContain(`\n  --${option} `);
     }
     expect(Math.max(...stdout.split('\n').map(({ length }) => length))).toBeLessThanOrEqual(80);
@@ -344,24 +439,15 @@ describe('options', () => {
 
   test('are refused with every mistake at once, and without the password', async () => {
     const { exitCode, stdout, stderr } = await run([
-      ...['--database-url', 'postgres://app:secret%@db.example.com?sslmode=require&schema=app'],
-      ...['--dryrun', '--json=yes', '--verbose', '--verbose', '--max-load', '2', '--concurrency', 'two', 'extra'],
-      '--targets',
+      ...['--database-url', 'postgres://app:secret%@db.example.com?sslmode=require', '--max-load', '2'],
     ]);
 
     expect(stderr.split('\n')).toEqual([
-      '--dryrun is not an option, did you mean --dry-run?',
-      '--json takes no value',
-      '--verbose is given twice',
-      'an argument stands alone: a database is given by --database-url URL, a file by --targets FILE',
-      '--targets needs a value',
-      '--database-url: the password holds a % that encodes nothing; a % itself is written %25',
-      '--database-url has no database: it must look like postgres://USER:PASSWORD@HOST:PORT/DATABASE',
-      '--database-url: the parameter schema is not supported, only sslmode and sslrootcert are',
-      '--database-url: sslmode must be verify-full or disable, got "require"; what lies between them hands the ' +
-        'password to whoever answers. A certificate authority of your own goes into sslrootcert=FILE',
-      '--concurrency must be a whole number from 1 to 16, got "two"',
+      '--database-url names no database: it must look like postgres://USER@HOST:PORT/DATABASE, unless PGDATABASE is set',
+      '--database-url: the password contains a % that encodes nothing; write %25 for a %',
+      expect.stringContaining('--database-url: sslmode must be verify-full or disable, got "require"'),
       '--max-load must be above 0 and at most 1, got "2"',
+      expect.stringContaining('--yes is required to delete rows if input or output is not a terminal'),
       'Nothing was touched. All options: npm start -- --help',
       '',
     ]);
@@ -394,24 +480,10 @@ describe('options', () => {
     expect(exitCode).toBe(2);
   });
 
-  test.each([
-    ['is not there', 'absent.json', undefined, '--targets must be a file that can be read: ENOENT'],
-    ['is not JSON', 'broken.json', '[{', '--targets must be a file of JSON, '],
-  ])('say when a file of targets %s', async (_, name, content, message) => {
-    const file = join(folder, name);
-    if (content !== undefined) {
-      writeFileSync(file, content);
-    }
-    const { exitCode, stderr } = await run(['--targets', file]);
-
-    expect(stderr.startsWith(message)).toBe(true);
-    expect(exitCode).toBe(2);
-  });
-
   test('do not mistake a dry run that npm took for itself', async () => {
     const { exitCode, stderr } = await run([], { program: ['npm', '--silent', 'start', '--dry-run'] });
 
-    expect(stderr).toContain('--dry-run went to npm and not to this command: npm start -- --dry-run\n');
+    expect(stderr).toContain('--dry-run went to npm, not to this command: npm start -- --dry-run\n');
     expect(exitCode).toBe(2);
   });
 });

@@ -1,61 +1,118 @@
-import { accessSync, constants } from 'node:fs';
-import { resolve } from 'node:path';
+import { accessSync, constants, existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { userInfo } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Environment } from '../../lambda/configuration/environment';
+import { DEFAULT_PORT, PORT } from '../../lambda/configuration/settings';
 import { InvalidInputError } from '../../lambda/configuration/validation';
 
 /** A database, and how to log in to it. */
 export interface Database {
+  /** A name, an address, or the directory of a Unix socket. */
   readonly host: string;
   readonly port: number;
   readonly name: string;
   readonly user: string;
-  readonly password: string;
+  /** Absent if the URL and `PGPASSWORD` hold none. */
+  readonly password?: string;
+  /** Whether the password stands in the URL. */
+  readonly exposesPassword: boolean;
   readonly sslMode: 'verify-full' | 'disable';
   /** An absolute path. */
   readonly rootCertificateFile?: string;
 }
 
-const SHAPE = 'postgres://USER:PASSWORD@HOST:PORT/DATABASE';
-const DEFAULT_PORT = 5432;
+const SHAPE = 'postgres://USER@HOST:PORT/DATABASE';
+
+const PARAMETERS = ['host', 'port', 'user', 'password', 'dbname', 'sslmode', 'sslrootcert'];
+
+/** Parameters of ORMs and drivers that choose a schema, which a target names here. */
+const SCHEMA_PARAMETERS = ['schema', 'currentSchema', 'search_path', 'options'];
+
+/** Stands for a host that the URL leaves out, which the WHATWG parser refuses behind a user and before a port. */
+const NO_HOST = 'no-host.invalid';
+
+/** Where servers put their sockets: Linux distributions, and everybody else. */
+const SOCKET_DIRECTORIES = ['/var/run/postgresql', '/tmp'];
 
 /**
- * Reads a connection URL.
+ * Reads a connection URL. Like psql, it takes what the URL leaves out from `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD` and
+ * `PGDATABASE`, then from the defaults of the machine; but rows are deleted only in a database that was named.
  *
- * @param option what the URL is called in messages
- * @throws InvalidInputError with every mistake; none repeats the URL, since that holds a password
+ * @param option name of the URL in messages
+ * @throws InvalidInputError with every mistake. None repeats a part of the URL that may belong to a password
  */
-export function parseDatabaseUrl(url: string, option = '--database-url'): Database {
-  const parts = URL.canParse(url) ? new URL(url) : undefined;
-  if (!parts || !['postgres:', 'postgresql:'].includes(parts.protocol)) {
-    throw new InvalidInputError([
-      `${option} must look like ${SHAPE}, with special characters of the password percent-encoded`,
-    ]);
-  }
+export function parseDatabaseUrl(url: string, environment: Environment, option = '--database-url'): Database {
+  const parts = split(url, option);
   const mistakes: string[] = [];
   const decoded = (part: string, text: string) => {
     try {
       return decodeURIComponent(text);
     } catch {
-      mistakes.push(`${option}: the ${part} holds a % that encodes nothing; a % itself is written %25`);
+      mistakes.push(`${option}: the ${part} contains a % that encodes nothing; write %25 for a %`);
       return text;
     }
   };
-  const database = {
-    user: decoded('user', parts.username),
-    password: decoded('password', parts.password),
-    host: decoded('host', parts.hostname).replace(/^\[(.*)\]$/, '$1'), // the brackets of an IPv6 address
-    port: Number(parts.port || DEFAULT_PORT),
-    name: decoded('database', parts.pathname.slice(1)),
-  };
-  const missing = (['user', 'password', 'host', 'name'] as const).filter((part) => database[part] === '');
-  if (missing.length > 0) {
-    const names = missing.map((part) => (part === 'name' ? 'no database' : `no ${part}`));
-    mistakes.push(`${option} has ${names.join(', ')}: it must look like ${SHAPE}`);
+  const parameters = parts.searchParams;
+  const hostname = parts.hostname === NO_HOST ? '' : parts.hostname;
+  const port = parameters.get('port') || parts.port || environment.PGPORT || String(DEFAULT_PORT);
+  if (!/^\d+$/.test(port) || !PORT.accepts(Number(port))) {
+    mistakes.push(`${option}: the port ${PORT.rule}`);
   }
-  const tls = readTls(parts.searchParams, database.host, option, mistakes);
-  if (mistakes.length > 0) {
+  const host =
+    parameters.get('host') ||
+    decoded('host', hostname).replace(/^\[(.*)\]$/, '$1') || // the brackets of an IPv6 address
+    environment.PGHOST ||
+    localServer(port);
+  const user = parameters.get('user') || decoded('user', parts.username) || environment.PGUSER || userInfo().username;
+  const name = parameters.get('dbname') || decoded('database', parts.pathname.slice(1)) || environment.PGDATABASE;
+  if (!name) {
+    mistakes.push(`${option} names no database: it must look like ${SHAPE}, unless PGDATABASE is set`);
+  }
+  const given = parameters.get('password') || decoded('password', parts.password);
+  const password = given || environment.PGPASSWORD;
+  mistakes.push(...unsupported(parameters, option));
+  const tls = readTls(parameters, host, option, mistakes);
+  if (!name || mistakes.length > 0) {
     throw new InvalidInputError(mistakes);
   }
-  return { ...database, ...tls };
+  return {
+    ...{ host, port: Number(port), name, user },
+    ...(password && { password }),
+    exposesPassword: given !== '',
+    ...tls,
+  };
+}
+
+/** @throws InvalidInputError, with a hint if the password seems to contain a delimiter of URLs */
+function split(url: string, option: string): URL {
+  if (!/^postgres(ql)?:\/\//i.test(url.trim())) {
+    const jdbc = /^jdbc:postgresql:/i.test(url.trim()) ? ', without jdbc: in front' : '';
+    throw new InvalidInputError([`${option} must look like ${SHAPE}${jdbc}`]);
+  }
+  const completed = url.trim().replace(/^(\w+:\/\/(?:[^/?#]*@)?)(?=:\d*(?:[/?#]|$)|[/?#]|$)/, `$1${NO_HOST}`);
+  const parts = URL.canParse(completed) ? new URL(completed) : undefined;
+  const [, hosts = '', rest = ''] = /^\w+:\/\/(?:[^/?#]*@)?([^@/?#]*)(.*)/.exec(completed) ?? [];
+  if (hosts.includes(',') && !rest.includes('@')) {
+    throw new InvalidInputError([`${option} must name one host: the one that accepts writes`]);
+  }
+  if (!parts || parts.hash || /@/.test(parts.pathname + parts.search)) {
+    throw new InvalidInputError([
+      `${option} must look like ${SHAPE}. If the password contains special characters, percent-encode them ` +
+        '(/ is %2F, ? %3F, # %23, @ %40, : %3A, % %25), or leave it out and set PGPASSWORD',
+    ]);
+  }
+  return parts;
+}
+
+function unsupported(parameters: URLSearchParams, option: string): string[] {
+  return [...new Set(parameters.keys())]
+    .filter((name) => !PARAMETERS.includes(name))
+    .map((name) =>
+      SCHEMA_PARAMETERS.includes(name)
+        ? `${option}: the parameter ${name} is not supported; a schema is part of a target: { "schema": "auth", "table": "sessions", … }`
+        : `${option}: the parameter ${name} is not supported, only ${PARAMETERS.join(', ')} are`,
+    );
 }
 
 function readTls(
@@ -64,36 +121,55 @@ function readTls(
   option: string,
   mistakes: string[],
 ): Pick<Database, 'sslMode' | 'rootCertificateFile'> {
-  for (const name of new Set(parameters.keys())) {
-    if (name !== 'sslmode' && name !== 'sslrootcert') {
-      mistakes.push(`${option}: the parameter ${name} is not supported, only sslmode and sslrootcert are`);
-    }
-  }
   const certificateFile = parameters.get('sslrootcert');
-  const sslMode =
-    parameters.get('sslmode') ?? (isLoopback(host) && certificateFile === null ? 'disable' : 'verify-full');
+  const stays = isSocket(host) || (isLoopback(host) && certificateFile === null);
+  const sslMode = parameters.get('sslmode') ?? (stays ? 'disable' : 'verify-full');
   if (sslMode !== 'verify-full' && sslMode !== 'disable') {
     mistakes.push(
-      `${option}: sslmode must be verify-full or disable, got ${JSON.stringify(sslMode)}; what lies between them ` +
-        'hands the password to whoever answers. A certificate authority of your own goes into sslrootcert=FILE',
+      `${option}: sslmode must be verify-full or disable, got ${JSON.stringify(sslMode)}, which sends the password to ` +
+        'any server that answers. Write sslmode=verify-full, and sslrootcert=FILE if the authority is not a public one ' +
+        '(Amazon RDS: global-bundle.pem)',
     );
   }
-  if (certificateFile === null) {
-    return { sslMode: sslMode === 'disable' ? 'disable' : 'verify-full' };
+  if (isSocket(host) || certificateFile === null) {
+    return { sslMode: isSocket(host) || sslMode === 'disable' ? 'disable' : 'verify-full' };
   }
   if (sslMode === 'disable') {
-    mistakes.push(`${option}: sslrootcert has no meaning with sslmode=disable`);
+    mistakes.push(`${option}: sslrootcert must not be set with sslmode=disable`);
   }
   const rootCertificateFile = resolve(certificateFile);
   try {
     accessSync(rootCertificateFile, constants.R_OK);
   } catch (error) {
-    mistakes.push(`${option}: sslrootcert cannot be read: ${(error as Error).message}`);
+    mistakes.push(`${option}: sslrootcert must be a file that can be read: ${(error as Error).message}`);
   }
   return { sslMode: 'verify-full', rootCertificateFile };
 }
 
-/** What stays on this machine needs no encryption, and servers there rarely offer it. */
+/** The socket of a server on this machine, as for psql. */
+function localServer(port: string): string {
+  return SOCKET_DIRECTORIES.find((directory) => existsSync(join(directory, `.s.PGSQL.${port}`))) ?? 'localhost';
+}
+
+export function isSocket(host: string): boolean {
+  return host.startsWith('/');
+}
+
+/** Connections that stay on the machine need no encryption, and its servers rarely offer it. */
 function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d+){3}$/.test(host);
+}
+
+type PasswordFile = (
+  login: Pick<Database, 'host' | 'port' | 'user'> & { readonly database: string },
+  found: (password: string | undefined) => void,
+) => void;
+
+/** Looks a password up in `~/.pgpass` or `PGPASSFILE`; undefined if there is none. */
+export async function storedPassword({ host, port, name: database, user }: Database): Promise<string | undefined> {
+  // pg's own reader. It is no dependency of ours, so that it stays the one that pg is tested with.
+  const lookUp: PasswordFile = createRequire(require.resolve('pg'))('pgpass');
+  // PostgreSQL's rule for the directory of a socket.
+  const listed = SOCKET_DIRECTORIES.includes(host) ? 'localhost' : host;
+  return await new Promise((found) => lookUp({ host: listed, port, database, user }, found));
 }

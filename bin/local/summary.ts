@@ -1,30 +1,44 @@
 import type { Target } from '../../lambda/configuration/targets';
 import type { StopReason } from '../../lambda/engine/outcome';
 import type { RunReport, TargetReport } from '../../lambda/report';
-import type { Database } from './database-url';
+import { type Database, isSocket } from './database-url';
 import { count, rows, seconds } from './figures';
 import { showFindings } from './findings';
-import type { Options } from './options';
 import { ruleSql, tableSql } from './target-sql';
 import type { Terminal } from './terminal';
 
-/** Says what will be deleted and where, before it is. A dry run tells the rules with what they match, once it is done. */
-export function announce(terminal: Terminal, database: Database, { targets, dryRun }: Options): void {
+/** Shows what a run is about to do, and where. A dry run shows the rules later, with the rows that they match. */
+export function announce(
+  terminal: Terminal,
+  { user, password, name, host, port, sslMode, exposesPassword }: Database,
+  targets: readonly Target[],
+  { dryRun, estimates = [] }: { readonly dryRun: boolean; readonly estimates?: readonly (number | undefined)[] },
+): void {
   const { bold, dim } = terminal.colors;
-  const { user, name, host, port, sslMode } = database;
-  const connection = sslMode === 'disable' ? 'not encrypted' : 'encrypted, certificate checked';
-  terminal.say(bold(dryRun ? 'Counts, and deletes nothing' : 'Deletes'));
-  terminal.say(`  in database ${bold(name)} on ${bold(`${host}:${port}`)}, as ${bold(user)} ${dim(`(${connection})`)}`);
-  for (const target of dryRun ? [] : targets) {
-    terminal.say(`  from ${bold(tableSql(target))}`);
-    ruleSql(target).forEach((rule, index) => {
-      terminal.say(`    ${index === 0 ? 'where' : '   or'} ${rule}`);
+  const place = isSocket(host) ? `socket ${bold(`${host}/.s.PGSQL.${port}`)}` : bold(`${host}:${port}`);
+  const security = [
+    ...(isSocket(host) ? [] : [sslMode === 'disable' ? 'not encrypted' : 'encrypted, certificate checked']),
+    ...(password === undefined ? ['no password'] : []),
+  ].join(', ');
+  terminal.say(bold(dryRun ? 'Dry run, deletes nothing' : 'Deletes'));
+  terminal.say(`  in database ${bold(name)} on ${place}, as ${bold(user)}${security && ` ${dim(`(${security})`)}`}`);
+  for (const [index, target] of (dryRun ? [] : targets).entries()) {
+    const estimate = estimates[index];
+    const size = estimate === undefined ? '' : ` ${dim(`(about ${rows(estimate)} in all)`)}`;
+    terminal.say(`  from ${bold(tableSql(target))}${size}`);
+    ruleSql(target).forEach((rule, position) => {
+      terminal.say(`    ${position === 0 ? 'where' : '   or'} ${rule}`);
     });
+  }
+  if (exposesPassword) {
+    terminal.warn(
+      'other users of this machine can see the password in the command line; put it into PGPASSWORD or ~/.pgpass',
+    );
   }
   terminal.gap();
 }
 
-/** Shows what the function reported. */
+/** Shows the result of a run. */
 export function summarize(terminal: Terminal, report: RunReport, targets: readonly Target[]): void {
   const { bold, green, yellow, red, dim } = terminal.colors;
   const paint = { succeeded: green, partial: yellow, skipped: yellow, failed: red };
@@ -52,10 +66,10 @@ export function summarize(terminal: Terminal, report: RunReport, targets: readon
 
 function headline({ status, dryRun, rowsDeleted, targets }: RunReport): string {
   if (status === 'skipped') {
-    // Where it is switched off, the function does not even read what its targets are.
+    // A run that is switched off does not read its targets.
     return targets.length === 0
-      ? 'Skipped: the job does not run where NODE_ENV is test'
-      : 'Skipped: another run is at work on this database';
+      ? 'Skipped: the job does not run if NODE_ENV is test'
+      : 'Skipped: another run is active on this database';
   }
   const result = { succeeded: 'Succeeded', partial: 'Partly done', failed: 'Failed' }[status];
   return `${result}: ${dryRun ? 'a dry run, nothing was deleted' : `${rows(rowsDeleted)} deleted`}`;
@@ -76,7 +90,7 @@ const REASONS: Readonly<Record<StopReason, readonly string[]>> = {
   drained: [],
   deadline: ['the time was up', NEXT],
   interrupted: ['interrupted', NEXT],
-  blocked: [], // what by is said
+  blocked: [], // the blockages follow
   'replica-lag': ['the time was up while a replica was too far behind', NEXT],
   'max-rows': ['as many rows went as one run may delete', NEXT],
 };

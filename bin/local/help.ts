@@ -1,0 +1,42 @@
+/** The text of `npm start -- --help`. */
+export const HELP = `Usage: npm start -- [options]
+
+Deletes revoked, used and expired rows from token tables, with the function that
+runs on Lambda. Without --database-url it cleans a demo: an embedded PostgreSQL
+with about 200,000 rows, removed afterwards.
+
+  --database-url URL  the database to clean: postgres://USER@HOST:PORT/DATABASE
+                      Nothing is created in it. As for psql, missing parts come
+                      from PGHOST, PGPORT, PGUSER and PGDATABASE, and the
+                      password from PGPASSWORD or ~/.pgpass. A password in the
+                      URL is visible to other users of this machine.
+                      ?sslmode=verify-full  encrypts and checks the server's
+                                            certificate; the default, except for
+                                            localhost and sockets
+                      ?sslmode=disable      does not encrypt
+                      ?sslrootcert=FILE     trusts these authorities too (PEM)
+                      ?host=/DIRECTORY      connects to a Unix socket
+  --dry-run           deletes nothing; shows what a run would delete and keep,
+                      how long it would take, and what it needs
+  --yes               deletes without asking. Required with --database-url if
+                      input or output is not a terminal, except with --json
+  --targets FILE      tables and rules, as JSON in the form of CLEANUP_TARGETS
+                      [default: revoked or expired rows of refresh_tokens; on
+                      the demo also those of password_resets]
+  --stage NAME        targets and settings of this stage in cdk.json, so that
+                      what is tried is what is deployed. Of a stage with more
+                      than one database: NAME/DATABASE
+  --concurrency N     connections that delete at once, 1 to 16 [default: 1]
+  --max-load X        share of time that a connection works, above 0 up to 1
+                      [default: 0.5]
+  --json              prints only the result, as JSON, and never asks. All else
+                      goes to stderr. Run npm --silent start, or npm adds lines
+  --verbose           shows the function's log on stderr
+  --help              shows this
+
+Ctrl-C ends a run after the current batch, a second Ctrl-C at once.
+
+Exit code: 0 succeeded, or skipped (NODE_ENV is test, or another run is active);
+1 failed; 2 wrong option, nothing was touched; 3 dead rows remain, or the run
+was interrupted or not confirmed; 130 ended at once.
+`;

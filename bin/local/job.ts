@@ -1,0 +1,86 @@
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { transformSync } from 'esbuild';
+import type { Environment } from '../../lambda/configuration/environment';
+import { DEFAULT_TARGETS, parseTargets, type Target } from '../../lambda/configuration/targets';
+import { InvalidInputError } from '../../lambda/configuration/validation';
+import { readStage } from '../../lib/stage-config';
+
+/** The tables to clean, and the settings of the function that cleans them. */
+export interface Job {
+  readonly targets: readonly Target[];
+  /** Variables of the function, `CLEANUP_TARGETS` among them. */
+  readonly environment: Environment;
+}
+
+const CDK_FILE = join(dirname(dirname(__dirname)), 'cdk.json');
+
+/**
+ * @param name the source of the targets in messages
+ * @throws InvalidInputError with every mistake
+ */
+export function jobOf(targets: unknown, name?: string): Job {
+  return { targets: parseTargets(targets, name), environment: { CLEANUP_TARGETS: JSON.stringify(targets) } };
+}
+
+/** @throws InvalidInputError with every mistake in a file of targets */
+export function jobOfFile(file: string): Job {
+  return jobOf(readJson(file, '--targets'), file);
+}
+
+/**
+ * The job of a database of a stage, as it is deployed.
+ *
+ * @param choice the name of the stage, and of its database if it has more than one: `prod/auth`
+ * @throws InvalidInputError with every mistake
+ */
+export function jobOfStage(choice: string): Job {
+  const [name = '', chosen, ...rest] = choice.split('/');
+  const { context } = readJson(CDK_FILE, 'cdk.json') as { context?: { stages?: unknown } };
+  const stage = readStage(context?.stages, name);
+  const names = Object.keys(stage.databases);
+  const database = stage.databases[chosen ?? (names.length === 1 ? String(names[0]) : '')];
+  if (!database || rest.length > 0) {
+    throw new InvalidInputError([
+      `--stage must name a database of the stage: ${names.map((each) => `${name}/${each}`).join(' or ')}, got ${JSON.stringify(choice)}`,
+    ]);
+  }
+  const { targets, environment } = jobOf(database.targets ?? DEFAULT_TARGETS);
+  return {
+    targets,
+    environment: {
+      ...environment,
+      STAGE: name,
+      NODE_ENV: stage.nodeEnv,
+      CLEANUP_CONCURRENCY: database.concurrency?.toString(),
+      CLEANUP_MAX_LOAD: database.maxLoad?.toString(),
+      CLEANUP_MAX_REPLICA_LAG_SECONDS: database.maxReplicaLagSeconds?.toString(),
+    },
+  };
+}
+
+function readJson(file: string, option: string): unknown {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8').replace(/^\ufeff/, '');
+  } catch (error) {
+    throw new InvalidInputError([`${option} must be a file that can be read: ${(error as Error).message}`]);
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new InvalidInputError([`${option} must be a file of JSON: ${jsonMistake(file, text)}`]);
+  }
+}
+
+/** The place of a mistake, which the messages of JSON.parse may lack, and quote several lines of the file instead. */
+function jsonMistake(file: string, text: string): string {
+  try {
+    transformSync(text, { loader: 'json', logLevel: 'silent' });
+    return file;
+  } catch (error) {
+    const [mistake] =
+      (error as { errors?: { text: string; location: { line: number; column: number } }[] }).errors ?? [];
+    return mistake ? `${file}:${mistake.location.line}:${mistake.location.column + 1}: ${mistake.text}` : file;
+  }
+}
