@@ -13,14 +13,17 @@ import { logReport, type RunLogger, type RunReport } from './report';
 import { REQUEST_TIMEOUTS, SecretCredentials } from './secret-credentials';
 import { TokenCleanupService } from './token-cleanup-service';
 
-/** Entry point of Lambda. Never throws: a failure is logged, counted and returned, since Lambda would repeat an exception. */
+/**
+ * What Lambda calls. Never throws: whatever fails is logged, counted and returned, since an exception would only make
+ * Lambda repeat what failed.
+ */
 export async function handler(event: unknown, context: Pick<Context, 'getRemainingTimeInMillis'>): Promise<RunReport> {
   const { stage, service } = identityOf(process.env);
   const logger = new Logger({ serviceName: service, persistentLogAttributes: { stage } });
   const metrics = new Metrics({ namespace: METRIC_NAMESPACE, serviceName: service });
-  const { report, complete } = await run(event, context, logger, stage);
+  const report = await run(event, context, logger, stage);
   try {
-    emitReport(metrics, report, complete);
+    emitReport(metrics, report);
   } catch (error) {
     logger.error('the metrics could not be emitted', error as Error);
   }
@@ -32,7 +35,7 @@ async function run(
   context: Pick<Context, 'getRemainingTimeInMillis'>,
   logger: RunLogger,
   stage: string,
-): Promise<{ readonly report: RunReport; readonly complete: boolean }> {
+): Promise<RunReport> {
   const notRun = { stage, dryRun: false, rowsDeleted: 0, durationMs: 0, targets: [] };
   const interrupt = new AbortController();
   const onSignal = () => interrupt.abort();
@@ -44,20 +47,22 @@ async function run(
         warnings: ['NODE_ENV is test, where the job does not run'],
       } as const;
       logReport(logger, report);
-      return { report, complete: true };
+      return report;
     }
     const config = readConfig(process.env);
     const request = readRequest(event, config.targets);
-    const complete = config.targets.every(({ name }) => request.tables?.includes(name) ?? true);
-    // SIGTERM is sent to a runtime before it ends, SIGINT by a person in a terminal.
+    // The runtime is told by SIGTERM that it is about to end; a person in a terminal says SIGINT.
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
     const service = new TokenCleanupService({ ...config, connection: connectionOf(config), stage, logger });
-    const timeLeftMs = context.getRemainingTimeInMillis();
-    return { report: await service.run({ ...request, timeLeftMs, signal: interrupt.signal }), complete };
+    return await service.run({
+      ...request,
+      timeLeftMs: context.getRemainingTimeInMillis(),
+      signal: interrupt.signal,
+    });
   } catch (error) {
     const report = { status: 'failed', ...notRun, error: (error as Error).message } as const;
     logReport(logger, report);
-    return { report, complete: true };
+    return report;
   } finally {
     process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
   }

@@ -100,7 +100,7 @@ export function parseSecret(secret: string | undefined, overrides: DatabaseOverr
   }
   const result = secretSchema.safeParse(parseJson(secret));
   if (!result.success) {
-    throw new Error(mistakesIn(result.error, 'the secret', parseJson(secret), true).join('\n'));
+    throw new Error(mistakesIn(result.error, 'the secret', parseJson(secret), { confidential: true }).join('\n'));
   }
   const { username, password, port, dbname } = result.data;
   const host = overrides.host ?? result.data.host;

@@ -1,11 +1,11 @@
 /** The stages of `cdk.json`: their schema and their validation. Imports nothing of the CDK. */
 
 import { readFileSync } from 'node:fs';
-import leven from 'leven';
 import * as z from 'zod';
 import { CONCURRENCY, MAX_LOAD, numberIn, PORT } from '../lambda/configuration/settings';
 import { targetsSchema } from '../lambda/configuration/targets';
-import { InvalidInputError, mistakesIn } from '../lambda/configuration/validation';
+import { timeZone } from '../lambda/configuration/time-zone';
+import { didYouMean, InvalidInputError, isObject, mistakesIn } from '../lambda/configuration/validation';
 import { IAM_USER_NAME, loginMistakes, RESOURCE_ID } from './login';
 import { CrontabError, scheduleExpressions } from './schedule-expression';
 
@@ -40,7 +40,7 @@ export function readStage(stages: unknown, name: string, crontab?: string): Stag
   const stage = stages[name] as StageConfig;
   const mistakes = [
     ...(STAGE_NAME.test(name) ? [] : [`the name of ${root} must be at most 20 lower-case letters, digits and hyphens`]),
-    ...(stageSchema.safeParse(stage).error?.issues ?? []).flatMap((issue) => wording(issue, root, stage)),
+    ...mistakesInStage(root, stage),
     ...mistakesInCrontab(`${root}.schedule`, stage?.schedule),
     ...mistakesInCrontab(CRONTAB_VARIABLE, crontab),
   ];
@@ -65,8 +65,8 @@ export function exampleFields(value: unknown, path: string): string[] {
 const STAGE_NAME = /^[a-z][a-z0-9-]{0,19}$/;
 const databaseName = z
   .string()
-  .max(24, 'must be at most 24 characters long')
-  .regex(/^[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$/, 'must be lower-case words joined by hyphens');
+  .max(24, 'must have a name of at most 24 characters')
+  .regex(/^[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$/, 'must have a name of lower-case words joined by hyphens');
 
 const REGION = String.raw`[a-z]{2}(?:-[a-z]+)+-\d`;
 const OBJECT = 'must be an object';
@@ -148,10 +148,7 @@ const stageSchema = z
       region: matching(new RegExp(`^${REGION}$`), 'must be a region such as eu-central-1').optional(),
       nodeEnv: text.optional(),
       schedule: z.string('must be a crontab').optional(),
-      timeZone: z
-        .string(TEXT)
-        .refine(isTimeZone, { error: ({ input }) => timeZoneRule(input) })
-        .optional(),
+      timeZone: timeZone.optional(),
       flexibleWindowMinutes: wholeNumber(1, 1440).optional(),
       // Connecting alone may take 20 s; Lambda ends everything after 900.
       timeoutSeconds: wholeNumber(60, 900).optional(),
@@ -161,7 +158,7 @@ const stageSchema = z
       logRetentionDays: z.literal(RETENTION_DAYS, `must be one of ${RETENTION_DAYS.join(', ')}`).optional(),
       vpc: vpcSchema.optional(),
       alarms: alarmsSchema.optional(),
-      runbookUrl: z.url({ protocol: /^https?$/, error: 'must be an address that begins with https://' }).optional(),
+      runbookUrl: text.optional(),
       consoleTestEvents: z
         .enum(['new-registry', 'existing-registry'], 'must be new-registry or existing-registry')
         .optional(),
@@ -227,40 +224,9 @@ function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$Ref
   }
 }
 
-/** The mistakes behind an issue as sentences, with a suggestion for a misspelled key. */
-function wording(issue: z.core.$ZodIssue, root: string, stage: unknown): string[] {
-  switch (issue.code) {
-    case 'unrecognized_keys': {
-      const known = keysAt(stageSchema, issue.path);
-      return issue.keys.flatMap((key) =>
-        mistakesIn(new z.ZodError([{ ...issue, keys: [key] }]), root, stage).map(
-          (text) => text + didYouMean(key, known),
-        ),
-      );
-    }
-    case 'invalid_key':
-      return issue.issues.map(({ message }) => `the name of ${[root, ...issue.path].join('.')} ${message}`);
-    default:
-      return mistakesIn(new z.ZodError([issue]), root, stage);
-  }
-}
-
-/** The keys that an object at this path may have. */
-function keysAt(schema: unknown, path: readonly PropertyKey[]): string[] {
-  const [key, ...rest] = path;
-  if (schema instanceof z.ZodOptional) {
-    return keysAt(schema.unwrap(), path);
-  }
-  if (schema instanceof z.ZodPipe) {
-    return keysAt(schema.in, path);
-  }
-  if (schema instanceof z.ZodObject) {
-    return key === undefined ? Object.keys(schema.shape) : keysAt(schema.shape[String(key)], rest);
-  }
-  if (schema instanceof z.ZodRecord) {
-    return keysAt(schema.valueType, rest);
-  }
-  return schema instanceof z.ZodArray ? keysAt(schema.element, rest) : [];
+function mistakesInStage(root: string, stage: unknown): string[] {
+  const { error } = stageSchema.safeParse(stage);
+  return error ? mistakesIn(error, root, stage, { schema: stageSchema }) : [];
 }
 
 function mistakesInCrontab(origin: string, crontab: unknown): string[] {
@@ -276,27 +242,6 @@ function mistakesInCrontab(origin: string, crontab: unknown): string[] {
     }
     return error.mistakes.map((mistake) => `${origin}: ${mistake}`);
   }
-}
-
-/** Empty unless a candidate differs by a third of the letters at most. */
-function didYouMean(word: string, candidates: readonly string[]): string {
-  const distances = candidates.map((candidate) => leven(word.toLowerCase(), candidate.toLowerCase()));
-  const least = Math.min(...distances);
-  return least <= Math.max(1, word.length / 3) ? ` (did you mean ${candidates[distances.indexOf(least)]}?)` : '';
-}
-
-function isTimeZone(name: string): boolean {
-  try {
-    const known = new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone;
-    // Intl also accepts offsets and any case, EventBridge does not. A different resolved name means an alias.
-    return /^[A-Z]/.test(name) && (known === name || known.toLowerCase() !== name.toLowerCase());
-  } catch {
-    return false;
-  }
-}
-
-function timeZoneRule(name: unknown): string {
-  return `must be a time zone of the IANA database${didYouMean(String(name), Intl.supportedValuesOf('timeZone'))}`;
 }
 
 function isPemFile(path: string): boolean {
@@ -318,8 +263,4 @@ function arn(service: string, resource: string, what: string) {
 function wholeNumber(min: number, max: number) {
   const rule = `must be a whole number from ${min} to ${max}`;
   return z.int(rule).min(min, rule).max(max, rule);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

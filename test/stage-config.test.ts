@@ -56,13 +56,13 @@ test('tells all mistakes at once, each with its path, its rule and the value', (
 
   expect(mistakes(stage, '0 24 * * *').sort()).toEqual([
     'REFRESH_TOKEN_CLEANUP_CRON: hour must be 0 to 23, got "24"',
+    'stages.prod.databases.Audit must have a name of lower-case words joined by hyphens',
     'stages.prod.databases.auth must have either securityGroupId or cidrs, since the stage has a vpc, got {"secretArn":"auth","targets":[{"table":"refresh_tokens","deleteWhen":[{}]}]}',
     'stages.prod.databases.auth.secretArn must be the complete ARN of a secret, got "auth"',
     'stages.prod.databases.auth.targets[0].deleteWhen[0] must name at least one column, or it would match every row, got {}',
     'stages.prod.schedule: day of month must exist in one of the months, or the crontab never fires, got "30" in month "2"',
     'stages.prod.timeoutSeconds must be a whole number from 60 to 900, got 901',
     'stages.prod.vpc.subnet is not a known key (did you mean subnets?)',
-    'the name of stages.prod.databases.Audit must be lower-case words joined by hyphens',
   ]);
 });
 
@@ -82,7 +82,7 @@ test.each<[string, unknown, string]>([
   ['reservedConcurrency', 0, 'must be a whole number from 1 to 1000'],
   ['tracing', 'yes', 'must be true or false'],
   ['consoleTestEvents', true, 'must be new-registry or existing-registry'],
-  ['runbookUrl', 'README.md', 'must be an address that begins with https://'],
+  ['runbookUrl', '', 'must not be empty'],
   ['vpc', true, 'must be an object'],
   ['vpc.vpcId', 'vpc-main', 'must be the id of a VPC'],
   ['vpc.subnets', {}, 'must name at least one subnet'],

@@ -1,5 +1,12 @@
-import type { ColumnTest, Rule, Target } from '../../lambda/configuration/targets';
-import { quoteIdentifier } from '../../lambda/engine/condition';
+import {
+  type AgeTest,
+  type ColumnTest,
+  isAge,
+  isReference,
+  type Rule,
+  type Target,
+} from '../../lambda/configuration/targets';
+import { quoteIdentifier } from '../../lambda/engine/sql';
 
 /**
  * The rules of a target as SQL for people to read, a rule each. It is not what the function executes, so that it can be
@@ -8,11 +15,7 @@ import { quoteIdentifier } from '../../lambda/engine/condition';
  * @param now the moment that ages count back from, as SQL of type `timestamptz`; the session's time zone must be UTC
  */
 export function ruleSql(target: Target, now = 'now()'): string[] {
-  return target.deleteWhen.map((rule: Rule) =>
-    Object.entries(rule)
-      .map(([column, test]) => `${readable(column)} ${testSql(test, now)}`)
-      .join(' and '),
-  );
+  return target.deleteWhen.map((rule) => testsSql(rule, now));
 }
 
 /** The table of a target, likewise. */
@@ -20,11 +23,42 @@ export function tableSql({ schema, table }: Target): string {
   return `${readable(schema)}.${readable(table)}`;
 }
 
-function testSql(test: ColumnTest, now: string): string {
-  if (typeof test === 'boolean') {
-    return `= ${test}`;
+function testsSql(rule: Rule, now: string): string {
+  return Object.entries(rule)
+    .map(([column, test]) => testSql(readable(column), test, now))
+    .join(' and ');
+}
+
+function testSql(column: string, test: ColumnTest, now: string): string {
+  if (test === null) {
+    return `${column} is null`;
   }
-  return test.olderThanMs === 0 ? `< ${now}` : `< ${now} - interval '${ageOf(test.olderThanMs)}'`;
+  if (typeof test === 'boolean') {
+    return `${column} = ${test}`;
+  }
+  if (isAge(test)) {
+    const isPast = pastSql(
+      column,
+      test,
+      test.olderThanMs === 0 ? now : `${now} - interval '${ageOf(test.olderThanMs)}'`,
+    );
+    return test.orNull ? `(${isPast} or ${column} is null)` : isPast;
+  }
+  if (isReference(test)) {
+    return `${column} refers to (${testsSql(test.refersTo, now)})`;
+  }
+  return `${column} in (${test.in.map((value) => (typeof value === 'number' ? value : `'${value.replaceAll("'", "''")}'`)).join(', ')})`;
+}
+
+function pastSql(column: string, { epoch, plusSeconds }: AgeTest, moment: string): string {
+  const seconds = plusSeconds === undefined ? undefined : readable(plusSeconds);
+  const isLifetime = seconds === undefined ? '' : `${seconds} >= 0 and `;
+  if (epoch) {
+    const [floor, factor] = epoch === 's' ? ['100000000', ''] : ['100000000000', ' * 1000'];
+    const end = seconds === undefined ? column : `${column} + ${seconds}${factor}`;
+    return `${column} > ${floor} and ${isLifetime}${end} < extract(epoch from ${moment})${factor}`;
+  }
+  return `${isLifetime}${column}${seconds === undefined ? '' : ` + ${seconds} * interval '1 second'`} < ${moment}`;
 }
 
 const UNITS = [

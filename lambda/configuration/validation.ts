@@ -1,4 +1,4 @@
-import type * as z from 'zod';
+import * as z from 'zod';
 
 /** Input that cannot be used. The message lists every mistake, one a line, each with its name, its rule and the value. */
 export class InvalidInputError extends Error {
@@ -9,29 +9,130 @@ export class InvalidInputError extends Error {
   }
 }
 
+export interface MistakeOptions {
+  /** The schema that refused the input. With it, a misspelled key gets a suggestion. */
+  readonly schema?: z.ZodType;
+  /** Whether values must not be repeated, as with a secret. */
+  readonly confidential?: boolean;
+}
+
 /**
  * Words what a schema found, a sentence a mistake: `CLEANUP_MAX_LOAD must be above 0 and at most 1, got "2"`.
  *
  * @param root what the input is called; the path inside of it follows, as in `CLEANUP_TARGETS[0].table`
  * @param value the input that was refused
- * @param confidential whether the value must not be repeated, as with a secret
  */
-export function mistakesIn(error: z.core.$ZodError, root: string, value: unknown, confidential = false): string[] {
-  return error.issues.flatMap((issue) => {
-    const name = nameOf(root, issue.path);
-    if (issue.code === 'unrecognized_keys') {
-      return issue.keys.map((key) => `${nameOf(name, [key])} is not a known key`);
+export function mistakesIn(
+  error: z.core.$ZodError,
+  root: string,
+  value: unknown,
+  { schema, confidential = false }: MistakeOptions = {},
+): string[] {
+  const suggestion = (key: string, path: readonly PropertyKey[]) =>
+    schema ? didYouMean(key, keysAt(schema, path)) : '';
+  const whyUnknown = (key: string, path: readonly PropertyKey[], unknown: readonly string[]) => {
+    if (schema && keysAt(schema, path).includes(key)) {
+      const others = Object.keys(valueAt(value, path) as object).filter((other) => !unknown.includes(other));
+      return `must not stand beside ${others.join(', ')}`;
     }
-    if (issue.code === 'invalid_key') {
-      return issue.issues.map(({ message }) => `${name} ${message}`);
+    return `is not a known key${suggestion(key, path)}`;
+  };
+  const gotAt = (got: unknown) => (confidential ? '' : `, got ${shortened(got)}`);
+
+  function wording(issue: z.core.$ZodIssue, path: readonly PropertyKey[]): string[] {
+    const name = nameOf(root, path);
+    const got = valueAt(value, path);
+    switch (issue.code) {
+      case 'unrecognized_keys':
+        return issue.keys.map((key) => `${nameOf(name, [key])} ${whyUnknown(key, path, issue.keys)}`);
+      case 'invalid_key':
+        return issue.issues.map(({ message }) => `${name} ${message}`);
+      case 'invalid_union': {
+        const meant = meantAlternative(issue.errors, got);
+        if (meant) {
+          return meant.flatMap((inner) => wording(inner, [...path, ...inner.path]));
+        }
+        const hints = isObject(got) ? Object.keys(got).map((key) => suggestion(key, path)) : [];
+        return [`${name} ${issue.message}${gotAt(got)}${hints.join('')}`];
+      }
     }
-    const got = valueAt(value, issue.path);
     if (got === undefined) {
       // Where the rule says when it is required, that is kept.
       return [`${name} ${issue.message.startsWith('is required') ? issue.message : 'is required'}`];
     }
-    return [confidential ? `${name} ${issue.message}` : `${name} ${issue.message}, got ${shortened(got)}`];
+    return [`${name} ${issue.message}${gotAt(got)}`];
+  }
+
+  return error.issues.flatMap((issue) => wording(issue, issue.path));
+}
+
+/** The alternative of a union that knows most of the keys that an object has; none if no key is known. */
+function meantAlternative(alternatives: z.core.$ZodIssue[][], got: unknown): z.core.$ZodIssue[] | undefined {
+  if (!isObject(got)) {
+    return undefined;
+  }
+  const known = alternatives.map((issues) => {
+    const atRoot = issues.filter(({ path }) => path.length === 0);
+    const unknown = atRoot.flatMap((issue) => (issue.code === 'unrecognized_keys' ? issue.keys : []));
+    const isOther = issues.some(
+      (issue) =>
+        (issue.path.length === 0 && issue.code.startsWith('invalid_')) ||
+        ('discriminator' in issue && !Object.hasOwn(got, String(issue.discriminator))),
+    );
+    return isOther ? 0 : Object.keys(got).length - unknown.length;
   });
+  const most = Math.max(...known);
+  return most > 0 ? alternatives[known.indexOf(most)] : undefined;
+}
+
+/** The keys that an object at this path may have. */
+function keysAt(schema: unknown, path: readonly PropertyKey[]): string[] {
+  const [key, ...rest] = path;
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) {
+    return keysAt(schema.unwrap(), path);
+  }
+  if (schema instanceof z.ZodPipe) {
+    return [schema.in, schema.out].flatMap((part) => keysAt(part, path));
+  }
+  if (schema instanceof z.ZodUnion) {
+    return schema.options.flatMap((option) => keysAt(option, path));
+  }
+  if (schema instanceof z.ZodObject) {
+    return key === undefined ? Object.keys(schema.shape) : keysAt(schema.shape[String(key)], rest);
+  }
+  if (key !== undefined && schema instanceof z.ZodRecord) {
+    return keysAt(schema.valueType, rest);
+  }
+  return key !== undefined && schema instanceof z.ZodArray ? keysAt(schema.element, rest) : [];
+}
+
+/** A suggestion in parentheses for a word that looks like a slip for one of the candidates, otherwise nothing. */
+export function didYouMean(word: string, candidates: readonly string[]): string {
+  const distances = candidates.map((candidate) => editDistance(word.toLowerCase(), candidate.toLowerCase()));
+  const least = Math.min(...distances);
+  // What differs by more than a third is another word.
+  return least <= Math.max(1, word.length / 3) ? ` (did you mean ${candidates[distances.indexOf(least)]}?)` : '';
+}
+
+/** How many letters there are to add, to remove, to replace and to swap with the next. */
+function editDistance(a: string, b: string): number {
+  let beforePrevious: number[] = [];
+  let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (const [i, letter] of [...a].entries()) {
+    const row = [i + 1];
+    for (const [j, other] of [...b].entries()) {
+      const swapped =
+        letter === b[j - 1] && other === a[i - 1] ? (beforePrevious[j - 1] ?? 0) + 1 : Number.POSITIVE_INFINITY;
+      const replaced = (previous[j] ?? 0) + Number(letter !== other);
+      row.push(Math.min(replaced, (previous[j + 1] ?? 0) + 1, (row[j] ?? 0) + 1, swapped));
+    }
+    [beforePrevious, previous] = [previous, row];
+  }
+  return previous.at(-1) ?? 0;
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function nameOf(root: string, path: readonly PropertyKey[]): string {

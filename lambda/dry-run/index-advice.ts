@@ -1,6 +1,7 @@
-import type { Rule, Target } from '../configuration/targets';
+import { type ColumnTest, isAge, isReference, type Rule, type Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
 import type { Inspected } from '../engine/preflight';
+import { literal } from '../engine/sql';
 
 /** Whether an index would make a sweep faster. */
 export interface IndexAdvice {
@@ -93,22 +94,66 @@ const CATALOG_SQL = `
 
 /** Whether it leads to the rows that meet a rule, or to not many more. */
 function serves({ leading, predicate }: Index, rule: Rule, { quoted }: Catalog): boolean {
+  const leads = leading !== null && Object.hasOwn(rule, leading) && isIndexable(rule[leading]);
   if (predicate === null) {
-    return leading !== null && Object.hasOwn(rule, leading);
+    return leads;
   }
-  const implied = Object.entries(rule).flatMap(([column, test]) =>
-    typeof test === 'boolean'
-      ? [test ? quoted[column] : `(NOT ${quoted[column]})`, `(${quoted[column]} = ${test})`]
-      : [],
-  );
-  return implied.includes(predicate);
+  const tests = Object.entries(rule);
+  const selective = tests.flatMap(([column, test]) => predicatesOf(quoted[column], test));
+  const present = tests.filter(([, test]) => isStrict(test)).map(([column]) => `${quoted[column]} IS NOT NULL`);
+  const conjuncts = conjunctsOf(predicate);
+  const isImplied = conjuncts.every((conjunct) => [...selective, ...present].includes(conjunct));
+  return isImplied && (leads || conjuncts.some((conjunct) => selective.includes(conjunct)));
 }
 
-/** Ordered by time, and only of the rows whose flags are as the rule wants them. */
+/** Whether an index that begins with the column finds the rows that pass. Rows of other tables are in no index. */
+function isIndexable(test: ColumnTest | undefined): boolean {
+  return test !== undefined && !isReference(test);
+}
+
+/** Whether NULL fails the test. */
+function isStrict(test: ColumnTest): boolean {
+  return test !== null && !(isAge(test) && test.orNull);
+}
+
+/** The predicates of partial indexes, as the server prints them, that hold only rows that pass a test. */
+function predicatesOf(column: string | undefined, test: ColumnTest): string[] {
+  if (test === null) {
+    return [`${column} IS NULL`];
+  }
+  if (typeof test === 'boolean') {
+    return [test ? `${column}` : `NOT ${column}`, `${column} = ${test}`];
+  }
+  if ('in' in test && test.in.length === 1) {
+    return test.in.map((value) => `${column} = ${literal(value)}`);
+  }
+  return [];
+}
+
+function conjunctsOf(predicate: string): string[] {
+  return predicate
+    .replaceAll(/::[\w". ]+/g, '')
+    .split(' AND ')
+    .map((conjunct) => conjunct.replaceAll(/[()]/g, ''));
+}
+
+/** Ordered by time, and only of the rows whose other columns are as the rule wants them. */
 function definition(rule: Rule, { quoted }: Catalog): string {
-  const flags = Object.entries(rule).filter(([, test]) => typeof test === 'boolean');
-  const times = Object.keys(rule).filter((column) => typeof rule[column] !== 'boolean');
-  const keys = times.length > 0 ? times : flags.slice(0, 1).map(([column]) => column);
-  const predicate = flags.map(([column, test]) => `${test ? '' : 'not '}${quoted[column]}`).join(' and ');
+  const tests = Object.entries(rule);
+  const times = tests.filter(([, test]) => isAge(test)).map(([column]) => column);
+  const others = tests.filter(([, test]) => !isAge(test) && !isReference(test));
+  const keys = times.length > 0 ? times : others.slice(0, 1).map(([column]) => column);
+  const predicate = others.map(([column, test]) => predicateSql(quoted[column], test)).join(' and ');
   return `(${keys.map((column) => quoted[column]).join(', ')})${predicate && ` where ${predicate}`}`;
+}
+
+function predicateSql(column: string | undefined, test: ColumnTest): string {
+  if (test === null) {
+    return `${column} is null`;
+  }
+  if (typeof test === 'boolean') {
+    return `${test ? '' : 'not '}${column}`;
+  }
+  const values = 'in' in test ? test.in.map(literal) : [];
+  return values.length === 1 ? `${column} = ${values[0]}` : `${column} in (${values.join(', ')})`;
 }

@@ -1,6 +1,7 @@
-import type { Target } from '../configuration/targets';
+import { type ColumnTest, columnsIn, isAge, isReference, type Rule, type Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
-import { type ColumnType, misfit, quoteIdentifier } from './condition';
+import type { ColumnType } from './condition';
+import { literal, quoteIdentifier } from './sql';
 
 /** The columns of a table, and what makes rules unusable on them. */
 export interface Columns {
@@ -14,37 +15,120 @@ export async function inspectColumns(
   target: Target,
   table: { readonly oid: number; readonly quotedName: string },
 ): Promise<Columns> {
-  const { rows } = await session.query<Attribute>(ATTRIBUTES_SQL, [table.oid]);
-  return {
-    types: new Map(rows.map(({ name, type }) => [name, type as ColumnType])),
-    findings: findingsIn(target, table.quotedName, rows),
-  };
+  const { rows } = await session.query<ColumnType & { readonly column: string }>(COLUMNS_SQL, [table.oid]);
+  const types = new Map(rows.map(({ column, ...type }) => [column, type]));
+  const findings = [
+    ...target.deleteWhen.flatMap((rule) => findingsIn(rule, types, table.quotedName)),
+    ...(target.unlessReferredToBy ? [`${table.quotedName}: "unlessReferredToBy" is not supported yet`] : []),
+  ];
+  return { types, findings: [...new Set(findings)] };
 }
 
-interface Attribute {
-  readonly name: string;
-  readonly type: string;
-}
+const COLUMNS_SQL = `
+  with recursive base as (
+    select attname, attcollation, atttypid as type
+    from pg_attribute
+    where attrelid = $1 and attnum > 0 and not attisdropped
+    union all
+    select attname, attcollation, typbasetype from base join pg_type on pg_type.oid = type where typtype = 'd'
+  )
+  select
+    attname as column, format_type(type, null) as name,
+    case nspname when 'pg_catalog' then 'pg_catalog.' || quote_ident(typname) else format('%I.%I', nspname, typname) end
+      as "quotedName",
+    case typtype when 'e' then array(
+      select enumlabel::text from pg_enum where enumtypid = type order by enumsortorder
+    ) end as labels,
+    coalesce(not collisdeterministic, false) as "isLoose"
+  from base
+  join pg_type on pg_type.oid = type
+  join pg_namespace on pg_namespace.oid = typnamespace
+  left join pg_collation on pg_collation.oid = attcollation
+  where typtype <> 'd'`;
 
-const ATTRIBUTES_SQL = `
-  select attname as name, format_type(case typtype when 'd' then typbasetype else atttypid end, null) as type
-  from pg_attribute join pg_type on pg_type.oid = atttypid
-  where attrelid = $1 and attnum > 0 and not attisdropped`;
-
-function findingsIn(target: Target, quotedTable: string, attributes: readonly Attribute[]): string[] {
-  const findings = target.deleteWhen.flatMap((rule) =>
-    Object.entries(rule).flatMap(([name, test]) => {
-      const column = `column ${quoteIdentifier(name)} of ${quotedTable}`;
-      const attribute = attributes.find((candidate) => candidate.name === name);
-      if (!attribute) {
-        const similar = attributes.find((candidate) => alike(candidate.name) === alike(name));
-        return [`${column} does not exist${similar ? `, there is ${quoteIdentifier(similar.name)}` : ''}`];
-      }
-      const reason = misfit(test, attribute.type);
-      return reason ? [`${column} ${reason}`] : [];
+function findingsIn(rule: Rule, types: Columns['types'], quotedTable: string): string[] {
+  const missing = columnsIn(rule).filter((name) => !types.has(name));
+  const describe = (name: string) => `column ${quoteIdentifier(name)} of ${quotedTable}`;
+  return [
+    ...missing.map((name) => {
+      const similar = [...types.keys()].find((candidate) => alike(candidate) === alike(name));
+      return `${describe(name)} does not exist${similar ? `, there is ${quoteIdentifier(similar)}` : ''}`;
     }),
-  );
-  return [...new Set(findings)];
+    ...Object.entries(rule).flatMap(([name, test]) => {
+      const seconds = isAge(test) && test.plusSeconds !== undefined ? test.plusSeconds : undefined;
+      return [
+        ...misfits(test, types.get(name)).map((reason) => `${describe(name)} ${reason}`),
+        ...(seconds === undefined ? [] : mustBeOf(NUMBERS, types.get(seconds))).map(
+          (reason) => `${describe(seconds ?? '')} ${reason}`,
+        ),
+      ];
+    }),
+  ];
+}
+
+const TIMES = ['timestamp with time zone', 'timestamp without time zone'];
+const INTEGERS = ['smallint', 'integer', 'bigint'];
+const NUMBERS = [...INTEGERS, 'numeric'];
+const TEXTS = ['text', 'character varying', 'character'];
+
+/** Why a column cannot be tested so, worded to follow the column's name; nothing if it can. */
+function misfits(test: ColumnTest, type: ColumnType | undefined): string[] {
+  if (test === null || type === undefined) {
+    return [];
+  }
+  if (typeof test === 'boolean') {
+    return mustBeOf(['boolean'], type);
+  }
+  if (isAge(test)) {
+    if (test.epoch === undefined && NUMBERS.includes(type.name)) {
+      return [`is of type ${type.name}: say its unit with "epoch": "s" or "epoch": "ms"`];
+    }
+    return mustBeOf(test.epoch ? NUMBERS : test.plusSeconds === undefined ? [...TIMES, 'date'] : TIMES, type);
+  }
+  return isReference(test) ? ['is tested by "refersTo", which is not supported yet'] : valueMisfits(test.in, type);
+}
+
+function mustBeOf(usable: readonly string[], type: ColumnType | undefined): string[] {
+  return type === undefined || usable.includes(type.name)
+    ? []
+    : [`must be of type ${usable.join(' or ')}, is ${type.name}`];
+}
+
+const UUID = /^\{?[0-9a-f]{4}(?:-?[0-9a-f]{4}){7}\}?$/i;
+
+function valueMisfits(values: readonly (string | number)[], { name, labels }: ColumnType): string[] {
+  const others = (accepted: (value: string | number) => boolean) =>
+    values
+      .filter((value) => !accepted(value))
+      .map((value) => JSON.stringify(value))
+      .join(', ');
+  const refuse = (got: string, reason: string) => (got ? [`${reason}, got ${got}`] : []);
+  if (labels) {
+    const known = labels.map(literal).join(', ');
+    return refuse(
+      others((value) => labels.includes(String(value))),
+      `is of type ${name}, whose values are ${known}`,
+    );
+  }
+  if (INTEGERS.includes(name)) {
+    return refuse(
+      others((value) => typeof value === 'number'),
+      `is of type ${name}: its values are whole numbers`,
+    );
+  }
+  if (name === 'uuid') {
+    return refuse(
+      others((value) => UUID.test(String(value))),
+      'is of type uuid: its values are UUIDs',
+    );
+  }
+  if (TEXTS.includes(name)) {
+    return refuse(
+      others((value) => typeof value === 'string'),
+      `is of type ${name}: its values are texts`,
+    );
+  }
+  return [`must be of type ${[...TEXTS, ...INTEGERS, 'uuid'].join(', ')} or an enum, is ${name}`];
 }
 
 /** Maps spellings such as `expiresAt` and `expires_at` to the same text. */

@@ -1,6 +1,7 @@
 import type { Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
-import { columnsOf, quoteIdentifier } from './condition';
+import { columnsOf } from './condition';
+import { quoteIdentifier } from './sql';
 import type { TargetTable } from './tables';
 
 /** A foreign key that points at a table, by itself or by way of the partitioned table that this is a part of. */

@@ -1,7 +1,7 @@
 import type { Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
 import { alike } from './columns';
-import { quoteTable } from './condition';
+import { quoteTable } from './sql';
 
 /** A table as the catalog has it. */
 export interface Member {

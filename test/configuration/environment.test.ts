@@ -167,61 +167,6 @@ test('says that targets are not JSON', () => {
   ]);
 });
 
-test('lists every mistake of the targets', () => {
-  const name = 'x'.repeat(64);
-  expect(
-    mistakes(() =>
-      parseTargets([
-        { table: 'a', deleteWhen: [] },
-        { table: 'b', deleteWhen: [{}] },
-        { schema: '', table: name, deleteWhen: [{ 'nul\0': true }] },
-        {
-          table: 'c',
-          deletewhen: [],
-          deleteWhen: [{ x: 'true', y: null, z: { olderThan: '7' }, w: { olderthan: '7d' } }],
-        },
-        {
-          table: 'd',
-          deleteWhen: [{ x: { olderThan: '-1d' } }, { x: { olderThan: '36501d' } }, { x: { olderThan: '1.5h' } }],
-        },
-        { deleteWhen: { revoked: true } },
-        'refresh_tokens',
-      ]),
-    ),
-  ).toEqual([
-    'targets[0].deleteWhen must hold at least one rule, or it would match every row, got []',
-    'targets[1].deleteWhen[0] must name at least one column, or it would match every row, got {}',
-    'targets[2].schema must be a name of 1 to 63 bytes without a NUL character, got ""',
-    `targets[2].table must be a name of 1 to 63 bytes without a NUL character, got "${name}"`,
-    'targets[2].deleteWhen[0].nul\0 must be a name of 1 to 63 bytes without a NUL character',
-    'targets[3].deleteWhen[0].x must be true, false or { "olderThan": "7d" }, got "true"',
-    'targets[3].deleteWhen[0].y must be true, false or { "olderThan": "7d" }, got null',
-    'targets[3].deleteWhen[0].z.olderThan must be an age such as "0s", "30m", "12h" or "7d", at most 36500 days, got "7"',
-    'targets[3].deleteWhen[0].w.olderThan is required',
-    'targets[3].deleteWhen[0].w must be true, false or { "olderThan": "7d" }, got {"olderthan":"7d"}',
-    'targets[3].deletewhen is not a known key',
-    'targets[4].deleteWhen[0].x.olderThan must be an age such as "0s", "30m", "12h" or "7d", at most 36500 days, got "-1d"',
-    'targets[4].deleteWhen[1].x.olderThan must be an age such as "0s", "30m", "12h" or "7d", at most 36500 days, got "36501d"',
-    'targets[4].deleteWhen[2].x.olderThan must be an age such as "0s", "30m", "12h" or "7d", at most 36500 days, got "1.5h"',
-    'targets[5].table is required',
-    'targets[5].deleteWhen must be a list of rules, got {"revoked":true}',
-    'targets[6] must be an object with "table" and "deleteWhen", got "refresh_tokens"',
-  ]);
-  expect(mistakes(() => parseTargets([]))).toEqual(['targets must name at least one table, got []']);
-  expect(mistakes(() => parseTargets([...DEFAULT_TARGETS, ...DEFAULT_TARGETS]))).toEqual([
-    expect.stringMatching(/^targets\[1\] repeats the table "refresh_tokens", got \{/),
-  ]);
-});
-
-test('calls a target by its table, and by its schema too where another table has the same name', () => {
-  const deleteWhen = [{ revoked: true }];
-  const names = (targets: { schema?: string; table: string }[]) =>
-    parseTargets(targets.map((target) => ({ ...target, deleteWhen }))).map(({ name }) => name);
-
-  expect(names([{ schema: 'auth', table: 'tokens' }, { table: 'resets' }])).toEqual(['tokens', 'resets']);
-  expect(names([{ schema: 'auth', table: 'tokens' }, { table: 'tokens' }])).toEqual(['auth.tokens', 'public.tokens']);
-});
-
 describe('the event', () => {
   const targets = parseTargets(DEFAULT_TARGETS);
 

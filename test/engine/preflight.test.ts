@@ -43,7 +43,7 @@ test('names every column that is missing or of a type that its test cannot use',
     [
       'column "revoked" of "public"."refresh_tokens" must be of type boolean, is integer',
       'column "is_revoked" of "public"."refresh_tokens" does not exist, there is "isRevoked"',
-      'column "used" of "public"."refresh_tokens" must be of type timestamp with time zone or timestamp without time zone, is text',
+      'column "used" of "public"."refresh_tokens" must be of type timestamp with time zone or timestamp without time zone or date, is text',
       'column "expires_at" of "public"."refresh_tokens" does not exist, there is "expiresAt"',
     ].join('\n'),
   );

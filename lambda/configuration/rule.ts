@@ -1,0 +1,155 @@
+import * as z from 'zod';
+
+/** Columns and their tests, joined by AND. */
+export type Rule = Readonly<Record<string, ColumnTest>>;
+
+/** A test that a column has to pass. NULL passes none but `null` and `orNull`. */
+export type ColumnTest = boolean | null | AgeTest | ValueTest | ReferenceTest;
+
+/** A time at least that long before the cutoff. */
+export interface AgeTest {
+  readonly olderThanMs: number;
+  /** If the column is a number: seconds or milliseconds since 1970. */
+  readonly epoch?: 's' | 'ms' | undefined;
+  /** A column whose seconds are added to the time. */
+  readonly plusSeconds?: string | undefined;
+  /** Whether NULL passes, too. */
+  readonly orNull?: boolean | undefined;
+}
+
+/** One of the listed values. */
+export interface ValueTest {
+  readonly in: readonly (string | number)[];
+}
+
+/** Tests of the row that the foreign key of this column leads to. */
+export interface ReferenceTest {
+  readonly refersTo: Rule;
+}
+
+export function isAge(test: ColumnTest): test is AgeTest {
+  return typeof test === 'object' && test !== null && 'olderThanMs' in test;
+}
+
+export function isReference(test: ColumnTest): test is ReferenceTest {
+  return typeof test === 'object' && test !== null && 'refersTo' in test;
+}
+
+/** Every column that a rule reads in the table itself. */
+export function columnsIn(rule: Rule): string[] {
+  return Object.entries(rule).flatMap(([column, test]) =>
+    isAge(test) && test.plusSeconds !== undefined ? [column, test.plusSeconds] : [column],
+  );
+}
+
+const MILLISECONDS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+// Beyond this an age is a slip of the keyboard, and a cutoff that far back leaves the range of a timestamp.
+const LONGEST_AGE_DAYS = 36_500;
+
+const AGE_RULE = `must be an age such as "0s", "30m", "12h" or "7d", at most ${LONGEST_AGE_DAYS} days`;
+
+/** An age such as `7d`. */
+export const ageText = z
+  .string(AGE_RULE)
+  .regex(/^\d+[smhd]$/, { error: AGE_RULE, abort: true })
+  .refine((text) => millisecondsOf(text) <= LONGEST_AGE_DAYS * MILLISECONDS.d, AGE_RULE);
+
+function millisecondsOf(text: string): number {
+  return Number(text.slice(0, -1)) * MILLISECONDS[text.slice(-1) as keyof typeof MILLISECONDS];
+}
+
+// PostgreSQL cuts longer names off in silence, and might then find another table.
+const LONGEST_IDENTIFIER_BYTES = 63;
+
+const IDENTIFIER_RULE = `must be a name of 1 to ${LONGEST_IDENTIFIER_BYTES} bytes without a NUL character`;
+
+/** The name of a schema, a table or a column. */
+export const identifier = z
+  .string('must be a name')
+  .refine(
+    (name) => name !== '' && !name.includes('\0') && Buffer.byteLength(name) <= LONGEST_IDENTIFIER_BYTES,
+    IDENTIFIER_RULE,
+  );
+
+const age = z
+  .strictObject({
+    olderThan: ageText.describe('The least age, counted back from the cutoff: "0s", "30m", "12h" or "7d"'),
+    epoch: z
+      .enum(['s', 'ms'], 'must be "s" or "ms"')
+      .describe('For columns of numbers: seconds or milliseconds since 1970')
+      .optional(),
+    plusSeconds: identifier.describe('A column of seconds to add to the time').optional(),
+    orNull: z.boolean('must be true or false').describe('Whether NULL passes the test, too').optional(),
+  })
+  .transform(({ olderThan, ...test }): AgeTest => ({ olderThanMs: millisecondsOf(olderThan), ...test }));
+
+const VALUE_RULE = 'must be a text or a whole number';
+
+const values = z.strictObject({
+  in: z
+    .array(
+      z.union(
+        [
+          z.string().refine((text) => !text.includes('\0'), 'must be a text without a NUL character'),
+          z.int(VALUE_RULE),
+        ],
+        VALUE_RULE,
+      ),
+      'must be a list of values',
+    )
+    .min(1, 'must list at least one value')
+    .describe('The values that the rule is for'),
+});
+
+const DECISION_RULE =
+  'must have a test that only an event or the time makes true: true, false, "in", or "olderThan" without "orNull"';
+
+const SIMPLE_TESTS = [z.boolean(), z.null(), age, values] as const;
+
+const referredRule = ruleOf(
+  z.union(
+    SIMPLE_TESTS,
+    'must be true, false, null, { "olderThan": "7d" } or { "in": ["revoked"] } in the row that a key leads to',
+  ),
+);
+
+const reference = z.strictObject({
+  refersTo: referredRule.describe('Tests of the row that the foreign key of this column leads to'),
+});
+
+/** What one rule looks like in JSON. */
+export const ruleSchema = ruleOf(
+  z.union(
+    [...SIMPLE_TESTS, reference],
+    'must be true, false, null, { "olderThan": "7d" }, { "in": ["revoked"] } or { "refersTo": { "expires_at": { "olderThan": "7d" } } }',
+  ),
+);
+
+/** Columns and their tests, at least one of which only an event or the time makes true. */
+function ruleOf<Test extends z.ZodType<ColumnTest>>(test: Test) {
+  const rule = z
+    .record(identifier, test, 'must be an object of columns and their tests')
+    .superRefine((tests: Rule, context) => {
+      if (Object.keys(tests).length === 0) {
+        context.addIssue('must name at least one column, or it would match every row');
+      } else if (!Object.values(tests).some(decides)) {
+        context.addIssue(DECISION_RULE);
+      }
+    });
+  return z.preprocess((input: z.input<typeof rule>, context) => {
+    // The record would lose it in silence, and the rest of the rule matches more rows.
+    if (typeof input === 'object' && input !== null && Object.hasOwn(input, '__proto__')) {
+      context.addIssue('must not name a column "__proto__"');
+      return z.NEVER;
+    }
+    return input;
+  }, rule);
+}
+
+function decides(test: ColumnTest): boolean {
+  if (typeof test !== 'object' || test === null) {
+    return test !== null;
+  }
+  return isAge(test) ? !test.orNull : isReference(test) ? Object.values(test.refersTo).some(decides) : true;
+}

@@ -1,0 +1,24 @@
+import * as z from 'zod';
+import { identifier, ruleSchema } from './rule';
+import { timeZone } from './time-zone';
+
+/** A table and its rules as JSON holds them. */
+export type TargetInput = z.input<typeof targetSchema>;
+
+/** The schema that tables are in if nothing else is said. */
+export const DEFAULT_SCHEMA = 'public';
+
+export const targetSchema = z.strictObject({
+  schema: identifier.describe(`The schema of the table, ${DEFAULT_SCHEMA} by default`).optional(),
+  table: identifier.describe('The table to delete from'),
+  deleteWhen: z
+    .array(ruleSchema, 'must be a list of rules')
+    .min(1, 'must hold at least one rule, or it would match every row')
+    .describe('Rules, joined by OR: a row that meets one of them is deleted'),
+  unlessReferredToBy: z
+    .array(identifier, 'must be a list of tables')
+    .min(1, 'must name at least one table')
+    .describe('Tables whose foreign keys protect the rows that they refer to, whatever ON DELETE says')
+    .optional(),
+  timeZone: timeZone.describe('The time zone of timestamps without time zone, UTC by default').optional(),
+});

@@ -1,0 +1,40 @@
+/** An SQL expression, as it is executed and as people read it. */
+export interface Sql {
+  /** With operators and types of `pg_catalog` alone: nothing of it can be taken from a schema that others may write to. */
+  readonly text: string;
+  readonly readable: string;
+}
+
+/** SQL around other SQL. Operators between blanks are those of `pg_catalog`. */
+export function sql(parts: TemplateStringsArray, ...inner: readonly Sql[]): Sql {
+  const joined = (rendering: keyof Sql, outer: (part: string) => string) =>
+    parts.map((part, index) => (inner[index - 1]?.[rendering] ?? '') + outer(part)).join('');
+  return {
+    text: joined('text', (part) => part.replace(/ (<|>|>=|=|\+|\*) /g, ' operator(pg_catalog.$1) ')),
+    readable: joined('readable', (part) => part),
+  };
+}
+
+/** SQL that is executed as it reads. */
+export function raw(text: string, readable = text): Sql {
+  return { text, readable };
+}
+
+export function joinSql(parts: readonly Sql[], separator: ' and ' | ' or '): Sql {
+  return raw(parts.map(({ text }) => text).join(separator), parts.map(({ readable }) => readable).join(separator));
+}
+
+/** A value as an SQL literal for people to read. */
+export function literal(value: string | number): string {
+  return typeof value === 'number' ? String(value) : `'${value.replaceAll("'", "''")}'`;
+}
+
+/** An identifier as SQL text. Whatever it holds, it stays one name. */
+export function quoteIdentifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** A table as SQL text. */
+export function quoteTable(schema: string, table: string): string {
+  return `${quoteIdentifier(schema)}.${quoteIdentifier(table)}`;
+}
