@@ -13,17 +13,14 @@ import { logReport, type RunLogger, type RunReport } from './report';
 import { REQUEST_TIMEOUTS, SecretCredentials } from './secret-credentials';
 import { TokenCleanupService } from './token-cleanup-service';
 
-/**
- * What Lambda calls. Never throws: whatever fails is logged, counted and returned, since an exception would only make
- * Lambda repeat what failed.
- */
+/** Entry point of Lambda. Never throws: a failure is logged, counted and returned, since Lambda would repeat an exception. */
 export async function handler(event: unknown, context: Pick<Context, 'getRemainingTimeInMillis'>): Promise<RunReport> {
   const { stage, service } = identityOf(process.env);
   const logger = new Logger({ serviceName: service, persistentLogAttributes: { stage } });
   const metrics = new Metrics({ namespace: METRIC_NAMESPACE, serviceName: service });
-  const report = await run(event, context, logger, stage);
+  const { report, complete } = await run(event, context, logger, stage);
   try {
-    emitReport(metrics, report);
+    emitReport(metrics, report, complete);
   } catch (error) {
     logger.error('the metrics could not be emitted', error as Error);
   }
@@ -35,7 +32,7 @@ async function run(
   context: Pick<Context, 'getRemainingTimeInMillis'>,
   logger: RunLogger,
   stage: string,
-): Promise<RunReport> {
+): Promise<{ readonly report: RunReport; readonly complete: boolean }> {
   const notRun = { stage, dryRun: false, rowsDeleted: 0, durationMs: 0, targets: [] };
   const interrupt = new AbortController();
   const onSignal = () => interrupt.abort();
@@ -47,22 +44,20 @@ async function run(
         warnings: ['NODE_ENV is test, where the job does not run'],
       } as const;
       logReport(logger, report);
-      return report;
+      return { report, complete: true };
     }
     const config = readConfig(process.env);
     const request = readRequest(event, config.targets);
-    // The runtime is told by SIGTERM that it is about to end; a person in a terminal says SIGINT.
+    const complete = config.targets.every(({ name }) => request.tables?.includes(name) ?? true);
+    // SIGTERM is sent to a runtime before it ends, SIGINT by a person in a terminal.
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
     const service = new TokenCleanupService({ ...config, connection: connectionOf(config), stage, logger });
-    return await service.run({
-      ...request,
-      timeLeftMs: context.getRemainingTimeInMillis(),
-      signal: interrupt.signal,
-    });
+    const timeLeftMs = context.getRemainingTimeInMillis();
+    return { report: await service.run({ ...request, timeLeftMs, signal: interrupt.signal }), complete };
   } catch (error) {
     const report = { status: 'failed', ...notRun, error: (error as Error).message } as const;
     logReport(logger, report);
-    return report;
+    return { report, complete: true };
   } finally {
     process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
   }

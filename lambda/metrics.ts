@@ -1,23 +1,28 @@
-import type { RunReport } from './report';
+import type { RunReport, RunStatus } from './report';
 
 export const METRIC_NAMESPACE = 'TokenCleanup';
 
-/** With the dimensions `service`, `stage` and `table`. */
+/** Metrics with the dimensions `service`, `stage` and `table`. */
 export const TABLE_METRICS = {
   rowsDeleted: 'RowsDeleted',
   duration: 'Duration',
   rowsRemaining: 'RowsRemaining',
 } as const;
 
-/** With the dimensions `service` and `stage`; each 0 or 1 on every run. */
-export const RUN_METRICS = { succeeded: 'Succeeded', partial: 'Partial', failed: 'Failed' } as const;
+/** Metrics with the dimensions `service` and `stage`; each 0 or 1 on every run. */
+export const RUN_METRICS = {
+  succeeded: 'Succeeded',
+  partial: 'Partial',
+  failed: 'Failed',
+  skipped: 'Skipped',
+} as const satisfies Record<RunStatus, string>;
 
-/** The dimensions besides `service`, which the metrics library adds by itself. */
+/** The dimensions in addition to `service`, which the metrics library adds. */
 export const STAGE_DIMENSION = 'stage';
 
 export const TABLE_DIMENSION = 'table';
 
-/** All that a run needs of a metrics library; that of Powertools fits. */
+/** The part of a metrics library that a run needs. The one of Powertools fits. */
 export interface RunMetrics {
   addDimensions(dimensions: Record<string, string>): unknown;
   addMetric(name: string, unit: 'Count' | 'Milliseconds', value: number): unknown;
@@ -25,10 +30,15 @@ export interface RunMetrics {
 }
 
 /**
- * Emits the metrics of a run. A dry run counts neither as succeeded nor as partial, since nothing got cleaned: it must not
- * quiet the alarm that watches for successful runs.
+ * Emits the metrics of a run. A dry run has none: it cleans nothing, and counts rows as rows that would go.
+ *
+ * @param complete whether the run was to sweep all configured tables. A run of some tables must not end an alarm about
+ * the others, so that it emits no success, and no zeros for what it cannot rule out.
  */
-export function emitReport(metrics: RunMetrics, report: RunReport): void {
+export function emitReport(metrics: RunMetrics, report: RunReport, complete = true): void {
+  if (report.dryRun) {
+    return;
+  }
   for (const target of report.targets) {
     metrics.addDimensions({ [STAGE_DIMENSION]: report.stage, [TABLE_DIMENSION]: target.table });
     metrics.addMetric(TABLE_METRICS.rowsDeleted, 'Count', target.rowsDeleted);
@@ -39,9 +49,15 @@ export function emitReport(metrics: RunMetrics, report: RunReport): void {
     metrics.publishStoredMetrics();
   }
   metrics.addDimensions({ [STAGE_DIMENSION]: report.stage });
-  for (const status of ['succeeded', 'partial', 'failed'] as const) {
-    const counts = report.status === status && (status === 'failed' || !report.dryRun);
-    metrics.addMetric(RUN_METRICS[status], 'Count', counts ? 1 : 0);
+  for (const [status, value] of Object.entries(runValues(report.status, complete))) {
+    metrics.addMetric(RUN_METRICS[status as RunStatus], 'Count', value);
   }
   metrics.publishStoredMetrics();
+}
+
+function runValues(status: RunStatus, complete: boolean): Partial<Record<RunStatus, 0 | 1>> {
+  if (!complete) {
+    return { succeeded: 0, ...(status === 'failed' && { failed: 1 }) };
+  }
+  return { succeeded: 0, partial: 0, failed: 0, skipped: 0, [status]: 1 };
 }

@@ -9,6 +9,7 @@ import { conditionOf } from './engine/condition';
 import { type Inspected, inspect, PreflightError } from './engine/preflight';
 import { ReplicaLagBrake } from './engine/replica-lag';
 import { type SweepProgress, sweep } from './engine/sweep';
+import { FixedPace } from './engine/walk';
 import {
   errorLines,
   logReport,
@@ -258,21 +259,22 @@ class Run {
     target: Target,
     inspected: Inspected,
   ): Promise<TargetReport> {
-    const { maxLoad = DEFAULT_MAX_LOAD } = this.#options;
+    const maxLoad = this.#request.maxLoad ?? this.#options.maxLoad ?? DEFAULT_MAX_LOAD;
     const table = target.name;
     const startedAt = this.#clock.now();
     const options = {
       sessions,
+      root: inspected.root,
       relations: inspected.relations,
       condition: conditionOf(target, cutoff, inspected.columnTypes),
-      maxLoad: this.#request.maxLoad ?? maxLoad,
+      pace: new FixedPace(this.#clock, maxLoad),
       brake: this.#brake,
       clock: this.#clock,
       stopDeleting: this.#deadlines.stopDeleting,
       stopCounting: this.#deadlines.stopCounting,
       onProgress: this.#progressLog(table),
     };
-    const outcome = this.#dryRun ? await diagnose({ ...options, target, inspected }) : await sweep(options);
+    const outcome = this.#dryRun ? await diagnose({ ...options, maxLoad, target, inspected }) : await sweep(options);
     return targetReport(table, outcome, this.#clock.now() - startedAt);
   }
 

@@ -1,8 +1,9 @@
-import { Annotations, Duration } from 'aws-cdk-lib';
-import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import type { Alarm, Dashboard } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
+import { createAlarms, defaultRunbookUrl } from './alarms';
+import { createDashboard } from './dashboard';
 import type { TokenCleanup } from './token-cleanup';
 
 export interface MonitoringProps {
@@ -16,236 +17,36 @@ export interface MonitoringProps {
   readonly dashboardName?: string;
 
   /**
-   * The document whose sections the alarms' descriptions name, as in `README.md#alarm-failed-run`.
+   * The document to which the descriptions of the alarms link, each to a heading such as `#alarm-failed-run`.
    *
-   * @default README.md
+   * @default - lib/RUNBOOK.md of this version on GitHub
    */
   readonly runbookUrl?: string;
 
   /**
-   * How many dead rows of a table may remain, run after run. To be raised where a constraint keeps some for good; then
-   * partial runs count as successful ones.
+   * The number of dead rows of a table that may remain, run after run. Raise it if a constraint keeps some for good; a
+   * partial run then counts as a successful one.
    *
    * @default 0
    */
   readonly rowsRemainingThreshold?: number;
 }
 
-/** CloudWatch looks back seven days at most. */
-const LONGEST_LOOK_BACK_HOURS = 7 * 24;
-
-/** In how many periods rows must remain. One run that was cut short is what the next run is for. */
-const ROWS_REMAIN_PERIODS = 3;
-
-/** The columns of CloudWatch's grid. */
-const DASHBOARD_WIDTH = 24;
-
-/** So many of our names are readable side by side; the widget shows what does not fit only to those who scroll. */
-const ALARMS_IN_A_ROW = 4;
-
 /** Alarms for each of several token cleanups, and one dashboard for all of them. */
 export class Monitoring extends Construct {
-  readonly alarms: cloudwatch.Alarm[];
-  readonly dashboard: cloudwatch.Dashboard;
-
-  readonly #props: MonitoringProps;
+  readonly alarms: Alarm[];
+  readonly dashboard: Dashboard;
 
   constructor(scope: Construct, id: string, props: MonitoringProps) {
     super(scope, id);
-    this.#props = props;
-    this.alarms = props.cleanups.flatMap((cleanup) => [
-      this.#failedRun(cleanup),
-      ...this.#noSuccessfulRun(cleanup),
-      this.#functionError(cleanup),
-      ...this.#rowsRemain(cleanup),
-      this.#deadLetters(cleanup),
-    ]);
-    this.dashboard = this.#dashboard();
-  }
-
-  #failedRun(cleanup: TokenCleanup): cloudwatch.Alarm {
-    return this.#alarm(cleanup, 'failed-run', {
-      happened: 'A run failed, as a whole or for at least one table.',
-      look: 'The errors in the log, which the dashboard lists: they name the table and the reason.',
-      metric: cleanup.metricFailed(),
-      threshold: 1,
-    });
-  }
-
-  /** A heartbeat: goes off when nothing is heard, too. */
-  #noSuccessfulRun(cleanup: TokenCleanup): cloudwatch.Alarm[] {
-    if (!cleanup.successWithin) {
-      return [];
+    const settings = {
+      runbookUrl: props.runbookUrl ?? defaultRunbookUrl(),
+      rowsRemainingThreshold: props.rowsRemainingThreshold ?? 0,
+    };
+    this.alarms = props.cleanups.flatMap((cleanup) => createAlarms(cleanup, settings));
+    for (const alarm of this.alarms) {
+      alarm.addAlarmAction(new SnsAction(props.topic));
     }
-    // One more, because a success early in one hour and a success late in another are further apart than the hours between.
-    const hours = hoursOf(cleanup.successWithin) + 1;
-    if (hours > LONGEST_LOOK_BACK_HOURS) {
-      Annotations.of(cleanup).addWarningV2(
-        'token-cleanup:no-heartbeat',
-        `no alarm tells when runs of ${cleanup.node.id} stay away: ${cleanup.scheduleInWords} leaves up to ${hours} hours ` +
-          `between two successes, and CloudWatch looks back ${LONGEST_LOOK_BACK_HOURS} at most`,
-      );
-      return [];
-    }
-    return [
-      this.#alarm(cleanup, 'no-successful-run', {
-        happened: `No run succeeded in ${hours} hours. (Before the first run of a new deployment that is to be expected.)`,
-        look: 'Whether there were runs at all, and how they ended: the outcomes on the dashboard, then the dead letters.',
-        metric: this.#successes(cleanup),
-        comparisonOperator: cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-        threshold: 1,
-        evaluationPeriods: hours,
-        treatMissingData: cloudwatch.TreatMissingData.BREACHING,
-      }),
-    ];
+    this.dashboard = createDashboard(this, props.cleanups, this.alarms, props.dashboardName);
   }
-
-  /** Where rows may remain, runs that leave some are as good as it gets. */
-  #successes(cleanup: TokenCleanup): cloudwatch.IMetric {
-    const period = Duration.hours(1);
-    const succeeded = cleanup.metricSucceeded({ period });
-    const partial = cleanup.metricPartial({ period });
-    return this.#rowsRemainingThreshold > 0
-      ? new cloudwatch.MathExpression({
-          expression: 'succeeded + partial',
-          usingMetrics: { succeeded, partial },
-          period,
-        })
-      : succeeded;
-  }
-
-  #functionError(cleanup: TokenCleanup): cloudwatch.Alarm {
-    return this.#alarm(cleanup, 'function-error-or-timeout', {
-      happened: 'The function broke before it could report: it did not start, or ran out of time or of memory.',
-      look: 'The last lines in the log of that invocation.',
-      // Lambda dates an error at the beginning of the invocation: five minutes would look past one after a long run.
-      metric: cleanup.function.metricErrors({ period: Duration.hours(1) }),
-      threshold: 1,
-    });
-  }
-
-  #rowsRemain(cleanup: TokenCleanup): cloudwatch.Alarm[] {
-    if (!cleanup.successWithin) {
-      return [];
-    }
-    const hours = Math.min(hoursOf(cleanup.successWithin), LONGEST_LOOK_BACK_HOURS);
-    const periods = Math.min(ROWS_REMAIN_PERIODS, Math.floor(LONGEST_LOOK_BACK_HOURS / hours));
-    return cleanup.tables.map((table) =>
-      this.#alarm(cleanup, `rows-remain-${table}`, {
-        section: 'rows-remain',
-        happened: `Dead rows of ${table} remained after every run of the last ${hours * periods} hours.`,
-        look: 'The stop reason of the runs in the log: too little time, rows that are blocked, or a replica that lags behind.',
-        // The least of a period: one run that got to the end will do.
-        metric: cleanup.metricRowsRemaining({
-          table,
-          statistic: cloudwatch.Stats.MINIMUM,
-          period: Duration.hours(hours),
-        }),
-        comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-        threshold: this.#rowsRemainingThreshold,
-        evaluationPeriods: periods,
-      }),
-    );
-  }
-
-  #deadLetters(cleanup: TokenCleanup): cloudwatch.Alarm {
-    return this.#alarm(cleanup, 'dead-letters', {
-      happened: 'A run could not be started, or broke: there are messages in the dead-letter queue.',
-      look: 'A message. It says why; deleting it ends this alarm.',
-      metric: cleanup.deadLetterQueue.metricApproximateNumberOfMessagesVisible(),
-      threshold: 1,
-    });
-  }
-
-  get #rowsRemainingThreshold(): number {
-    return this.#props.rowsRemainingThreshold ?? 0;
-  }
-
-  #alarm(cleanup: TokenCleanup, name: string, props: AlarmDetails): cloudwatch.Alarm {
-    const { happened, look, section = name, ...details } = props;
-    const link = `${this.#props.runbookUrl ?? 'README.md'}#alarm-${section}`;
-    // Below the cleanup, so that cleanups of the same id in different places do not meet.
-    const alarm = new cloudwatch.Alarm(cleanup, `Alarm-${name}`, {
-      alarmName: `${cleanup.name}-${name}`,
-      alarmDescription: `Token cleanup of ${cleanup.node.id} (${cleanup.stage}): ${happened} Look at first: ${look} More: ${link}`,
-      comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-      evaluationPeriods: 1,
-      // Between two runs there is no data. An alarm stays as it is until the next run shows that all is well again.
-      treatMissingData: cloudwatch.TreatMissingData.IGNORE,
-      ...details,
-    });
-    alarm.addAlarmAction(new SnsAction(this.#props.topic));
-    return alarm;
-  }
-
-  #dashboard(): cloudwatch.Dashboard {
-    const { cleanups, dashboardName } = this.#props;
-    const dashboard = new cloudwatch.Dashboard(this, 'Dashboard', {
-      ...(dashboardName !== undefined && { dashboardName }),
-      defaultInterval: Duration.days(14),
-    });
-    dashboard.addWidgets(
-      new cloudwatch.AlarmStatusWidget({
-        title: 'Alarms',
-        alarms: [...this.alarms],
-        width: DASHBOARD_WIDTH,
-        height: 1 + Math.ceil(this.alarms.length / ALARMS_IN_A_ROW),
-      }),
-    );
-    for (const cleanup of cleanups) {
-      dashboard.addWidgets(
-        new cloudwatch.TextWidget({
-          markdown: `## ${cleanup.node.id}\n${cleanup.scheduleInWords}`,
-          width: DASHBOARD_WIDTH,
-          height: 2,
-        }),
-      );
-      dashboard.addWidgets(...runWidgets(cleanup));
-    }
-    dashboard.addWidgets(
-      new cloudwatch.LogQueryWidget({
-        title: 'Last failures',
-        width: DASHBOARD_WIDTH,
-        logGroupNames: cleanups.map(({ logGroup }) => logGroup.logGroupName),
-        queryLines: [
-          // The function reports its failures itself; of one that broke Lambda writes a report.
-          'fields @timestamp, @log, coalesce(message, record.status) as failure',
-          'filter level = "ERROR" or (type = "platform.report" and record.status != "success")',
-          'sort @timestamp desc',
-          'limit 20',
-        ],
-      }),
-    );
-    return dashboard;
-  }
-}
-
-interface AlarmDetails extends Partial<cloudwatch.AlarmProps> {
-  readonly happened: string;
-  readonly look: string;
-  /** @default - the name of the alarm */
-  readonly section?: string;
-  readonly metric: cloudwatch.IMetric;
-  readonly threshold: number;
-}
-
-function runWidgets(cleanup: TokenCleanup): cloudwatch.IWidget[] {
-  const ofEachTable = (metric: (props: { table: string; label: string }) => cloudwatch.Metric) =>
-    cleanup.tables.map((table) => metric.call(cleanup, { table, label: table }));
-  const graph = (title: string, left: cloudwatch.Metric[]) =>
-    new cloudwatch.GraphWidget({ title, left, leftYAxis: { min: 0, showUnits: false } });
-  return [
-    graph('Rows deleted', ofEachTable(cleanup.metricRowsDeleted)),
-    graph('Rows remaining', ofEachTable(cleanup.metricRowsRemaining)),
-    graph('Duration (ms)', ofEachTable(cleanup.metricDuration)),
-    graph('Outcomes', [
-      cleanup.metricSucceeded({ label: 'succeeded', color: cloudwatch.Color.GREEN }),
-      cleanup.metricPartial({ label: 'partial', color: cloudwatch.Color.ORANGE }),
-      cleanup.metricFailed({ label: 'failed', color: cloudwatch.Color.RED }),
-    ]),
-  ];
-}
-
-function hoursOf(duration: Duration): number {
-  return Math.ceil(duration.toHours({ integral: false }));
 }

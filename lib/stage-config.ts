@@ -158,7 +158,7 @@ const stageSchema = z
       logRetentionDays: z.literal(RETENTION_DAYS, `must be one of ${RETENTION_DAYS.join(', ')}`).optional(),
       vpc: vpcSchema.optional(),
       alarms: alarmsSchema.optional(),
-      runbookUrl: text.optional(),
+      runbookUrl: z.url({ protocol: /^https?$/, error: 'must be an address that begins with https://' }).optional(),
       consoleTestEvents: z
         .enum(['new-registry', 'existing-registry'], 'must be new-registry or existing-registry')
         .optional(),

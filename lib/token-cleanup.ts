@@ -150,6 +150,15 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
     return this.#metric(RUN_METRICS.failed, {}, props);
   }
 
+  /**
+   * Runs that did not start, since another session held the lock of a run.
+   *
+   * @default - sum over 5 minutes
+   */
+  metricSkipped(props: MetricOptions = {}): Metric {
+    return this.#metric(RUN_METRICS.skipped, {}, props);
+  }
+
   #tableMetric(metricName: string, { table = this.tables[0] ?? '', ...props }: TableMetricOptions): Metric {
     if (!this.tables.includes(table)) {
       throw new Error(`table must be one of ${this.tables.join(', ')}, got ${JSON.stringify(table)}`);

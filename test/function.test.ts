@@ -73,7 +73,7 @@ test('deletes, returns the report, logs a line for each table and the run, and e
   ]);
   expect(metricsIn(logs)).toEqual({
     [`${STAGE_KEY} table=refresh_tokens`]: { RowsDeleted: 500, Duration: expect.any(Number), RowsRemaining: 0 },
-    [STAGE_KEY]: { Succeeded: 1, Partial: 0, Failed: 0 },
+    [STAGE_KEY]: { Succeeded: 1, Partial: 0, Failed: 0, Skipped: 0 },
   });
 });
 
@@ -84,7 +84,7 @@ test('emits zeros when there is nothing to do', async () => {
 
   expect(metricsIn(logs)).toEqual({
     [`${STAGE_KEY} table=refresh_tokens`]: { RowsDeleted: 0, Duration: expect.any(Number), RowsRemaining: 0 },
-    [STAGE_KEY]: { Succeeded: 1, Partial: 0, Failed: 0 },
+    [STAGE_KEY]: { Succeeded: 1, Partial: 0, Failed: 0, Skipped: 0 },
   });
 });
 
@@ -96,10 +96,10 @@ test('is skipped where NODE_ENV is test, and reads no secret', async () => {
   expect(report).toMatchObject({ status: 'skipped', rowsDeleted: 0, targets: [] });
   expect(endpoint.requests).toBe(0);
   expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([1000]);
-  expect(metricsIn(logs)).toEqual({ [STAGE_KEY]: { Succeeded: 0, Partial: 0, Failed: 0 } });
+  expect(metricsIn(logs)).toEqual({ [STAGE_KEY]: { Succeeded: 0, Partial: 0, Failed: 0, Skipped: 1 } });
 });
 
-test('counts in a dry run, which is no success that would quiet an alarm', async () => {
+test('counts in a dry run, and emits no metric that would end an alarm', async () => {
   const { report, logs } = await run({ environment: { STAGE: 'prod' }, event: { dryRun: true } });
 
   expect(report).toMatchObject({
@@ -109,10 +109,28 @@ test('counts in a dry run, which is no success that would quiet an alarm', async
     targets: [{ rowsRemaining: 500 }],
   });
   expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([1000]);
-  expect(metricsIn(logs)).toEqual({
-    [`${STAGE_KEY} table=refresh_tokens`]: { RowsDeleted: 0, Duration: expect.any(Number), RowsRemaining: 500 },
-    [STAGE_KEY]: { Succeeded: 0, Partial: 0, Failed: 0 },
+  expect(metricsIn(logs)).toEqual({});
+});
+
+test('emits no success of a run of some tables, which must not end an alarm about the others', async () => {
+  const rules = [{ revoked: true }];
+  const environment = {
+    STAGE: 'prod',
+    CLEANUP_TARGETS: JSON.stringify(['refresh_tokens', 'sessions'].map((table) => ({ table, deleteWhen: rules }))),
+  };
+
+  const some = await run({ environment, event: { tables: ['refresh_tokens'] } });
+  const failed = await run({ environment, event: { tables: ['sessions'] } });
+  await database.sql('create table sessions (revoked boolean)');
+  const all = await run({ environment, event: { tables: ['sessions', 'refresh_tokens'] } });
+
+  expect(some.report).toMatchObject({ status: 'succeeded', rowsDeleted: 500 });
+  expect(metricsIn(some.logs)).toEqual({
+    [`${STAGE_KEY} table=refresh_tokens`]: { RowsDeleted: 500, Duration: expect.any(Number), RowsRemaining: 0 },
+    [STAGE_KEY]: { Succeeded: 0 },
   });
+  expect(metricsIn(failed.logs)[STAGE_KEY]).toEqual({ Succeeded: 0, Failed: 1 });
+  expect(metricsIn(all.logs)[STAGE_KEY]).toEqual({ Succeeded: 1, Partial: 0, Failed: 0, Skipped: 0 });
 });
 
 test.each<[string, Partial<Invocation>, string]>([
@@ -142,7 +160,7 @@ test.each<[string, Partial<Invocation>, string]>([
 
   expect(report).toMatchObject({ status: 'failed', rowsDeleted: 0, error });
   expect(logs.filter(({ level }) => level === 'ERROR').at(-1)).toMatchObject({ run: { status: 'failed', error } });
-  expect(metricsIn(logs)[STAGE_KEY]).toEqual({ Succeeded: 0, Partial: 0, Failed: 1 });
+  expect(metricsIn(logs)[STAGE_KEY]).toEqual({ Succeeded: 0, Partial: 0, Failed: 1, Skipped: 0 });
   expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([1000]);
 });
 

@@ -82,7 +82,8 @@ test('goes off when a run fails, until a run does not', () => {
     TreatMissingData: 'ignore',
     AlarmDescription:
       'Token cleanup of auth (test): A run failed, as a whole or for at least one table. Look at first: The errors in the ' +
-      'log, which the dashboard lists: they name the table and the reason. More: README.md#alarm-failed-run',
+      'log, which the dashboard lists: they name the table and the reason. More: ' +
+      'https://github.com/token-cleanup/token-cleanup/blob/v0.1.0/lib/RUNBOOK.md#alarm-failed-run',
   });
 });
 
@@ -152,7 +153,7 @@ test.each(['@weekly', '@monthly'])('says that nobody will miss runs that are %s'
   expect(alarm(stack, 'no-successful-run')).toBeUndefined();
   expect(warningsOf(stack)).toEqual([
     expect.stringMatching(
-      `^/Test/auth: no alarm tells when runs of auth stay away: .* leaves up to ${hours} hours between two successes, and CloudWatch looks back 168 at most`,
+      `^/Test/auth: no alarm detects missing runs of auth: .* leaves up to ${hours} hours between two successes, and CloudWatch looks back 168 at most`,
     ),
   ]);
 });
@@ -206,27 +207,64 @@ test('watches the rows of each table by itself, and bears as many as it is told'
   });
 });
 
-test('tells the topic of every alarm', () => {
+test.each<[string, number, number]>([
+  ['0 * * * *', 3, 3],
+  ['0 3 * * *', 26, 3],
+  ['@weekly', 168, 1],
+])(
+  'goes off when every run of %s was cut short or skipped, whatever may remain: %d hours, %d times',
+  (schedule, hours, times) => {
+    const stack = monitor({ schedule }, { rowsRemainingThreshold: 1_000_000 });
+    const inARow = { Threshold: 1, EvaluationPeriods: times, TreatMissingData: 'ignore' };
+
+    expect(alarm(stack, 'cut-short-refresh_tokens')).toMatchObject({
+      ...inARow,
+      Metrics: [
+        // A run that left only blocked rows has counted them, and a run that finished is not partial.
+        { Expression: 'IF(partial > 0 AND FILL(remaining, -1) < 0, 1, 0)' },
+        { Id: 'partial', MetricStat: { Metric: { MetricName: 'Partial' }, Period: hours * 3600, Stat: 'Minimum' } },
+        {
+          Id: 'remaining',
+          MetricStat: { Metric: { MetricName: 'RowsRemaining' }, Period: hours * 3600, Stat: 'Minimum' },
+        },
+      ],
+    });
+    expect(alarm(stack, 'skipped-runs')).toMatchObject({
+      ...inARow,
+      MetricName: 'Skipped',
+      Statistic: 'Minimum',
+      ComparisonOperator: 'GreaterThanOrEqualToThreshold',
+      Period: hours * 3600,
+    });
+  },
+);
+
+test('sends every alarm to the topic', () => {
   const actions = resources(monitor(), 'AWS::CloudWatch::Alarm').map(({ AlarmActions }) => AlarmActions);
 
-  expect(actions).toHaveLength(5);
+  expect(actions).toHaveLength(7);
   expect(new Set(actions.flat())).toEqual(new Set(['arn:aws:sns:eu-central-1:111122223333:oncall']));
 });
 
-test('links each alarm to its section in the README', () => {
-  const descriptions: string[] = resources(createStage('prod'), 'AWS::CloudWatch::Alarm').map(
+test('links each alarm to its heading in the run book of this version', () => {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+  const descriptions: string[] = resources(createStage('dev'), 'AWS::CloudWatch::Alarm').map(
     ({ AlarmDescription }) => AlarmDescription,
   );
-  const links = descriptions.map((text) => / More: README\.md#(\S+)$/.exec(text)?.[1]);
-  const anchors = [...readFileSync('README.md', 'utf8').matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+  const links = descriptions.map((text) => / More: (\S+)$/.exec(text)?.[1]?.split('#') ?? []);
+  const anchors = [...readFileSync('lib/RUNBOOK.md', 'utf8').matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
     heading
       .toLowerCase()
       .replace(/[^\w -]/g, '')
       .replaceAll(' ', '-'),
   );
 
-  expect(new Set(links).size).toBe(5);
-  expect(anchors).toEqual(expect.arrayContaining(links));
+  expect(new Set(links.map(([url]) => url))).toEqual(
+    new Set([`https://github.com/token-cleanup/token-cleanup/blob/v${version}/lib/RUNBOOK.md`]),
+  );
+  expect([...new Set(links.map(([, anchor]) => anchor))].sort()).toEqual(
+    anchors.filter((anchor) => anchor.startsWith('alarm-')).sort(),
+  );
 });
 
 test('links alarms to another document where it is told one', () => {

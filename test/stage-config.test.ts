@@ -82,7 +82,7 @@ test.each<[string, unknown, string]>([
   ['reservedConcurrency', 0, 'must be a whole number from 1 to 1000'],
   ['tracing', 'yes', 'must be true or false'],
   ['consoleTestEvents', true, 'must be new-registry or existing-registry'],
-  ['runbookUrl', '', 'must not be empty'],
+  ['runbookUrl', 'README.md', 'must be an address that begins with https://'],
   ['vpc', true, 'must be an object'],
   ['vpc.vpcId', 'vpc-main', 'must be the id of a VPC'],
   ['vpc.subnets', {}, 'must name at least one subnet'],

@@ -1,10 +1,10 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  chmodSync,
   chownSync,
   cpSync,
   existsSync,
-  mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -128,8 +128,8 @@ export class EmbeddedPostgres {
     });
   }
 
-  /** Stops the server; its data stays. `SIGINT` lets it shut down in order, `SIGKILL` is a crash. */
-  async stop(signal: 'SIGINT' | 'SIGKILL' = 'SIGINT'): Promise<void> {
+  /** Stops the server; its data stays. `SIGINT` lets it shut down in order, `SIGQUIT` at once, `SIGKILL` is a crash. */
+  async stop(signal: 'SIGINT' | 'SIGQUIT' | 'SIGKILL' = 'SIGINT'): Promise<void> {
     const server = this.#server;
     if (server && server.exitCode === null && server.signalCode === null) {
       // Only the last of its processes closes the log; as long as one lives, no other server can start on the data.
@@ -142,7 +142,8 @@ export class EmbeddedPostgres {
 
   /** Stops the server and removes its data. */
   async remove(): Promise<void> {
-    await this.stop();
+    // Without a checkpoint, for data that goes.
+    await this.stop('SIGQUIT');
     this.discard();
   }
 
@@ -191,24 +192,18 @@ export class EmbeddedPostgres {
     }
   }
 
-  /**
-   * The folder of the binaries; a copy where the installed one does not do: the account that runs the server may not enter
-   * it, or npm was told to run no install scripts, so that the links are missing that a package cannot hold.
-   */
+  /** The folder of the binaries: a copy if the account that runs the server may not enter the installed one. */
   #usableBinaries(): string {
     const installed = this.#options.packageDirectory ?? installedPackage();
-    const missingLinks = linksOf(installed).filter(({ target }) => !existsSync(join(installed, target)));
     const binaries = join('native', 'bin');
-    if (missingLinks.length === 0 && (!this.#account || everyoneMayEnter(join(installed, binaries)))) {
+    const mayEnter = !this.#account || everyoneMayEnter(join(installed, binaries));
+    if (mayEnter && linkLibraries(installed, installed)) {
       return join(installed, binaries);
     }
-    const copy = join(this.#directory, 'native');
-    mkdirSync(copy, { mode: 0o755 });
     // Copied as they are, links do not lead back to where the account may not go.
-    cpSync(join(installed, 'native'), copy, { recursive: true, verbatimSymlinks: true });
-    for (const { source, target } of missingLinks) {
-      symlinkSync(basename(source), join(this.#directory, target));
-    }
+    cpSync(join(installed, 'native'), join(this.#directory, 'native'), { recursive: true, verbatimSymlinks: true });
+    chmodSync(join(this.#directory, 'native'), 0o755);
+    linkLibraries(installed, this.#directory);
     return join(this.#directory, binaries);
   }
 }
@@ -257,10 +252,26 @@ function installedPackage(): string {
   }
 }
 
-/** The links between libraries, each within one folder, that the package's install script makes. */
-function linksOf(installed: string): { readonly source: string; readonly target: string }[] {
+/**
+ * Makes the links between libraries that a package cannot hold. Its install script makes them, unless npm was told to run
+ * no such scripts.
+ *
+ * @returns whether they are there, `false` in a folder that is read-only
+ */
+function linkLibraries(installed: string, directory: string): boolean {
   const list = join(installed, 'native', 'pg-symlinks.json');
-  return existsSync(list) ? JSON.parse(readFileSync(list, 'utf8')) : [];
+  const links: { source: string; target: string }[] = existsSync(list) ? JSON.parse(readFileSync(list, 'utf8')) : [];
+  for (const { source, target } of links.filter((link) => !existsSync(join(directory, link.target)))) {
+    try {
+      symlinkSync(basename(source), join(directory, target));
+    } catch (error) {
+      // Another process may make them at the same time.
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
+        return false;
+      }
+    }
+  }
+  return true;
 }
 
 function everyoneMayEnter(path: string): boolean {

@@ -92,6 +92,7 @@ const REASONS: Readonly<Record<StopReason, readonly string[]>> = {
   interrupted: ['interrupted', NEXT],
   blocked: [], // the blockages follow
   'replica-lag': ['the time was up while a replica was too far behind', NEXT],
+  'max-rows': ['as many rows went as one run may delete', NEXT],
 };
 
 /** Why rows remain. */

@@ -18,20 +18,44 @@ const CONNECT_TIMEOUT_MS = 20_000;
 // The server ends a statement by itself at its statement_timeout; past that and this much the network is to blame.
 const ANSWER_GRACE_MS = 5_000;
 
+// A pooler may keep a client waiting for a session that is free.
+const PROBE_TIMEOUT_MS = 10_000;
+
 // After this an end() that got no answer is forced.
 export const CLOSE_TIMEOUT_MS = 1_000;
 
-// Names that an older server does not know are passed over, so that the preflight can tell its version.
+// Along this path nobody else can have created anything. The role's own temporary tables come last.
+const SAFE_SEARCH_PATH = 'pg_catalog, pg_temp';
+
+// Executed on the role's own search path, where anybody may have created a function, so everything is qualified. A
+// transaction-mode pooler is recognised by this statement, before anything is set.
+const IDENTITY_SQL = `
+  select
+    activity.pid::pg_catalog.int4 as pid,
+    activity.backend_start::pg_catalog.text as "startedAt",
+    pg_catalog.current_setting('search_path') as "searchPath"
+  from pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) as activity`;
+
+// Settings that an older server does not know are passed over, so that its version can be reported.
 const SET_SQL = `
-  select set_config(wanted.key, wanted.value, false)
-  from jsonb_each_text($1::jsonb) as wanted
-  join pg_settings on pg_settings.name = wanted.key`;
+  select pg_catalog.set_config(wanted.key, wanted.value, false)
+  from pg_catalog.jsonb_each_text($1::pg_catalog.jsonb) as wanted
+  join pg_catalog.pg_settings on pg_settings.name operator(pg_catalog.=) wanted.key`;
+
+/** The server's side of a connection. */
+export interface Backend {
+  readonly pid: number;
+  readonly startedAt: string;
+  /** The role's own. */
+  readonly searchPath: string;
+}
 
 /** One connection of the driver, from its opening to its end. */
 export class Connection {
   readonly #client: Client;
   readonly #socket: Socket;
   #limits: Limits | undefined;
+  #searchPath: string | undefined;
   usable = true;
 
   private constructor(client: Client, socket: Socket) {
@@ -68,14 +92,32 @@ export class Connection {
     }
   }
 
-  get pid(): number {
+  /** The process id by which the connection can be cancelled; a pooler makes up its own. */
+  get announcedPid(): number {
     return (this.#client as Client & { readonly processID: number }).processID;
+  }
+
+  /** Finds out about the server's side. To be called before the first query. */
+  async identify(): Promise<Backend> {
+    const backend = await this.probe<Backend>(IDENTITY_SQL);
+    this.#searchPath = backend.searchPath;
+    return backend;
+  }
+
+  /** Runs a statement with one row without having made any setting. It must qualify all names. */
+  async probe<Row>(text: string): Promise<Row> {
+    const { rows } = await this.#send<Row>(text, [], PROBE_TIMEOUT_MS);
+    if (!rows[0]) {
+      throw new Error('the server did not identify the session');
+    }
+    return rows[0];
   }
 
   async query<Row>(text: string, values: readonly unknown[], limits: Limits): Promise<QueryResult<Row>> {
     if (
       limits.statementTimeoutMs !== this.#limits?.statementTimeoutMs ||
-      limits.lockTimeoutMs !== this.#limits.lockTimeoutMs
+      limits.lockTimeoutMs !== this.#limits.lockTimeoutMs ||
+      (limits.ownSearchPath ?? false) !== (this.#limits.ownSearchPath ?? false)
     ) {
       await this.set({}, limits);
     }
@@ -83,11 +125,12 @@ export class Connection {
   }
 
   async set(settings: Readonly<Record<string, string>>, limits: Limits): Promise<void> {
-    const timeouts = {
+    const perStatement = {
       statement_timeout: `${limits.statementTimeoutMs}ms`,
       lock_timeout: `${limits.lockTimeoutMs}ms`,
+      search_path: limits.ownSearchPath && this.#searchPath !== undefined ? this.#searchPath : SAFE_SEARCH_PATH,
     };
-    await this.#send(SET_SQL, [JSON.stringify({ ...settings, ...timeouts })], 0);
+    await this.#send(SET_SQL, [JSON.stringify({ ...settings, ...perStatement })], 0);
     this.#limits = limits;
   }
 

@@ -1,7 +1,16 @@
-/** How long the server may work on a statement, and wait for a lock. */
+/** The conditions under which the server executes a statement. */
 export interface Limits {
+  /** How long it may work. */
   readonly statementTimeoutMs: number;
+  /** How long it may wait for a lock. */
   readonly lockTimeoutMs: number;
+  /**
+   * Whether names are looked up along the role's own `search_path`, which the triggers and policies of a table may rely on.
+   * Such a statement must name the schema of every function, operator and type, since others may create some on the path.
+   *
+   * @default false, along pg_catalog alone
+   */
+  readonly ownSearchPath?: boolean;
 }
 
 /** All that the engine needs of a database session. */

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock';
-import { CLOSE_TIMEOUT_MS, Connection, type Credentials } from './connection';
+import { type Backend, CLOSE_TIMEOUT_MS, Connection, type Credentials } from './connection';
 import { describeError, kindOf } from './database-error';
+import { refuseSharedSessions } from './pooler';
 import type { Limits, Queryable, QueryResult } from './queryable';
 
 /** Where sessions get their credentials from. */
@@ -78,7 +79,7 @@ export class Session implements Queryable {
   /** When the first of the failures came that no statement has succeeded after. */
   #failingSince: number | undefined;
   #gaveUp = false;
-  #previous: { readonly pid: number; readonly startedAt: string } | undefined;
+  #previous: Backend | undefined;
 
   /** @param onConnect runs on every new connection before anything else does */
   constructor(
@@ -164,16 +165,18 @@ export class Session implements Queryable {
   }
 
   async #connect(login: Credentials): Promise<Connection> {
-    const connection = await Connection.open(login, this.#options.trustedCertificates, this.#context.abandon);
+    const connection = await this.#openConnection(login);
     try {
+      let backend = await connection.identify();
+      if (backend.pid !== connection.announcedPid) {
+        await refuseSharedSessions(connection, () => this.#openConnection(login));
+        backend = await connection.identify(); // RDS Proxy has settled on a session only now
+      }
       const query: Query = (text, values = []) => connection.query(text, values, LIMITS);
       await connection.set(SETTINGS, LIMITS);
       this.reconnections += this.#previous ? 1 : 0;
       await this.#endPrevious(query);
-      const { rows } = await query<{ startedAt: string }>(
-        'select backend_start::text as "startedAt" from pg_stat_activity where pid = pg_backend_pid()',
-      );
-      this.#previous = { pid: connection.pid, startedAt: rows[0]?.startedAt ?? '' };
+      this.#previous = backend;
       await this.#onConnect(query);
       this.#connection = connection;
       return connection;
@@ -183,11 +186,15 @@ export class Session implements Queryable {
     }
   }
 
+  async #openConnection(login: Credentials): Promise<Connection> {
+    return await Connection.open(login, this.#options.trustedCertificates, this.#context.abandon);
+  }
+
   /** A server that has not noticed that its client is gone still holds the advisory lock and may hold rows. */
   async #endPrevious(query: Query): Promise<void> {
     if (this.#previous) {
       await query(
-        `select pg_terminate_backend(pid, ${CLOSE_TIMEOUT_MS})
+        `select pg_terminate_backend(pid, ${CLOSE_TIMEOUT_MS}::int8)
          from pg_stat_activity
          where pid = $1 and backend_start::text = $2 and pid <> pg_backend_pid()`,
         [this.#previous.pid, this.#previous.startedAt],

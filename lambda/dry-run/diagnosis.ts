@@ -1,11 +1,13 @@
 import type { Target } from '../configuration/targets';
-import type { Condition, DeadRows, RuleCondition } from '../engine/condition';
+import type { Condition, DeadRows } from '../engine/condition';
 import { blockagesOf, endBy, type Obstacle, reasonOf, type SweepOutcome, type WalkEnd } from '../engine/outcome';
-import { blocksOf, type Piece, type PieceOptions, type Relation, wholeTable } from '../engine/pieces';
+import { blocksOf, type Piece, RowList } from '../engine/pieces';
 import type { Inspected } from '../engine/preflight';
+import type { Relation } from '../engine/relation';
+import { count } from '../engine/remaining';
 import type { SweepOptions } from '../engine/sweep';
 import { patiently } from '../engine/table-lock';
-import { Walk } from '../engine/walk';
+import { type TableOptions, wholeTable } from '../engine/whole-table';
 import { adviseOnIndexes, type IndexAdvice } from './index-advice';
 
 /** What a dry run tells of a table. What could not be found out is absent. */
@@ -26,13 +28,15 @@ export interface Diagnosis {
 }
 
 export interface DiagnosisOptions extends SweepOptions {
+  /** The share of time that a connection works, for the estimate of a run's time. */
+  readonly maxLoad: number;
   readonly condition: DeadRows;
   readonly target: Target;
   readonly inspected: Inspected;
 }
 
-// Measured beside a service that writes, so that a run counts afterwards: 1 M rows in 150 MB, of which 0.1 to 95 % are dead,
-// and 300,000 rows with foreign keys, on two shared cores. The estimates were 1.0 to 1.4 times what the runs then took.
+// Measured beside a service that writes: 1 M rows in 150 MB, of which 0.1 to 95 % are dead, and 300,000 rows with foreign
+// keys, on two shared cores. The estimates were 1.0 to 1.4 times what the runs then took.
 /** To change a block and log that, in multiples of the time to read it. */
 const WRITE_FACTOR = 2;
 
@@ -57,7 +61,7 @@ export async function diagnose(options: DiagnosisOptions): Promise<SweepOutcome 
 async function examine(options: DiagnosisOptions) {
   const { sessions, condition, target, inspected, stopCounting } = options;
   const heaps = await measure(options);
-  const census = await takeCensus(options, condition.rules);
+  const census = await takeCensus(options);
   const rows = census.rows + estimatedRows(census, heaps);
   const diagnosis: Omit<Diagnosis, 'remedies'> = {
     tableBytes: sum(heaps, 'tableBytes'),
@@ -104,7 +108,7 @@ interface Heap {
 }
 
 /** The largest first. */
-async function measure(options: PieceOptions): Promise<Heap[]> {
+async function measure(options: TableOptions): Promise<Heap[]> {
   return (await patiently<Heap>(options, HEAPS_SQL, [options.relations.map(({ oid }) => oid)])).rows;
 }
 
@@ -128,7 +132,7 @@ const HEAPS_SQL = `
 
 /** The rows of the heaps in which an index was used; NaN when the server does not know them. */
 function estimatedRows({ indexed }: Census, heaps: readonly Heap[]): number {
-  return indexed.reduce((rows, { relation }) => {
+  return indexed.reduce((rows, relation) => {
     const heap = heaps.find(({ oid }) => oid === relation.oid);
     return rows + (heap?.estimatedRows ?? Number.NaN);
   }, 0);
@@ -144,10 +148,9 @@ function estimatedDuration(
   }
   const triggers = Math.max(0, ...heaps.map((heap) => heap.triggers));
   const blocksToWrite = Math.min(dead, blocks);
-  const readingMs = workMs + workMs; // by the sweep, and by the count that verifies it
   const writingMs = blocks > 0 ? (workMs * WRITE_FACTOR * blocksToWrite) / blocks : 0;
   const deletingMs = dead * (ROW_MS + triggers * TRIGGER_MS);
-  return { estimatedDurationMs: Math.ceil((readingMs + writingMs + deletingMs) / maxLoad / sessions.length) };
+  return { estimatedDurationMs: Math.ceil((workMs + writingMs + deletingMs) / maxLoad / sessions.length) };
 }
 
 function sum(heaps: readonly Heap[], key: 'heapBytes' | 'tableBytes' | 'indexBytes'): number {
@@ -155,7 +158,7 @@ function sum(heaps: readonly Heap[], key: 'heapBytes' | 'tableBytes' | 'indexByt
 }
 
 /** The rows of a table, as far as they were counted. */
-export interface Census {
+interface Census {
   readonly end: WalkEnd;
   /** What could not be counted, and why. */
   readonly obstacles: readonly Obstacle[];
@@ -165,67 +168,56 @@ export interface Census {
   readonly dead: number;
   /** Those that meet each rule, in the order of the rules. A row may meet several. */
   readonly deadByRule: readonly number[];
-  /** Where an index led to the dead rows, so that nobody saw the others. */
-  readonly indexed: readonly Piece[];
-  /** How many were visited, or about as many where an index led to the rows. */
+  /** The relations in which an index led to the dead rows, so that the others were not counted. */
+  readonly indexed: readonly Relation[];
+  /** How many were visited, or about as many if an index led to the rows. */
   readonly blocks: number;
   /** How long the server was at work. */
   readonly workMs: number;
 }
 
 /**
- * Counts the rows of a table by an index where a sweep would use it, otherwise in ranges and at the pace of a sweep.
+ * Counts the rows of a table by an index if a sweep would use it, otherwise in ranges and at the pace of a sweep.
  *
  * @throws an error that is neither a row's nor of those that a session repeats
  */
-export async function takeCensus(options: SweepOptions, rules: readonly RuleCondition[]): Promise<Census> {
-  const { condition, stopCounting, onProgress } = options;
-  const statement = (relation: Relation, where: string) => `
-    select
-      count(*)::float8 as rows,
-      count(*) filter (where ${condition.text})::float8 as dead,
-      array[${rules.map(({ text }) => `count(*) filter (where ${text})`)}]::float8[] as "deadByRule"
-    from only ${relation.quotedName}
-    where ${where}`;
-  const seen = { rows: 0, dead: 0, deadByRule: rules.map(() => 0), workMs: 0 };
-  const visit = async (pieces: readonly Piece[], where: Condition) => {
-    const blocksTotal = blocksOf(pieces);
-    const walk = new Walk<Pick<Census, 'rows' | 'dead' | 'deadByRule'>>(
-      {
-        ...options,
-        statement,
-        condition: where,
-        until: stopCounting,
-        onStatement: (durationMs, done) => {
-          seen.workMs += durationMs;
-          for (const counted of done?.result.rows ?? []) {
-            seen.rows += counted.rows;
-            seen.dead += counted.dead;
-            seen.deadByRule = seen.deadByRule.map((sum, rule) => sum + (counted.deadByRule[rule] ?? 0));
-          }
-          if (done) {
-            onProgress?.({ rowsDeleted: 0, blocksVisited: blocksTotal - done.blocksPending, blocksTotal });
-          }
-        },
-      },
-      pieces,
-    );
-    return { end: await walk.run(), obstacles: walk.obstacles };
+async function takeCensus(options: DiagnosisOptions): Promise<Census> {
+  const { condition, onProgress } = options;
+  const { pieces } = await wholeTable(options);
+  const blocksTotal = blocksOf(pieces);
+  const columns: Record<string, string> = {
+    rows: 'pg_catalog.count(*)',
+    dead: countOf(condition),
+    ...Object.fromEntries(condition.rules.map((rule, index) => [`rule ${index}`, countOf(rule)])),
   };
-  const pieces = await wholeTable(options);
-  const indexed = pieces.filter(({ tids }) => tids);
-  const byIndex = await visit(indexed, condition);
-  seen.rows = 0; // only the dead ones, so far
-  // A range is read whole anyway, so the rows to keep are counted along with the dead.
-  const byRange = await visit(
-    pieces.filter(({ tids }) => !tids),
-    { ...condition, text: 'true' },
-  );
+  const visit = (some: readonly Piece[], blocksBefore: number) => {
+    const onPiece = (blocksPending: number) => {
+      const blocksVisited = blocksBefore + blocksOf(some) - blocksPending;
+      onProgress?.({ rowsDeleted: 0, blocksVisited, blocksTotal });
+    };
+    return count({ ...options, onPiece }, some, columns);
+  };
+  const [found, ranges] = [pieces.filter(isFound), pieces.filter((piece) => !isFound(piece))];
+  const byIndex = await visit(found, 0);
+  // A range is read as a whole anyway, so the rows to keep are counted along with the dead.
+  const byRange = await visit(ranges, blocksOf(found));
+  const total = (name: string) => (byIndex.sums[name] ?? 0) + (byRange.sums[name] ?? 0);
   return {
-    ...seen,
-    indexed,
-    blocks: blocksOf(pieces),
+    rows: byRange.sums.rows ?? 0,
+    dead: total('dead'),
+    deadByRule: condition.rules.map((_, index) => total(`rule ${index}`)),
+    indexed: found.map(({ relation }) => relation),
+    blocks: blocksTotal,
+    workMs: byIndex.workMs + byRange.workMs,
     end: byIndex.end === 'finished' ? byRange.end : byIndex.end,
     obstacles: [...byIndex.obstacles, ...byRange.obstacles],
   };
+}
+
+function countOf(condition: Pick<Condition, 'text'>): string {
+  return `pg_catalog.count(*) filter (where ${condition.text})`;
+}
+
+function isFound(piece: Piece): boolean {
+  return piece instanceof RowList;
 }

@@ -1,15 +1,15 @@
 import type { Clock } from '../clock';
 import type { Queryable } from '../database/queryable';
 
-/** Rows that a crash could bring back unnoticed are at most those of this time. */
+/** How long deletes may stay unconfirmed, that is, how many a server crash can undo. */
 const CONFIRM_INTERVAL_MS = 1_000;
 
 /**
  * Counts deleted rows truthfully although sessions do not wait for each commit to be on disk.
  *
- * A server that crashes forgets its last commits, and the rows are back. So a commit that is waited for confirms those
- * before it, once in a while; and where a connection was lost, what it did not confirm no longer counts. Such rows are
- * found dead again or were gone for good: the count may be too low after a lost connection, and never too high.
+ * A server that crashes loses its last commits, and the rows are back. So once in a while a synchronous commit confirms
+ * those before it, and rows that were unconfirmed when a connection was lost no longer count. Another pass deletes them,
+ * or they were gone for good: after a lost connection the count may be too low, and is never too high.
  */
 export class DurableCount {
   readonly #clock: Clock;
@@ -19,10 +19,8 @@ export class DurableCount {
   #unconfirmed = 0;
   #confirmedAt: number;
   #reconnections: number;
-  /** How many transaction ids were taken; NaN after a lost connection, since a crash hands them out again. */
-  transactionIds = 0;
 
-  /** @param sessions those that delete */
+  /** @param sessions all that delete */
   constructor(clock: Clock, sessions: readonly Queryable[]) {
     this.#clock = clock;
     this.#sessions = sessions;
@@ -30,16 +28,15 @@ export class DurableCount {
     this.#reconnections = this.#countReconnections();
   }
 
-  /** The rows that are gone, as far as is known. */
+  /** The rows that are gone, confirmed or not. */
   get rows(): number {
     return this.#confirmed + this.#beingConfirmed + this.#unconfirmed;
   }
 
-  /** To be called as soon as a statement has deleted them. */
+  /** Call this as soon as a statement has deleted them. */
   add(rows: number): void {
     this.#forgetWhatWasLost();
     this.#unconfirmed += rows;
-    this.transactionIds += rows > 0 ? 1 : 0;
   }
 
   async confirmSometimes(session: Queryable): Promise<void> {
@@ -48,7 +45,7 @@ export class DurableCount {
     }
   }
 
-  /** Waits until everything that was added is on disk, and on a synchronous replica where there is one. */
+  /** Waits until all added rows are gone on disk, and on a synchronous replica if there is one. */
   async confirm(session: Queryable): Promise<void> {
     this.#confirmedAt = this.#clock.now();
     this.#forgetWhatWasLost();
@@ -66,7 +63,6 @@ export class DurableCount {
         `select set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'token-cleanup', '')`,
       );
       this.#confirmed += this.#countReconnections() === before ? rows : 0;
-      this.transactionIds += 1;
     } finally {
       this.#beingConfirmed -= rows;
     }
@@ -77,7 +73,6 @@ export class DurableCount {
     if (reconnections !== this.#reconnections) {
       this.#reconnections = reconnections;
       this.#unconfirmed = 0;
-      this.transactionIds = Number.NaN;
     }
   }
 

@@ -1,4 +1,5 @@
 import { kindOf } from '../database/database-error';
+import type { Piece } from './pieces';
 
 /**
  * Why a sweep ended:
@@ -7,20 +8,24 @@ import { kindOf } from '../database/database-error';
  * - `interrupted`: it was asked to end
  * - `blocked`: rows stayed locked, or are kept by a constraint or a trigger
  * - `replica-lag`: the time was up while a replica was too far behind
+ * - `max-rows`: as many rows were deleted as one run may delete
  */
-export type StopReason = 'drained' | 'deadline' | 'interrupted' | 'blocked' | 'replica-lag';
+export type StopReason = 'drained' | 'deadline' | 'interrupted' | 'blocked' | 'replica-lag' | 'max-rows';
 
 export interface SweepOutcome {
   /** Absent when there is an error. */
   readonly stopReason?: StopReason;
   readonly error?: unknown;
   readonly rowsDeleted: number;
-  /** The dead rows that are left; absent when they could not be counted. */
+  /**
+   * The dead rows that were met and could not be deleted, and those of blocks that were not visited; absent if these
+   * could not be counted.
+   */
   readonly rowsRemaining?: number;
   /** How many statements deleted, or tried to. */
   readonly batches: number;
   readonly longestBatchMs: number;
-  /** What kept rows from being deleted in the last pass. */
+  /** What kept rows from being deleted. */
   readonly blockedBy: readonly Blockage[];
 }
 
@@ -31,11 +36,10 @@ export interface Blockage {
   readonly rows?: number;
 }
 
-/** What kept a row from being deleted, or some rows of a block or of a table. */
+/** A row that was in the way, or a range that was left for one. */
 export interface Obstacle {
   readonly reason: string;
-  /** Absent where the rows are not known. */
-  readonly rows?: 1;
+  readonly piece: Piece;
   /** Whether it is only locked, so that it may go later. */
   readonly passing: boolean;
 }
@@ -47,16 +51,20 @@ export interface Obstacle {
  */
 export type WalkEnd = 'finished' | 'stopped' | 'blocked';
 
-/** How an error ends the work on a table. A wait for a lock on the whole of it that was to end, or had to, is none. */
-export function endBy(error: unknown, stop: AbortSignal): Pick<SweepOutcome, 'stopReason' | 'error'> {
-  return stop.aborted && kindOf(error) === 'locked' ? { stopReason: stop.reason as StopReason } : { error };
+export const TABLE_LOCK: Blockage = { reason: 'a lock on the whole table' };
+
+/** How an error ends the work on a table. A lock on the whole table is no failure. */
+export function endBy(error: unknown, stop: AbortSignal): Pick<SweepOutcome, 'stopReason' | 'error' | 'blockedBy'> {
+  return kindOf(error) === 'locked'
+    ? { stopReason: stop.aborted ? (stop.reason as StopReason) : 'blocked', blockedBy: [TABLE_LOCK] }
+    : { error, blockedBy: [] };
 }
 
 export function blockagesOf(obstacles: readonly Obstacle[]): Blockage[] {
   const reasons = [...new Set(obstacles.map((obstacle) => obstacle.reason))];
   return reasons.map((reason) => {
     const found = obstacles.filter((obstacle) => obstacle.reason === reason);
-    return found.every(({ rows }) => rows === 1) ? { reason, rows: found.length } : { reason };
+    return found.every(({ piece }) => piece.isRow) ? { reason, rows: found.length } : { reason };
   });
 }
 

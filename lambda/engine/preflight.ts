@@ -1,10 +1,11 @@
 import type { Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
+import type { Root } from './aftermath';
 import { type Columns, inspectColumns } from './columns';
 import type { ColumnType } from './condition';
 import { type ForeignKeyFindings, type ReferringKey, readForeignKeys } from './foreign-keys';
-import type { Relation } from './pieces';
 import { type Grant, readMissingGrants } from './privileges';
+import type { Relation } from './relation';
 import { quoteTable } from './sql';
 import { isTable, missingTable, readTables, storageFindings, type TargetTable } from './tables';
 
@@ -12,6 +13,7 @@ import { isTable, missingTable, readTables, storageFindings, type TargetTable } 
 export interface Inspected {
   readonly oid: number;
   readonly isPartitioned: boolean;
+  readonly root: Root;
   /** The table itself, or its partitions and other children: all that have blocks of their own. */
   readonly relations: readonly Relation[];
   readonly columnTypes: ReadonlyMap<string, ColumnType>;
@@ -96,7 +98,12 @@ function judge(
   return {
     oid: root.oid,
     isPartitioned: root.kind === 'p',
-    relations: heaps.map((heap) => ({ oid: heap.oid, quotedName: quoteTable(heap.schema, heap.table) })),
+    root: { oid: root.oid, quotedName: quoteTable(root.schema, root.table) },
+    relations: heaps.map(({ oid, schema, table }) => ({
+      oid,
+      quotedName: quoteTable(schema, table),
+      ...(oid !== root.oid && { rootOid: root.oid }),
+    })),
     columnTypes,
     referringKeys,
     warnings: [...privilegeFindings.map((finding) => `${target.name}: ${finding}`), ...warnings],

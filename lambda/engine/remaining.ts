@@ -1,90 +1,70 @@
-import type { Queryable } from '../database/queryable';
-import type { WalkEnd } from './outcome';
-import { blocksOf, type Piece, type PieceOptions, parsePosition, type Relation, wholeTable } from './pieces';
-import { Walk } from './walk';
+import type { Condition } from './condition';
+import { isDead } from './deletion';
+import type { Obstacle, WalkEnd } from './outcome';
+import type { Piece } from './pieces';
+import { isUnchanged } from './relation';
+import { type Pace, Walk } from './walk';
+import type { TableOptions } from './whole-table';
 
-/** How many dead rows there are, unless that could not be established, and where. */
-export async function countDead(
-  options: PieceOptions & { readonly maxLoad: number },
-): Promise<{ end: WalkEnd; rows: number | undefined; pieces: Piece[] }> {
-  const table = options.stopCounting.aborted ? [] : await wholeTable(options);
-  const found = table.filter(({ tids }) => tids);
-  const ranges = new Map<Relation, Piece>();
-  let rows = blocksOf(found); // one each
-  const walk = new Walk<{ count: number; first: string | null; last: string | null }>(
-    {
-      ...options,
-      statement: counting,
-      until: options.stopCounting,
-      onStatement: (_, done) => {
-        for (const { count, first, last } of done?.result.rows ?? []) {
-          if (done && first && last) {
-            const { relation } = done.piece;
-            const known = ranges.get(relation);
-            const from = Math.min(parsePosition(first), known?.from ?? Number.POSITIVE_INFINITY);
-            const to = Math.max(parsePosition(last) + 1, known?.to ?? 0);
-            ranges.set(relation, { relation, from, to });
-            rows += count;
-          }
-        }
-      },
-    },
-    table.filter(({ tids }) => !tids),
-  );
-  const end = options.stopCounting.aborted ? 'stopped' : await walk.run();
-  const complete = end === 'finished' && walk.obstacles.length === 0;
-  return { end, rows: complete ? rows : undefined, pieces: [...found, ...ranges.values()] };
+export interface CountOptions extends TableOptions {
+  readonly pace: Pace;
+  readonly onPiece?: (blocksPending: number) => void;
 }
 
-function counting(relation: Relation, condition: string): string {
-  return `
-    select count(*)::float8 as count, min(ctid)::text as first, max(ctid)::text as last
-    from only ${relation.quotedName}
-    where ${condition}`;
+export interface Counted<Column extends string> {
+  readonly end: WalkEnd;
+  /** What could not be counted, and why. */
+  readonly obstacles: readonly Obstacle[];
+  readonly sums: Readonly<Record<Column, number>>;
+  /** How long the server was at work. */
+  readonly workMs: number;
 }
 
 /**
- * Tells whether a sweep was alone with its tables. Where nobody else changed a row, it met every dead one, and the tables
- * need not be read a second time to find out.
+ * Adds up numbers over pieces of tables, range after range. Read only.
  *
- * Whoever changes a row takes a transaction id, and the server hands these out one after the other, whatever the table
- * and the database. So where it handed out no more than the sweep took, there was nobody else.
+ * @param columns an aggregate for each number, as SQL with the parameters of the condition
  */
-export class Solitude {
-  readonly #session: Queryable;
-  readonly #firstId: number | undefined;
-
-  private constructor(session: Queryable, firstId: number | undefined) {
-    this.#session = session;
-    this.#firstId = firstId;
-  }
-
-  /** Looks before the first row is deleted. */
-  static async begin(session: Queryable, relations: readonly Relation[]): Promise<Solitude> {
-    const { rows } = await session.query<{ found: boolean }>(CONSEQUENCES_SQL, [relations.map(({ oid }) => oid)]);
-    return new Solitude(session, rows[0]?.found === false ? await nextId(session) : undefined);
-  }
-
-  /** @param idsTaken the transaction ids that the sweep took since it began; NaN when it does not know */
-  async lasted(idsTaken: number): Promise<boolean> {
-    return this.#firstId !== undefined && (await nextId(this.#session)) === this.#firstId + idsTaken;
-  }
-}
-
-/** The next id; nothing while a transaction that took one is under way, or after a crash, which hands ids out again. */
-async function nextId(session: Queryable): Promise<number | undefined> {
-  const { reconnections } = session;
-  const { rows } = await session.query<{ first: number; next: number }>(
-    `select pg_snapshot_xmin(now)::text::float8 as first, pg_snapshot_xmax(now)::text::float8 as next
-     from pg_current_snapshot() as now`,
+export async function count<Column extends string>(
+  options: CountOptions,
+  pieces: readonly Piece[],
+  columns: Readonly<Record<Column, string>>,
+): Promise<Counted<Column>> {
+  const { condition, stopCounting, onPiece } = options;
+  const names = Object.keys(columns) as Column[];
+  const sums = Object.fromEntries(names.map((name) => [name, 0])) as Record<Column, number>;
+  let workMs = 0;
+  const list = names.map((name) => `(${columns[name]})::pg_catalog.float8 as "${name}"`).join(', ');
+  const walk = new Walk<Record<Column, number>>(
+    {
+      ...options,
+      until: stopCounting,
+      statement: (piece): Condition => {
+        const place = piece.place('', condition.values.length + 1);
+        return {
+          text: `
+            select ${list}
+            from only ${piece.relation.quotedName}
+            where ${isUnchanged(piece.relation)} and ${place.text}`,
+          values: [...condition.values, ...place.values],
+        };
+      },
+      onStatement: (durationMs, done) => {
+        workMs += durationMs;
+        for (const name of done ? names : []) {
+          sums[name] += done?.result.rows[0]?.[name] ?? 0;
+        }
+        onPiece?.(walk.blocksPending);
+      },
+    },
+    pieces,
   );
-  const [ids] = rows;
-  return session.reconnections === reconnections && ids?.first === ids?.next ? ids?.next : undefined;
+  return { end: await walk.run(), obstacles: walk.obstacles, sums, workMs };
 }
 
-// What a DELETE sets off changes rows under the id of the DELETE, and a policy or a rule can hide rows from it.
-const CONSEQUENCES_SQL = `
-  select
-    exists (select from pg_class where oid = any($1::oid[]) and (relrowsecurity or relhasrules))
-    or exists (select from pg_trigger where tgrelid = any($1::oid[]) and tgtype & 8 <> 0)
-    as found`;
+/** How many rows of some pieces are dead; absent if that could not be established. */
+export async function countDead(options: CountOptions, pieces: readonly Piece[]): Promise<number | undefined> {
+  const dead = `pg_catalog.count(*) filter (where ${isDead(options.condition)})`;
+  const { end, obstacles, sums } = await count(options, pieces, { dead });
+  return end === 'finished' && obstacles.length === 0 ? sums.dead : undefined;
+}

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock';
 import { kindOf } from '../database/database-error';
-import type { Queryable, QueryResult } from '../database/queryable';
+import type { Limits, Queryable, QueryResult } from '../database/queryable';
 
 /** How long a lock on the whole table, such as a migration's, is waited for. */
 export const TABLE_LOCK_PATIENCE_MS = 60_000;
@@ -18,11 +18,12 @@ export async function patiently<Row>(
   options: LockWaitOptions,
   text: string,
   values: readonly unknown[],
+  limits?: Limits,
 ): Promise<QueryResult<Row>> {
   const { sessions, clock, stopCounting } = options;
   for (const startedAt = clock.now(); ; ) {
     try {
-      return await sessions[0].query<Row>(text, values);
+      return await sessions[0].query<Row>(text, values, limits);
     } catch (error) {
       const waitedMs = clock.now() - startedAt;
       if (kindOf(error) !== 'locked' || stopCounting.aborted || waitedMs > TABLE_LOCK_PATIENCE_MS) {

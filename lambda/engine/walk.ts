@@ -3,43 +3,72 @@ import { describeError, isForeignKeyViolation, kindOf } from '../database/databa
 import type { Queryable, QueryResult } from '../database/queryable';
 import type { Condition } from './condition';
 import type { Obstacle, WalkEnd } from './outcome';
-import { BLOCK, type Piece, positionOf, type Relation, TIMEOUT_MS, wholeBlocks, within } from './pieces';
+import { BlockRange, blocksOf, type Piece } from './pieces';
+import { isMissing } from './relation';
 import { TABLE_LOCK_PATIENCE_MS, TABLE_LOCK_RETRY_MS } from './table-lock';
+import { TIMEOUT_MS } from './whole-table';
 
 export interface WalkOptions<Row> {
   /** The connections to work on, each with one statement at a time. */
   readonly sessions: readonly Queryable[];
-  /** What to do with the rows of a relation that meet a condition. */
-  readonly statement: (relation: Relation, condition: string) => string;
-  readonly condition: Condition;
-  /** The share of time that a connection works, above 0 up to 1; the rest it sleeps, outside of any transaction. */
-  readonly maxLoad: number;
+  /** What to do with a piece. */
+  readonly statement: (piece: Piece) => Condition;
+  readonly pace: Pace;
   /** Awaited before every statement. */
   readonly pause?: (session: Queryable) => Promise<void>;
   readonly clock: Clock;
   /** No further statement begins once this is aborted. */
   readonly until: AbortSignal;
-  /** Told of every statement, and unless it was undone, what came of it. */
+  /** Visits the last blocks first. */
+  readonly backwards?: boolean;
+  /** Leaves a range that a foreign key keeps to {@link Walk.deferred}, instead of halving it. */
+  readonly defersForeignKeys?: boolean;
+  /** Called for every statement, with its result unless it was undone. */
   readonly onStatement: (durationMs: number, done?: Done<Row>) => void;
 }
 
 export interface Done<Row> {
   readonly piece: Piece;
   readonly result: QueryResult<Row>;
-  /** What is left to visit. */
-  readonly blocksPending: number;
 }
 
-/**
- * The time that a statement aims at. Measured: a longer one fills the buffers of the server's log and has to write them
- * itself, where after short ones the log writer does so beside it, and the service waits longer. Shorter ones gain nothing.
- */
-const TARGET_MS = 10;
+/** How long a statement should take, and how long a connection rests after it. */
+export interface Pace {
+  readonly targetMs: number;
+  rest(workedMs: number, until: AbortSignal): Promise<void>;
+}
+
+/** Works a fixed share of the time, and sleeps the rest, outside of any transaction. */
+export class FixedPace implements Pace {
+  /**
+   * Measured: a longer statement fills the buffers of the server's log and has to write them itself. After short ones the
+   * log writer does so beside it, and the service waits less. Still shorter ones gain nothing.
+   */
+  readonly targetMs = 10;
+  readonly #clock: Clock;
+  readonly #share: number;
+
+  /** @param share above 0 up to 1 */
+  constructor(clock: Clock, share: number) {
+    this.#clock = clock;
+    this.#share = share;
+  }
+
+  async rest(workedMs: number, until: AbortSignal): Promise<void> {
+    const restMs = Math.min(workedMs * (1 / this.#share - 1), LONGEST_REST_MS);
+    if (restMs > 0) {
+      await this.#clock.sleep(restMs, until);
+    }
+  }
+}
+
+/** Servers end sessions that idle for two minutes, as ours ask them to. */
+const LONGEST_REST_MS = 60_000;
 
 /** Well before the server looks for deadlocks (1 s), so that in a conflict the service wins. */
 const LOCK_TIMEOUT_MS = 25;
 
-/** While a range is searched for the rows that are in the way, the conflict has been waited for already. */
+/** Lock timeout of a range that is being halved: its first attempt has already waited. */
 const SEARCH_LOCK_TIMEOUT_MS = 1;
 
 /** Some 2,000 dead rows of a token table of which half is dead; from there the width adapts. */
@@ -48,33 +77,37 @@ const FIRST_WIDTH_BLOCKS = 64;
 /** A fast statement says little about one twice as wide: growth is careful, and shrinking is not. */
 const GREATEST_GROWTH = 2;
 
-/** Servers end sessions that idle for two minutes, as ours ask them to. */
-const LONGEST_REST_MS = 60_000;
-
-/** To find a row that is in the way takes up to 20 statements. After this many rows, the whole block is left. */
-const MOST_OBSTACLES = 5_000;
+/**
+ * Each is work in vain and an error in the server's log. It takes up to 20 to find one row; once so many are spent, a
+ * range with such a row is left as a whole, and after twice as many the rest of the table.
+ */
+const MOST_UNDONE = 500;
 
 /** Each is as much work as a foreign key without an index makes it, and undone: more would only be a load. */
 const MOST_SLOW_ROWS = 20;
 
+/** A piece that is still to be visited. */
+interface Pending {
+  readonly piece: Piece;
+  /** Whether it is a part of one that failed for a single row. */
+  readonly isSuspect: boolean;
+}
+
 /**
  * Executes a statement on pieces of tables, range after range, so that none takes long and every block is visited once.
  *
- * The width of the ranges follows the time that they take. Where a row is in the way (locked, or kept by a constraint or
- * a trigger), its range is halved until the row is alone; it is noted, and everything else is done.
+ * The width of the ranges follows the time that they take. If a row is in the way (locked, or kept by a constraint or a
+ * trigger), its range is halved until the row is alone; it is noted, and everything else is done.
  */
 export class Walk<Row> {
-  /** The rows that were in the way. */
+  /** The rows that were in the way, and the ranges that were left for one. */
   readonly obstacles: Obstacle[] = [];
+  readonly deferred: Piece[] = [];
   readonly #options: WalkOptions<Row>;
   /** What is left to do, the next piece on top. */
-  readonly #pending: Piece[];
-  /**
-   * What rows elsewhere refer to. It comes last, and its last rows first: where the rows of a table refer to older ones,
-   * a chain of dead ones goes from its newest end.
-   */
-  readonly #postponed: Piece[] = [];
-  #width = positionOf(FIRST_WIDTH_BLOCKS);
+  #pending: Pending[];
+  #width = FIRST_WIDTH_BLOCKS;
+  #undone = 0;
   #failure: { readonly error: unknown } | undefined;
   #tableLockedSince: number | undefined;
   #slowRows = 0;
@@ -82,7 +115,13 @@ export class Walk<Row> {
 
   constructor(options: WalkOptions<Row>, pieces: readonly Piece[]) {
     this.#options = options;
-    this.#pending = pieces.filter(({ from, to }) => to > from).reverse();
+    const pending = pieces.filter(({ blocks }) => blocks > 0).map((piece) => ({ piece, isSuspect: piece.isRow }));
+    this.#pending = options.backwards ? pending : pending.reverse();
+  }
+
+  /** What was not visited yet. */
+  get unvisited(): readonly Piece[] {
+    return this.#pending.map(({ piece }) => piece);
   }
 
   /** @throws an error that is neither a row's nor of those that a session repeats; what was done until then is kept */
@@ -97,54 +136,48 @@ export class Walk<Row> {
     if (this.#failure) {
       throw this.#failure.error;
     }
-    if (this.#pending.length + this.#postponed.length === 0) {
+    if (this.#pending.length === 0) {
       return 'finished';
     }
     return this.#blocked ? 'blocked' : 'stopped';
   }
 
   async #work(session: Queryable): Promise<void> {
-    const { pause, clock, until, maxLoad } = this.#options;
+    const { pause, pace, clock, until } = this.#options;
     while (true) {
       await pause?.(session);
-      const piece = this.#next();
-      if (!piece) {
+      const next = this.#next();
+      if (!next) {
         return;
       }
       const startedAt = clock.now();
-      await this.#execute(session, piece, startedAt);
-      // An outage that was waited for is no work, and is not rested from.
-      const workedMs = Math.min(clock.now() - startedAt, TIMEOUT_MS);
-      const restMs = Math.min(workedMs * (1 / maxLoad - 1), LONGEST_REST_MS);
-      if (restMs > 0) {
-        await clock.sleep(restMs, until);
-      }
+      await this.#execute(session, next, startedAt);
+      // Time spent on an unreachable database is no work, and is not rested from.
+      await pace.rest(Math.min(clock.now() - startedAt, TIMEOUT_MS), until);
     }
   }
 
-  /** The next piece, not wider than the width; nothing when there is none or the walk has to end. */
-  #next(): Piece | undefined {
+  /** The next piece, not wider than the width; nothing if there is none or the walk has to end. */
+  #next(): Pending | undefined {
     if (this.#options.until.aborted || this.#failure || this.#blocked) {
       return undefined;
     }
-    const piece = this.#pending.pop() ?? this.#postponed.pop();
-    if (!piece || piece.to - piece.from <= this.#width) {
-      return piece;
+    const next = this.#pending.pop();
+    if (!next || next.piece.blocks <= this.#width) {
+      return next;
     }
-    this.#split(piece, piece.postponed ? piece.to - this.#width : piece.from + this.#width);
+    const { piece, isSuspect } = next;
+    this.#push(piece.splitAt(this.#options.backwards ? piece.blocks - this.#width : this.#width), isSuspect);
     return this.#pending.pop();
   }
 
-  /** Puts both parts of a piece back, the one to do next on top: the first, or of what was put off the last. */
-  #split(piece: Piece, at: number): void {
-    const parts = [
-      { ...piece, from: at },
-      { ...piece, to: at },
-    ];
-    this.#pending.push(...(piece.postponed ? parts.reverse() : parts));
+  /** Puts both parts of a piece back, the one to do next on top. */
+  #push(parts: readonly [Piece, Piece], isSuspect: boolean): void {
+    const pending = parts.map((piece) => ({ piece, isSuspect }));
+    this.#pending.push(...(this.#options.backwards ? pending : pending.reverse()));
   }
 
-  async #execute(session: Queryable, piece: Piece, startedAt: number): Promise<void> {
+  async #execute(session: Queryable, next: Pending, startedAt: number): Promise<void> {
     const { clock, onStatement } = this.#options;
     const { reconnections } = session;
     const elapsedMs = () => {
@@ -153,73 +186,79 @@ export class Walk<Row> {
       return session.reconnections === reconnections ? ms : Math.min(ms, TIMEOUT_MS);
     };
     try {
-      const result = await this.#query(session, piece);
+      const result = await this.#query(session, next.piece, next.isSuspect);
       const durationMs = elapsedMs();
       this.#tableLockedSince = undefined;
-      this.#adapt(piece, durationMs);
-      onStatement(durationMs, { piece, result, blocksPending: this.#blocksPending });
+      this.#adapt(next.piece, durationMs);
+      onStatement(durationMs, { piece: next.piece, result });
     } catch (error) {
       const durationMs = elapsedMs();
       onStatement(durationMs);
-      await this.#overcome(session, piece, error, durationMs);
+      await this.#overcome(session, next, error, durationMs);
     }
   }
 
-  #query(session: Queryable, piece: Piece) {
-    const { text, values } = within(piece, this.#options.condition);
-    return session.query<Row>(this.#options.statement(piece.relation, text), values, {
+  #query(session: Queryable, piece: Piece, isSuspect: boolean) {
+    const { text, values } = this.#options.statement(piece);
+    return session.query<Row>(text, values, {
       statementTimeoutMs: TIMEOUT_MS,
-      lockTimeoutMs: piece.suspect ? SEARCH_LOCK_TIMEOUT_MS : LOCK_TIMEOUT_MS,
+      lockTimeoutMs: isSuspect ? SEARCH_LOCK_TIMEOUT_MS : LOCK_TIMEOUT_MS,
+      ownSearchPath: true,
     });
   }
 
-  #adapt(piece: Piece, durationMs: number): void {
-    const size = piece.to - piece.from;
+  #adapt({ blocks }: Piece, durationMs: number): void {
+    const { targetMs } = this.#options.pace;
     // The rest of a table, or half of a range, may be fast for being short; that is no reason to narrow the next.
-    if (size >= this.#width || durationMs > TARGET_MS) {
-      this.#width = wholeBlocks(size * Math.min(TARGET_MS / durationMs, GREATEST_GROWTH));
+    if (blocks >= this.#width || durationMs > targetMs) {
+      this.#width = wholeBlocks(blocks * Math.min(targetMs / durationMs, GREATEST_GROWTH));
     }
   }
 
-  async #overcome(session: Queryable, piece: Piece, error: unknown, durationMs: number): Promise<void> {
+  async #overcome(session: Queryable, next: Pending, error: unknown, durationMs: number): Promise<void> {
+    const { piece } = next;
+    const { relation } = piece;
+    if (isMissing(error) && relation.rootOid !== undefined) {
+      this.#pending = this.#pending.filter((pending) => pending.piece.relation !== relation);
+      return; // a partition that was dropped, with its rows
+    }
     const kind = kindOf(error);
     if (kind !== 'locked' && kind !== 'protected' && kind !== 'slow') {
-      this.#pending.push(piece);
+      this.#pending.push(next);
       throw error;
     }
-    const size = piece.to - piece.from;
-    if (isForeignKeyViolation(error) && !piece.postponed) {
-      this.#postponed.push({ ...piece, postponed: true });
+    if (kind === 'locked' && !next.isSuspect && (await this.#isTableLocked(session, piece))) {
+      this.#pending.push(next);
+      return;
+    }
+    this.#undone += 1;
+    if (isForeignKeyViolation(error) && this.#options.defersForeignKeys) {
+      this.deferred.push(piece);
       return;
     }
     if (kind === 'slow') {
-      this.#width = Math.min(this.#width, wholeBlocks(size * Math.min(TARGET_MS / durationMs, 0.5)));
+      const { targetMs } = this.#options.pace;
+      this.#width = Math.min(this.#width, wholeBlocks(piece.blocks * Math.min(targetMs / durationMs, 0.5)));
     }
-    const oneRow = piece.tids ? BLOCK : 1;
-    if (size > (this.obstacles.length < MOST_OBSTACLES ? oneRow : BLOCK)) {
-      const middle = piece.from + (size > BLOCK ? wholeBlocks(size / 2) : Math.ceil(size / 2));
-      this.#split({ ...piece, suspect: piece.suspect || kind !== 'slow' }, middle);
+    if (!piece.isRow && (this.#undone < MOST_UNDONE || (kind === 'slow' && piece.blocks > 1))) {
+      this.#push(piece.halves(), next.isSuspect || kind !== 'slow');
       return;
     }
     if (await this.#isTableLocked(session, piece)) {
-      this.#pending.push(piece);
+      this.#pending.push(next);
       return;
     }
-    this.obstacles.push({
-      reason: REASONS[kind] ?? describeError(error),
-      ...(size === oneRow && { rows: 1 }),
-      passing: kind === 'locked',
-    });
+    this.obstacles.push({ reason: REASONS[kind] ?? describeError(error), piece, passing: kind === 'locked' });
     this.#slowRows += kind === 'slow' ? 1 : 0;
-    this.#blocked ||= this.#slowRows >= MOST_SLOW_ROWS;
+    this.#blocked ||= this.#slowRows >= MOST_SLOW_ROWS || this.#undone >= 2 * MOST_UNDONE;
   }
 
-  /** Whether it is the table that is locked rather than a row. If so, waits a little. */
-  async #isTableLocked(session: Queryable, piece: Piece): Promise<boolean> {
+  /** Whether the table is locked rather than a row. If so, waits a little. */
+  async #isTableLocked(session: Queryable, { relation }: Piece): Promise<boolean> {
     const { clock, until } = this.#options;
     try {
       // An empty range takes the table's lock, fires its statement triggers, and touches no row.
-      await this.#query(session, { ...piece, from: 0, to: 0 });
+      await this.#query(session, new BlockRange(relation, 0, 0), true);
       return false;
     } catch (error) {
       if (kindOf(error) !== 'locked') {
@@ -228,16 +267,24 @@ export class Walk<Row> {
       this.#tableLockedSince ??= clock.now();
       if (!this.#blocked && clock.now() - this.#tableLockedSince > TABLE_LOCK_PATIENCE_MS) {
         this.#blocked = true;
-        this.obstacles.push({ reason: 'a lock on the whole table', passing: true });
       }
       await clock.sleep(TABLE_LOCK_RETRY_MS, until);
       return true;
     }
   }
 
-  get #blocksPending(): number {
-    return [...this.#pending, ...this.#postponed].reduce((sum, piece) => sum + (piece.to - piece.from) / BLOCK, 0);
+  /** Whether the walk ended while the table was locked as a whole. */
+  get isTableLocked(): boolean {
+    return this.#pending.length > 0 && this.#tableLockedSince !== undefined;
   }
+
+  get blocksPending(): number {
+    return blocksOf(this.unvisited);
+  }
+}
+
+function wholeBlocks(blocks: number): number {
+  return Math.max(1, Math.round(blocks));
 }
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -1,4 +1,5 @@
 import { systemClock } from '../../lambda/clock';
+import type { Queryable } from '../../lambda/database/queryable';
 import { DurableCount } from '../../lambda/engine/durable-count';
 import { useDatabase } from '../support/database';
 
@@ -26,4 +27,36 @@ test('confirms what is on disk, and after a crash counts no row that is back', a
   await count.confirm(session);
   expect(count.rows).toBe(40);
   await session.close();
+});
+
+test('does not count what was unconfirmed when any of its connections was lost, whoever noticed', async () => {
+  const session = () => ({ reconnections: 0, query: async () => ({ rows: [], rowCount: 1 }) }) satisfies Queryable;
+  const [one, other] = [session(), session()];
+  const count = new DurableCount(systemClock, [one, other]);
+  count.add(10);
+  await count.confirm(one);
+  count.add(20);
+
+  other.reconnections += 1; // such as in a query of the brake
+  await count.confirm(one);
+
+  expect(count.rows).toBe(10);
+  count.add(5);
+  expect(count.rows).toBe(15);
+});
+
+test('does not count what it confirmed on a connection that was lost meanwhile', async () => {
+  const session: { reconnections: number } & Queryable = {
+    reconnections: 0,
+    query: async () => {
+      session.reconnections += 1;
+      return { rows: [], rowCount: 1 };
+    },
+  };
+  const count = new DurableCount(systemClock, [session]);
+  count.add(10);
+
+  await count.confirm(session);
+
+  expect(count.rows).toBe(0);
 });

@@ -1,8 +1,9 @@
 import { systemClock } from '../../lambda/clock';
 import type { Queryable } from '../../lambda/database/queryable';
 import type { Session } from '../../lambda/database/session';
-import type { Relation } from '../../lambda/engine/pieces';
-import { wholeTable } from '../../lambda/engine/pieces';
+import { BlockRange, type Piece, RowList } from '../../lambda/engine/pieces';
+import type { Relation } from '../../lambda/engine/relation';
+import { wholeTable } from '../../lambda/engine/whole-table';
 import { useDatabase } from '../support/database';
 
 const database = useDatabase();
@@ -26,10 +27,16 @@ async function fill(revoked: string): Promise<void> {
   relation = { oid, quotedName: 'tokens' };
 }
 
-function piecesFor(on: Queryable) {
+async function piecesFor(on: Queryable): Promise<readonly Piece[]> {
   const condition = { text: 'revoked and id <= $1', values: [9_000] };
   const stopCounting = new AbortController().signal;
-  return wholeTable({ sessions: [on], relations: [relation], condition, clock: systemClock, stopCounting });
+  const options = { sessions: [on] as const, relations: [relation], condition, clock: systemClock, stopCounting };
+  return (await wholeTable(options)).pieces;
+}
+
+/** What the SQL of a piece is bound to. */
+function placesIn(piece: Piece | undefined): readonly unknown[] | undefined {
+  return piece?.place('', 1).values;
 }
 
 test('are the dead rows, in the order of the table, where an index leads to them', async () => {
@@ -42,25 +49,28 @@ test('are the dead rows, in the order of the table, where an index leads to them
     'select ctid::text as tid from tokens where revoked and id <= 9000 order by ctid',
   );
   expect(tids).toHaveLength(9);
-  expect(piece).toEqual({ relation, from: 0, to: 9 * 2_048, tids: tids.map(({ tid }) => tid) });
+  expect(piece).toBeInstanceOf(RowList);
+  expect(placesIn(piece)).toEqual([tids.map(({ tid }) => tid)]);
 });
 
 test('are all the blocks where no index leads to dead rows', async () => {
   await fill('id % 1000 = 0');
   await database.sql('drop index tokens_id_idx');
 
-  expect(await piecesFor(session)).toEqual([await allBlocks()]);
+  await expectAllBlocks(await piecesFor(session));
 });
 
 test('are none where the index says that no row is dead', async () => {
   await fill('id > 9990');
 
-  expect(await piecesFor(session)).toEqual([{ relation, from: 0, to: 0, tids: [] }]);
+  expect((await piecesFor(session)).map(placesIn)).toEqual([[[]]]);
 });
 
-async function allBlocks() {
+async function expectAllBlocks([piece, ...more]: readonly Piece[]): Promise<void> {
   const [blocks = 0] = await database.column<number>(`select (pg_relation_size('tokens') / 8192)::int`);
-  return { relation, from: 0, to: blocks * 2_048 };
+  expect(piece).toBeInstanceOf(BlockRange);
+  expect(placesIn(piece)).toEqual(['(0,0)', `(${blocks},0)`]);
+  expect(more).toEqual([]);
 }
 
 /** A session on which what matches takes a second longer. */
@@ -77,5 +87,18 @@ test.each<[string, string, () => Queryable]>([
 ])('are all the blocks where %s', async (_, revoked, on) => {
   await fill(revoked);
 
-  expect(await piecesFor(on())).toEqual([await allBlocks()]);
+  await expectAllBlocks(await piecesFor(on()));
+});
+
+test.each<[string, Piece]>([
+  ['a range of blocks', new BlockRange({ oid: 1, quotedName: 't' }, 3, 10)],
+  ['a list of rows', new RowList({ oid: 1, quotedName: 't' }, ['(0,1)', '(0,9)', '(4,1)', '(7,2)', '(7,3)'])],
+])('%s is halved down to single rows, none of which is lost', (_, whole) => {
+  const rows = (piece: Piece): Piece[] => (piece.isRow ? [piece] : piece.halves().flatMap(rows));
+
+  const found = rows(whole);
+
+  expect(found.reduce((sum, { blocks }) => sum + blocks, 0)).toBe(whole.blocks);
+  const places = found.flatMap((row) => placesIn(row)?.flat());
+  expect(new Set(places).size).toBe(whole instanceof RowList ? found.length : found.length + 1);
 });

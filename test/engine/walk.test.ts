@@ -1,11 +1,18 @@
 import type { Clock } from '../../lambda/clock';
 import type { Queryable } from '../../lambda/database/queryable';
-import { type Piece, parsePosition, positionOf } from '../../lambda/engine/pieces';
-import { type Done, Walk, type WalkOptions } from '../../lambda/engine/walk';
+import { deletion } from '../../lambda/engine/deletion';
+import { BlockRange, blocksOf, type Piece, RowList } from '../../lambda/engine/pieces';
+import { type Done, FixedPace, Walk, type WalkOptions } from '../../lambda/engine/walk';
 
 /** What a statement aims at, so that the width of the ranges stays. */
 const TARGET_MS = 10;
 const RELATION = { oid: 1, quotedName: '"public"."tokens"' };
+
+/** The number of a row's block; what is behind the point is its place in there. */
+function positionOf(tid: string): number {
+  const [block = 0, offset = 0] = tid.slice(1, -1).split(',').map(Number);
+  return block + offset / 2_048;
+}
 
 /** A clock that jumps. */
 class FakeClock implements Clock {
@@ -31,9 +38,9 @@ class FakeHeap implements Queryable {
   ) {}
 
   query: Queryable['query'] = async (_text, values = [], limits) => {
-    const [from, to] = values.slice(-2).map((tid) => parsePosition(tid as string)) as [number, number];
-    this.visits.push({ from, to, blocks: (to - from) / positionOf(1), lockTimeoutMs: limits?.lockTimeoutMs });
-    this.clock.ms += this.cost(from / positionOf(1), to / positionOf(1));
+    const [from, to] = values.slice(-2).map((tid) => positionOf(tid as string)) as [number, number];
+    this.visits.push({ from, to, blocks: to - from, lockTimeoutMs: limits?.lockTimeoutMs });
+    this.clock.ms += this.cost(from, to);
     const code = this.fail(from, to);
     if (code) {
       throw Object.assign(new Error('fake'), { severity: 'ERROR', code });
@@ -42,33 +49,43 @@ class FakeHeap implements Queryable {
   };
 }
 
-function walkOf(sessions: Queryable[], clock: Clock, what: number | Piece, options: Partial<WalkOptions<never>> = {}) {
+function walkOf(
+  sessions: Queryable[],
+  clock: Clock,
+  what: number | readonly Piece[],
+  options: Partial<WalkOptions<never>> = {},
+) {
   const done: Done<never>[] = [];
-  const piece = typeof what === 'number' ? { relation: RELATION, from: 0, to: positionOf(what) } : what;
+  const pieces = typeof what === 'number' ? [new BlockRange(RELATION, 0, what)] : what;
   const walk = new Walk<never>(
     {
       sessions,
-      statement: (relation, condition) => `delete from ${relation.quotedName} where ${condition}`,
-      condition: { text: 'true', values: [] },
-      maxLoad: 1,
+      statement: (part) => deletion({ text: 'true', values: [] }, part),
+      pace: new FixedPace(clock, 1),
       clock,
       until: new AbortController().signal,
       onStatement: (_, result) => result && done.push(result),
       ...options,
     },
-    [piece],
+    pieces,
   );
   return { walk, done };
 }
 
+function obstaclesOf({ obstacles }: Walk<never>) {
+  return obstacles.map(({ piece, ...obstacle }) => ({ ...obstacle, isRow: piece.isRow }));
+}
+
 /** The pieces that were done, in the order of the table, must cover it without gap or overlap but for what is left out. */
 function covered(done: Done<never>[]): number {
-  const pieces = done.map(({ piece }) => piece).sort((a, b) => a.from - b.from);
-  pieces.reduce((end, piece) => {
-    expect(piece.from).toBeGreaterThanOrEqual(end);
-    return piece.to;
+  const pieces = done
+    .map(({ piece }) => piece.place('', 1).values.map((tid) => positionOf(tid as string)) as [number, number])
+    .sort(([one], [other]) => one - other);
+  pieces.reduce((end, [from, to]) => {
+    expect(from).toBeGreaterThanOrEqual(end);
+    return to;
   }, 0);
-  return pieces.reduce((sum, piece) => sum + piece.to - piece.from, 0);
+  return pieces.reduce((sum, [from, to]) => sum + to - from, 0);
 }
 
 test('widens the ranges while they are fast, at most twofold, and narrows them at once where they are slow', async () => {
@@ -82,21 +99,21 @@ test('widens the ranges while they are fast, at most twofold, and narrows them a
 
   const widths = heap.visits.map(({ blocks }) => blocks);
   expect(widths.slice(0, 7)).toEqual([64, 128, 256, 512, 1024, 2048, 4096]);
-  const firstSlow = heap.visits.findIndex(({ from }) => from >= positionOf(10_000));
+  const firstSlow = heap.visits.findIndex(({ from }) => from >= 10_000);
   expect(widths.slice(firstSlow + 1, -1).every((blocks) => blocks === TARGET_MS / 0.5)).toBe(true);
-  expect(covered(done)).toBe(positionOf(20_000));
+  expect(covered(done)).toBe(20_000);
 });
 
 test('rests after each statement for the share of time that is not its own', async () => {
   const clock = new FakeClock();
   const heap = new FakeHeap(clock, () => TARGET_MS);
 
-  await walkOf([heap], clock, 640, { maxLoad: 0.25 }).walk.run();
+  await walkOf([heap], clock, 640, { pace: new FixedPace(clock, 0.25) }).walk.run();
 
   expect(clock.rests).toEqual(heap.visits.map(() => 3 * TARGET_MS));
 });
 
-test('visits what is referred to once more at the end, its last rows first', async () => {
+test('leaves ranges that a foreign key keeps to a walk backwards, in which a chain goes from its last row', async () => {
   const clock = new FakeClock();
   const gone = new Set<number>();
   // The rows of each range can go once those of the next one are gone.
@@ -104,20 +121,37 @@ test('visits what is referred to once more at the end, its last rows first', asy
     clock,
     () => TARGET_MS,
     (from, to) => {
-      if (to < positionOf(640) && !gone.has(to)) {
+      if (to < 640 && !gone.has(to)) {
         return '23503';
       }
       gone.add(from);
       return undefined;
     },
   );
-  const { walk, done } = walkOf([heap], clock, 640);
+  const first = walkOf([heap], clock, 640, { defersForeignKeys: true });
+  expect(await first.walk.run()).toBe('finished');
+  const second = walkOf([heap], clock, first.walk.deferred, { backwards: true });
 
-  expect(await walk.run()).toBe('finished');
+  expect(await second.walk.run()).toBe('finished');
 
-  expect(walk.obstacles).toEqual([]);
-  expect(covered(done)).toBe(positionOf(640));
+  expect([...first.walk.obstacles, ...second.walk.obstacles]).toEqual([]);
+  expect(covered([...first.done, ...second.done])).toBe(640);
   expect(heap.visits.length).toBe(19); // ten ranges, of which nine are visited twice
+});
+
+test('begins a walk backwards with the last blocks', async () => {
+  const clock = new FakeClock();
+  const heap = new FakeHeap(clock, () => TARGET_MS);
+
+  const { walk, done } = walkOf([heap], clock, 150, { backwards: true });
+  await walk.run();
+
+  expect(heap.visits.map(({ from, to }) => [from, to])).toEqual([
+    [86, 150],
+    [22, 86],
+    [0, 22],
+  ]);
+  expect(covered(done)).toBe(150);
 });
 
 test('counts an outage neither as a long statement nor as work to rest from', async () => {
@@ -133,7 +167,10 @@ test('counts an outage neither as a long statement nor as work to rest from', as
   };
   const durations: number[] = [];
 
-  await walkOf([heap], clock, 256, { maxLoad: 0.5, onStatement: (ms) => durations.push(ms) }).walk.run();
+  await walkOf([heap], clock, 256, {
+    pace: new FixedPace(clock, 0.5),
+    onStatement: (ms) => durations.push(ms),
+  }).walk.run();
 
   expect(durations.slice(0, 4)).toEqual([TARGET_MS, TARGET_MS, 200, TARGET_MS]); // at most what the server allows
   expect(clock.rests).toEqual(durations);
@@ -147,12 +184,12 @@ test('shares the ranges among the sessions, each block once', async () => {
   await walk.run();
 
   expect(heaps.every(({ visits }) => visits.length > 10)).toBe(true);
-  expect(covered(done)).toBe(positionOf(6_400));
+  expect(covered(done)).toBe(6_400);
 });
 
 test('halves a range down to the one row that is in the way, and asks for its lock only briefly', async () => {
   const clock = new FakeClock();
-  const row = positionOf(100, 7);
+  const row = 100 + 7 / 2_048;
   const heap = new FakeHeap(
     clock,
     () => 1,
@@ -162,8 +199,8 @@ test('halves a range down to the one row that is in the way, and asks for its lo
 
   expect(await walk.run()).toBe('finished');
 
-  expect(walk.obstacles).toEqual([{ reason: 'a lock of another transaction', rows: 1, passing: true }]);
-  expect(covered(done)).toBe(positionOf(200) - 1);
+  expect(obstaclesOf(walk)).toEqual([{ reason: 'a lock of another transaction', isRow: true, passing: true }]);
+  expect(covered(done)).toBe(200 - 1 / 2_048);
   const failed = heap.visits.filter(({ from, to }) => from <= row && row < to);
   expect(failed.map(({ lockTimeoutMs }) => lockTimeoutMs)).toEqual([25, ...failed.slice(1).map(() => 1)]);
   expect(failed.length).toBeLessThanOrEqual(19);
@@ -176,7 +213,9 @@ test('finds the one row of a list that is in the way, and visits each of the oth
   const session: Queryable = {
     reconnections: 0,
     query: async (text, values = []) => {
-      expect(text).toBe('delete from "public"."tokens" where coalesce(true, false) and ctid = any($1::tid[])');
+      if (!text.includes('any($1::pg_catalog.tid[])')) {
+        return { rows: [], rowCount: 0 }; // whether the whole table is locked
+      }
       const [visited] = values as [string[]];
       if (visited.includes('(3210,1)')) {
         failures += 1;
@@ -186,12 +225,11 @@ test('finds the one row of a list that is in the way, and visits each of the oth
       return { rows: [], rowCount: visited.length };
     },
   };
-  const piece = { relation: RELATION, from: 0, to: positionOf(tids.length), tids };
-  const { walk } = walkOf([session], new FakeClock(), piece);
+  const { walk } = walkOf([session], new FakeClock(), [new RowList(RELATION, tids)]);
 
   expect(await walk.run()).toBe('finished');
 
-  expect(walk.obstacles).toEqual([{ reason: 'a lock of another transaction', rows: 1, passing: true }]);
+  expect(obstaclesOf(walk)).toEqual([{ reason: 'a lock of another transaction', isRow: true, passing: true }]);
   expect(done.sort()).toEqual(tids.filter((tid) => tid !== '(3210,1)').sort());
   expect(failures).toBeLessThanOrEqual(10);
 });
@@ -202,14 +240,14 @@ test('narrows a range that is cancelled for taking too long', async () => {
   const heap = new FakeHeap(
     clock,
     (from, to) => Math.min(200, (to - from) * 10),
-    (from, to) => (tooLong((to - from) / positionOf(1)) ? '57014' : undefined),
+    (from, to) => (tooLong(to - from) ? '57014' : undefined),
   );
   const { walk, done } = walkOf([heap], clock, 500);
 
   expect(await walk.run()).toBe('finished');
 
   expect(walk.obstacles).toEqual([]);
-  expect(covered(done)).toBe(positionOf(500));
+  expect(covered(done)).toBe(500);
   expect(heap.visits.filter(({ blocks }) => tooLong(blocks))).toHaveLength(1);
 });
 
@@ -224,8 +262,8 @@ test('gives up on a table whose rows take too long one by one', async () => {
 
   expect(await walk.run()).toBe('blocked');
 
-  expect(walk.obstacles).toEqual(
-    Array(20).fill({ reason: 'a row that takes longer than 200 ms', rows: 1, passing: false }),
+  expect(obstaclesOf(walk)).toEqual(
+    Array(20).fill({ reason: 'a row that takes longer than 200 ms', isRow: true, passing: false }),
   );
 });
 
@@ -241,38 +279,41 @@ test('waits while the whole table is locked instead of searching it, and gives u
 
   expect(await patient.walk.run()).toBe('finished');
   expect(patient.walk.obstacles).toEqual([]);
-  expect(covered(patient.done)).toBe(positionOf(200));
+  expect(covered(patient.done)).toBe(200);
 
   lockedUntilMs = Number.POSITIVE_INFINITY;
   const startedMs = clock.ms;
   const { walk, done } = walkOf([heap], clock, 200);
   expect(await walk.run()).toBe('blocked');
-  expect(walk.obstacles).toEqual([{ reason: 'a lock on the whole table', passing: true }]);
+  expect(walk.isTableLocked).toBe(true);
+  expect(walk.obstacles).toEqual([]);
   expect(done).toEqual([]);
   expect(clock.ms - startedMs).toBeGreaterThan(60_000);
   expect(clock.ms - startedMs).toBeLessThan(62_000);
 });
 
-test('leaves whole blocks once the rows in the way are too many to find one by one', async () => {
+test('undoes some hundred statements at most, then leaves ranges as a whole, and at last the rest', async () => {
   const clock = new FakeClock();
   // Every block has a protected row; the empty range that asks about the table itself has none.
   const heap = new FakeHeap(
     clock,
     () => 1,
     (from, to) => {
-      const inFirstBlock = positionOf(Math.floor(from / positionOf(1)), 3);
-      const next = inFirstBlock >= from ? inFirstBlock : inFirstBlock + positionOf(1);
+      const inFirstBlock = Math.floor(from) + 3 / 2_048;
+      const next = inFirstBlock >= from ? inFirstBlock : inFirstBlock + 1;
       return next < to ? '23503' : undefined;
     },
   );
-  const { walk, done } = walkOf([heap], clock, 6_000);
+  const { walk, done } = walkOf([heap], clock, 60_000);
 
-  expect(await walk.run()).toBe('finished');
+  expect(await walk.run()).toBe('blocked');
 
-  const rows = walk.obstacles.filter((obstacle) => obstacle.rows === 1);
-  expect(rows).toHaveLength(5_000);
-  expect(walk.obstacles.length - rows.length).toBeGreaterThan(900);
-  expect(covered(done)).toBeGreaterThan(positionOf(4_900));
+  const rows = walk.obstacles.filter(({ piece }) => piece.isRow);
+  expect(rows.length).toBeGreaterThan(30);
+  expect(walk.obstacles.length).toBeGreaterThan(rows.length);
+  expect(heap.visits.length - done.length - walk.obstacles.length).toBeLessThanOrEqual(1_000);
+  const left = blocksOf([...walk.obstacles.map(({ piece }) => piece), ...walk.unvisited]);
+  expect(covered(done) + left).toBeCloseTo(60_000);
 });
 
 test('ends all sessions when one meets an error that no row has caused', async () => {
@@ -301,21 +342,4 @@ test('begins nothing once it is asked to stop', async () => {
   expect(await walkOf([heap], clock, 1_000, { until: stop.signal }).walk.run()).toBe('stopped');
 
   expect(heap.visits).toHaveLength(1);
-});
-
-test('lets statements on a range match no index, so that only the range is read', async () => {
-  const clock = new FakeClock();
-  const texts: string[] = [];
-  const session: Queryable = {
-    reconnections: 0,
-    query: async (text) => {
-      texts.push(text);
-      return { rows: [], rowCount: 0 };
-    },
-  };
-  await walkOf([session], clock, 10, { condition: { text: '(revoked = true)', values: ['a'] } }).walk.run();
-
-  expect(texts).toEqual([
-    'delete from "public"."tokens" where coalesce((revoked = true), false) and ctid >= $2::tid and ctid < $3::tid',
-  ]);
 });

@@ -1,8 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
-import type { Queryable } from '../../lambda/database/queryable';
-import { ReplicaLagBrake } from '../../lambda/engine/replica-lag';
-import { sweep } from '../../lambda/engine/sweep';
 import { useDatabase } from '../support/database';
 import { TcpProxy } from '../support/tcp-proxy';
 
@@ -118,73 +115,3 @@ test(
   },
   RUNS * 10_000 + 20_000,
 );
-
-test('does not count rows of a lost connection when the brake is the first to notice', async () => {
-  let now = 0;
-  const clock = { now: () => now, date: () => new Date(0), sleep: () => delay(1) };
-  let brake: () => void = () => {};
-  const braked = new Promise<void>((resolve) => {
-    brake = resolve;
-  });
-  let deletes = 0;
-  let crashed = false;
-  let noticed = 0;
-  const session = (): Queryable => {
-    let current = true;
-    return {
-      get reconnections() {
-        return current ? 0 : 1;
-      },
-      query: async <Row>(text: string) => {
-        const reconnected = crashed && current;
-        current &&= !reconnected;
-        noticed += reconnected ? 1 : 0;
-        const answer = (row: object, rowCount = 1) => ({ rows: [row as Row], rowCount });
-        if (text.includes('pg_relation_size')) {
-          return answer({ oid: 1, blocks: 128 });
-        }
-        if (text.includes('pg_stat_replication')) {
-          if (deletes > 0) {
-            brake();
-          }
-          return answer({
-            hidden: false,
-            current: 0,
-            slowest: 0,
-            reportedLagMs: deletes > 0 && noticed < 2 ? 5_000 : 0,
-          });
-        }
-        if (text.startsWith('delete')) {
-          deletes += 1;
-          if (deletes === 1) {
-            now = 2_000;
-          } else {
-            // The first session has confirmed what it deleted, and is held back; now this one is, and the server crashes.
-            await braked;
-            crashed = true;
-          }
-          return answer({}, deletes <= 2 ? 10 : 0);
-        }
-        return answer(
-          text.includes('explain') ? { 'QUERY PLAN': [{ Plan: {} }] } : { count: 0, first: null, last: null },
-        );
-      },
-    };
-  };
-  const never = new AbortController().signal;
-
-  const { rowsDeleted } = await sweep({
-    sessions: [session(), session()],
-    relations: [{ oid: 1, quotedName: '"refresh_tokens"' }],
-    condition: { text: 'revoked', values: [] },
-    maxLoad: 1,
-    brake: new ReplicaLagBrake(1, clock, () => {}),
-    clock,
-    stopDeleting: never,
-    stopCounting: never,
-  });
-
-  expect(noticed).toBe(2);
-  // The first ten were confirmed before; of the others nothing is known.
-  expect(rowsDeleted).toBe(10);
-});

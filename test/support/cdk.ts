@@ -72,11 +72,15 @@ export function resource(source: Stack | Template, type: string): Properties {
 
 /** The metrics of a namespace that alarms watch or the dashboard shows. */
 export function metricsWatched(source: Stack | Template, namespace: string): string[] {
-  const byAlarms = resources(source, 'AWS::CloudWatch::Alarm').map(({ Namespace, MetricName, Dimensions }) => [
-    Namespace,
-    MetricName,
-    ...Dimensions.flatMap(({ Name, Value }: Properties) => [Name, Value]),
-  ]);
+  const byAlarms = resources(source, 'AWS::CloudWatch::Alarm')
+    .flatMap(
+      ({ Metrics, ...alarm }) => Metrics?.flatMap(({ MetricStat }: Properties) => MetricStat?.Metric ?? []) ?? [alarm],
+    )
+    .map(({ Namespace, MetricName, Dimensions }) => [
+      Namespace,
+      MetricName,
+      ...Dimensions.flatMap(({ Name, Value }: Properties) => [Name, Value]),
+    ]);
   // Each as [namespace, name, dimension, value, dimension, value, ..., { label }].
   const onDashboard = dashboardOf(source).widgets.flatMap(({ properties }: Properties) => properties.metrics ?? []);
   const watched = [...byAlarms, ...onDashboard].filter(([metricNamespace]) => metricNamespace === namespace);

@@ -1,0 +1,75 @@
+import type { Queryable } from '../database/queryable';
+import type { Relation } from './relation';
+
+/** The table that a target names, with or without blocks of its own. */
+export interface Root {
+  readonly oid: number;
+  readonly quotedName: string;
+}
+
+/** What became of a table while it was swept. */
+export interface Aftermath {
+  /** Whether its name leads to another table, or to none. */
+  readonly isReplaced: boolean;
+  /** The partitions that came while it was swept. */
+  readonly added: readonly Relation[];
+  /** The file of each relation that still belongs to it. Another file means that it was rewritten, as by VACUUM FULL. */
+  readonly files: Readonly<Record<string, number>>;
+  /** Whether a trigger, a rule or row-level security may keep rows, or write them back, without an error. */
+  readonly mayKeepInSilence: boolean;
+}
+
+export async function aftermathOf(session: Queryable, root: Root, relations: readonly Relation[]): Promise<Aftermath> {
+  const { rows } = await session.query<Answer>(AFTERMATH_SQL, [
+    root.oid,
+    root.quotedName,
+    relations.map(({ oid }) => oid),
+  ]);
+  const [answer] = rows;
+  if (!answer) {
+    throw new Error(`the server did not say what became of ${root.quotedName}`);
+  }
+  const { added, ...rest } = answer;
+  return { ...rest, added: added.map((partition) => ({ ...partition, rootOid: root.oid })) };
+}
+
+interface Answer extends Omit<Aftermath, 'added'> {
+  readonly added: readonly { readonly oid: number; readonly quotedName: string }[];
+}
+
+// Partitions whose detaching has begun are none any more, and temporary children of other sessions cannot be read.
+const AFTERMATH_SQL = `
+  with recursive member as (
+    select $1::pg_catalog.oid as oid
+    union
+    select inhrelid
+    from pg_catalog.pg_inherits join member on inhparent operator(pg_catalog.=) member.oid
+    where not inhdetachpending
+  ),
+  heap as (
+    select pg_class.oid, nspname, relname, relrowsecurity, relhasrules
+    from member
+    join pg_catalog.pg_class on pg_class.oid operator(pg_catalog.=) member.oid
+    join pg_catalog.pg_namespace on pg_namespace.oid operator(pg_catalog.=) relnamespace
+    where relkind operator(pg_catalog.<>) 'p' and relpersistence operator(pg_catalog.<>) 't'
+  )
+  select
+    coalesce(pg_catalog.to_regclass($2) operator(pg_catalog.<>) $1::pg_catalog.oid, true) as "isReplaced",
+    (
+      select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+        'oid', oid::pg_catalog.int8, 'quotedName', pg_catalog.format('%I.%I', nspname, relname)
+      )), '[]')
+      from heap where oid operator(pg_catalog.<>) all ($3::pg_catalog.oid[])
+    ) as added,
+    (
+      select coalesce(pg_catalog.jsonb_object_agg(oid, pg_catalog.pg_relation_filenode(oid)::pg_catalog.int8), '{}')
+      from heap where oid operator(pg_catalog.=) any ($3::pg_catalog.oid[])
+    ) as files,
+    exists (
+      select from heap where relrowsecurity or relhasrules or exists (
+        select from pg_catalog.pg_trigger
+        where tgrelid operator(pg_catalog.=) heap.oid and not tgisinternal
+          and (tgtype::pg_catalog.int4 operator(pg_catalog.&) 8) operator(pg_catalog.<>) 0
+          and tgenabled operator(pg_catalog.<>) 'D'
+      )
+    ) as "mayKeepInSilence"`;

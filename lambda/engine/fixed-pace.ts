@@ -1,0 +1,59 @@
+import type { Pace } from './pace';
+import { type PaceReport, Times } from './pace-report';
+import { type Batch, FULL_SPEED_BATCH_MS, Width } from './width';
+
+/** Some 2,000 dead rows of a token table of which half is dead; from there the width adapts. */
+const FIRST_WIDTH_BLOCKS = 64;
+
+/** Servers end sessions that idle for two minutes, as ours ask them to. */
+const LONGEST_REST_MS = 60_000;
+
+/** Works a fixed share of the time on each connection, whoever else is there. */
+export class FixedPace implements Pace {
+  readonly shared = false;
+  readonly flushIsDue = false;
+  readonly #share: number;
+  readonly #nextAt = new Map<object, number>();
+  #width = new Width(FIRST_WIDTH_BLOCKS);
+  #times = new Times();
+
+  /** @param share above 0 up to 1 */
+  constructor(share: number) {
+    this.#share = share;
+  }
+
+  get width(): number {
+    return this.#width.blocks;
+  }
+
+  start(now: number): void {
+    this.#width = new Width(FIRST_WIDTH_BLOCKS);
+    this.#times = new Times();
+    this.#times.tick(now);
+  }
+
+  lookIsDue(): boolean {
+    return false;
+  }
+
+  see(): void {}
+
+  plan(): void {}
+
+  restMs(lane: object, now: number): number {
+    return Math.max(0, (this.#nextAt.get(lane) ?? now) - now);
+  }
+
+  begin(): void {}
+
+  end(lane: object, workedMs: number, batch: Omit<Batch, 'workedMs'> | undefined, now: number): void {
+    const restFromMs = batch ? this.#width.learn({ ...batch, workedMs }, FULL_SPEED_BATCH_MS) : workedMs;
+    const restMs = Math.min(restFromMs * (1 / this.#share - 1), LONGEST_REST_MS);
+    this.#nextAt.set(lane, now + restMs);
+    this.#times.work(workedMs, now);
+  }
+
+  report(now: number): PaceReport {
+    return { share: this.#times.share(now), reason: `maxLoad is ${this.#share}` };
+  }
+}

@@ -1,0 +1,53 @@
+/** How much of the time a run worked on a table, and why not more or less. */
+export interface PaceReport {
+  /** The share of the time in which the server worked on statements of the run, all connections together. */
+  readonly share: number;
+  readonly reason: string;
+}
+
+export type PaceState = keyof typeof REASONS;
+
+const REASONS = {
+  fixed: '',
+  alone: 'no other session was at work',
+  beside: 'other sessions were at work',
+  vacuum: 'other sessions were at work, and autovacuum did not keep up with the dead tuples',
+  hurried: 'other sessions were at work, and the deadline demanded more than 5 % of the time',
+};
+
+/** Adds up the time that a run worked, and the time that it spent in each state. */
+export class Times {
+  readonly #states = new Map<PaceState, number>();
+  #startedAt: number | undefined;
+  #tickedAt = 0;
+  #workedMs = 0;
+
+  /** Notes that the state was this one since the last note. */
+  tick(now: number, state: PaceState = 'fixed'): void {
+    this.#startedAt ??= now;
+    const sinceMs = now - Math.max(this.#tickedAt, this.#startedAt);
+    this.#states.set(state, (this.#states.get(state) ?? 0) + sinceMs);
+    this.#tickedAt = now;
+  }
+
+  work(ms: number, now: number, state?: PaceState): void {
+    this.#workedMs += ms;
+    this.tick(now, state);
+  }
+
+  share(now: number): number {
+    const elapsedMs = now - (this.#startedAt ?? now);
+    return elapsedMs > 0 ? Math.round((100 * this.#workedMs) / elapsedMs) / 100 : 0;
+  }
+
+  reason(now: number): string {
+    const elapsedMs = now - (this.#startedAt ?? now);
+    const parts = [...this.#states]
+      .map(([state, ms]) => ({ reason: REASONS[state], percent: Math.round((100 * ms) / elapsedMs) }))
+      .filter(({ percent }) => percent > 0)
+      .sort((a, b) => b.percent - a.percent);
+    return parts.length > 1
+      ? parts.map(({ reason, percent }) => `${percent} % of the time: ${reason}`).join('; ')
+      : (parts[0]?.reason ?? REASONS.alone);
+  }
+}

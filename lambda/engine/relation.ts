@@ -1,0 +1,40 @@
+import { sqlStateOf } from '../database/database-error';
+
+/** A table, or a partition or child of one, that has blocks of its own. */
+export interface Relation {
+  readonly oid: number;
+  readonly quotedName: string;
+  /** The table whose rows are swept, if this is a partition or a child of it. */
+  readonly rootOid?: number;
+}
+
+/**
+ * SQL that is true as long as the name leads to the relation that was inspected, and this belongs to the table that is
+ * swept. The server evaluates it once for each statement, with the relation locked already.
+ */
+export function isUnchanged({ oid, quotedName, rootOid }: Relation): string {
+  const sameTable = `${quoteLiteral(quotedName)}::pg_catalog.regclass operator(pg_catalog.=) ${oid}::pg_catalog.oid`;
+  if (rootOid === undefined) {
+    return sameTable;
+  }
+  return `${sameTable} and exists (
+      with recursive ancestor as (
+        select ${oid}::pg_catalog.oid as oid
+        union all
+        select inhparent from pg_catalog.pg_inherits, ancestor
+        where inhrelid operator(pg_catalog.=) ancestor.oid and not inhdetachpending
+      )
+      select from ancestor where oid operator(pg_catalog.=) ${rootOid}::pg_catalog.oid
+    )`;
+}
+
+/** Whether the name of a relation, or of its schema, leads to nothing any more. */
+export function isMissing(error: unknown): boolean {
+  return ['42P01', '3F000'].includes(sqlStateOf(error) ?? '');
+}
+
+/** A string as SQL text, whatever `standard_conforming_strings` is set to. */
+function quoteLiteral(text: string): string {
+  const quoted = `'${text.replaceAll("'", "''").replaceAll('\\', '\\\\')}'`;
+  return text.includes('\\') ? `e${quoted}` : quoted;
+}

@@ -1,0 +1,208 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Annotations, Duration } from 'aws-cdk-lib';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import type { TokenCleanup } from './token-cleanup';
+
+/** Settings of the alarms. */
+export interface AlarmSettings {
+  readonly runbookUrl: string;
+  readonly rowsRemainingThreshold: number;
+}
+
+/** The limit of CloudWatch: seven days. */
+const LONGEST_LOOK_BACK_HOURS = 7 * 24;
+
+/** The periods in a row in which runs must fall short. A single run may: the next one continues from there. */
+const PERIODS_FALLEN_SHORT = 3;
+
+/** All alarms of a cleanup. They begin in its scope, so that cleanups of the same id in different places do not clash. */
+export function createAlarms(cleanup: TokenCleanup, settings: AlarmSettings): cloudwatch.Alarm[] {
+  const alarms = [failedRun(cleanup), functionError(cleanup), deadLetters(cleanup)];
+  // Without a schedule nobody expects runs.
+  if (cleanup.successWithin) {
+    const periods = severalRuns(cleanup.successWithin);
+    alarms.push(
+      ...noSuccessfulRun(cleanup, cleanup.successWithin, settings),
+      ...cleanup.tables.map((table) => rowsRemain(cleanup, table, periods, settings)),
+      ...cleanup.tables.map((table) => cutShort(cleanup, table, periods)),
+      skippedRuns(cleanup, periods),
+    );
+  }
+  return alarms.map((alarm) => createAlarm(cleanup, settings, alarm));
+}
+
+interface AlarmDetails extends Partial<cloudwatch.AlarmProps> {
+  readonly name: string;
+  /** The heading of the run book, `Alarm: failed run` as `failed-run`. */
+  readonly section: string;
+  readonly happened: string;
+  readonly look: string;
+  readonly metric: cloudwatch.IMetric;
+  readonly threshold: number;
+}
+
+function createAlarm(cleanup: TokenCleanup, settings: AlarmSettings, details: AlarmDetails): cloudwatch.Alarm {
+  const { name, section, happened, look, ...props } = details;
+  return new cloudwatch.Alarm(cleanup, `Alarm-${name}`, {
+    alarmName: `${cleanup.name}-${name}`,
+    alarmDescription:
+      `Token cleanup of ${cleanup.node.id} (${cleanup.stage}): ${happened} Look at first: ${look} ` +
+      `More: ${settings.runbookUrl}#alarm-${section}`,
+    comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+    evaluationPeriods: 1,
+    // There is no data between two runs. The alarm keeps its state until the next run reports.
+    treatMissingData: cloudwatch.TreatMissingData.IGNORE,
+    ...props,
+  });
+}
+
+function failedRun(cleanup: TokenCleanup): AlarmDetails {
+  return {
+    name: 'failed-run',
+    section: 'failed-run',
+    happened: 'A run failed, as a whole or for at least one table.',
+    look: 'The errors in the log, which the dashboard lists: they name the table and the reason.',
+    metric: cleanup.metricFailed(),
+    threshold: 1,
+  };
+}
+
+function functionError(cleanup: TokenCleanup): AlarmDetails {
+  return {
+    name: 'function-error-or-timeout',
+    section: 'function-error-or-timeout',
+    happened: 'The function crashed before it could report: it did not start, or ran out of time or memory.',
+    look: 'The last lines in the log of that invocation.',
+    // Lambda dates an error at the start of the invocation: a period of five minutes would miss one after a long run.
+    metric: cleanup.function.metricErrors({ period: Duration.hours(1) }),
+    threshold: 1,
+  };
+}
+
+function deadLetters(cleanup: TokenCleanup): AlarmDetails {
+  return {
+    name: 'dead-letters',
+    section: 'dead-letters',
+    happened: 'A run could not be started, or crashed: there are messages in the dead-letter queue.',
+    look: 'A message, which contains the reason. Deleting it ends this alarm.',
+    metric: cleanup.deadLetterQueue.metricApproximateNumberOfMessagesVisible(),
+    threshold: 1,
+  };
+}
+
+/** The heartbeat: goes off without any data, too. */
+function noSuccessfulRun(cleanup: TokenCleanup, successWithin: Duration, settings: AlarmSettings): AlarmDetails[] {
+  // One more: a success early in one hour and a success late in another are further apart than the hours between them.
+  const hours = hoursOf(successWithin) + 1;
+  if (hours > LONGEST_LOOK_BACK_HOURS) {
+    Annotations.of(cleanup).addWarningV2(
+      'token-cleanup:no-heartbeat',
+      `no alarm detects missing runs of ${cleanup.node.id}: ${cleanup.scheduleInWords} leaves up to ${hours} hours ` +
+        `between two successes, and CloudWatch looks back ${LONGEST_LOOK_BACK_HOURS} at most`,
+    );
+    return [];
+  }
+  return [
+    {
+      name: 'no-successful-run',
+      section: 'no-successful-run',
+      happened: `No run succeeded in ${hours} hours. (Expected before the first run of a new deployment.)`,
+      look: 'Whether there were runs, and how they ended: the outcomes on the dashboard, then the dead letters.',
+      metric: successes(cleanup, settings),
+      comparisonOperator: cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+      threshold: 1,
+      evaluationPeriods: hours,
+      treatMissingData: cloudwatch.TreatMissingData.BREACHING,
+    },
+  ];
+}
+
+/** If rows may remain, a partial run counts as a success. */
+function successes(cleanup: TokenCleanup, { rowsRemainingThreshold }: AlarmSettings): cloudwatch.IMetric {
+  const period = Duration.hours(1);
+  const succeeded = cleanup.metricSucceeded({ period });
+  const partial = cleanup.metricPartial({ period });
+  const usingMetrics = { succeeded, partial };
+  return rowsRemainingThreshold > 0
+    ? new cloudwatch.MathExpression({ expression: 'succeeded + partial', usingMetrics, period })
+    : succeeded;
+}
+
+function rowsRemain(cleanup: TokenCleanup, table: string, periods: Periods, settings: AlarmSettings): AlarmDetails {
+  return {
+    name: `rows-remain-${table}`,
+    section: 'rows-remain',
+    happened: `Dead rows of ${table} remained after every run of the last ${periods.hours} hours.`,
+    look: 'The stop reason of the runs in the log: too little time, blocked rows, or a replica that lags behind.',
+    // The least of a period: a single run that finished ends the alarm.
+    metric: cleanup.metricRowsRemaining({ table, statistic: cloudwatch.Stats.MINIMUM, period: periods.period }),
+    comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+    threshold: settings.rowsRemainingThreshold,
+    evaluationPeriods: periods.count,
+  };
+}
+
+/**
+ * A run that ends before it has finished a table does not count its rows, so that no threshold of rows applies. A run
+ * that left only blocked rows has counted them, and does not set off this alarm.
+ */
+function cutShort(cleanup: TokenCleanup, table: string, { count, hours, period }: Periods): AlarmDetails {
+  const statistic = cloudwatch.Stats.MINIMUM;
+  return {
+    name: `cut-short-${table}`,
+    section: 'cut-short',
+    happened: `Every run of the last ${hours} hours ended before it had finished ${table}.`,
+    look: 'The stop reason of the runs in the log. A dry run counts the backlog.',
+    metric: new cloudwatch.MathExpression({
+      expression: 'IF(partial > 0 AND FILL(remaining, -1) < 0, 1, 0)',
+      usingMetrics: {
+        partial: cleanup.metricPartial({ statistic, period }),
+        remaining: cleanup.metricRowsRemaining({ table, statistic, period }),
+      },
+      period,
+      label: `cut short: ${table}`,
+    }),
+    threshold: 1,
+    evaluationPeriods: count,
+  };
+}
+
+function skippedRuns(cleanup: TokenCleanup, { count, hours, period }: Periods): AlarmDetails {
+  return {
+    name: 'skipped-runs',
+    section: 'skipped-runs',
+    happened: `Every run of the last ${hours} hours was skipped.`,
+    look: 'The sessions that hold the lock of a run in the database: a run of another deployment, or one that hangs.',
+    metric: cleanup.metricSkipped({ statistic: cloudwatch.Stats.MINIMUM, period }),
+    threshold: 1,
+    evaluationPeriods: count,
+  };
+}
+
+/** Several periods in a row, each long enough for a run. */
+interface Periods {
+  readonly period: Duration;
+  readonly count: number;
+  /** All of them together. */
+  readonly hours: number;
+}
+
+function severalRuns(successWithin: Duration): Periods {
+  const hours = Math.min(hoursOf(successWithin), LONGEST_LOOK_BACK_HOURS);
+  const count = Math.min(PERIODS_FALLEN_SHORT, Math.floor(LONGEST_LOOK_BACK_HOURS / hours));
+  return { period: Duration.hours(hours), count, hours: hours * count };
+}
+
+function hoursOf(duration: Duration): number {
+  return Math.ceil(duration.toHours({ integral: false }));
+}
+
+/** The run book of this version. An address, since people read alarms in a mail. */
+export function defaultRunbookUrl(): string {
+  // In a checkout this folder is lib, in the published package dist/lib.
+  const folders = [dirname(__dirname), dirname(dirname(__dirname))];
+  const file = folders.map((folder) => join(folder, 'package.json')).find(existsSync);
+  const { version } = JSON.parse(readFileSync(file as string, 'utf8')) as { version: string };
+  return `https://github.com/token-cleanup/token-cleanup/blob/v${version}/lib/RUNBOOK.md`;
+}
