@@ -150,6 +150,12 @@ function parse(crontab: string): Schedule {
     const nicknames = [...NICKNAMES.keys()].join(', ');
     throw new CrontabError([`crontab must be five fields or a name for five fields (${nicknames}), got "${crontab}"`]);
   }
+  const [, expression] = /^(cron|rate|at)\(/i.exec(crontab.trim()) ?? [];
+  if (expression) {
+    throw new CrontabError([
+      `crontab must be five fields without ${expression}(…) around them, such as "0 3 * * *", got "${crontab}"`,
+    ]);
+  }
   if (fields.length !== 5) {
     throw new CrontabError([
       `crontab must be five fields (minute, hour, day of month, month, day of week; no seconds, no year), got ${fields.length} in "${crontab}"`,

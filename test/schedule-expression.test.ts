@@ -100,6 +100,8 @@ describe('scheduleExpressions', () => {
 
   const fiveFields =
     'crontab must be five fields (minute, hour, day of month, month, day of week; no seconds, no year)';
+  const bare = (name: string, got: string) =>
+    `crontab must be five fields without ${name}(…) around them, such as "0 3 * * *", got "${got}"`;
   const nicknames = '@yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly';
   const shape = 'must be *, a value, a range, one of these with a step, or a list';
   it.each([
@@ -108,7 +110,8 @@ describe('scheduleExpressions', () => {
     ['four fields', '0 3 * *', `${fiveFields}, got 4 in "0 3 * *"`],
     ['seconds', '0 0 3 * * *', `${fiveFields}, got 6 in "0 0 3 * * *"`],
     ['seconds and a year', '0 0 3 * * ? 2027', `${fiveFields}, got 7 in "0 0 3 * * ? 2027"`],
-    ['an expression of EventBridge', 'cron(0 3 * * ? *)', `${fiveFields}, got 6 in "cron(0 3 * * ? *)"`],
+    ['an expression of EventBridge', 'cron(0 3 * * ? *)', bare('cron', 'cron(0 3 * * ? *)')],
+    ['a rate of EventBridge', ' rate(1 day)', bare('rate', ' rate(1 day)')],
     ['a name that every object has', 'constructor', `${fiveFields}, got 1 in "constructor"`],
     ...['@reboot', '@every_minute', '@every 5m', '@Daily', '@daily 5', '@'].map((crontab) => [
       crontab,
