@@ -4,7 +4,8 @@ import { describeError } from '../../lambda/database/database-error';
 import type { SweepProgress } from '../../lambda/engine/sweep';
 import type { RunReport, RunStatus } from '../../lambda/report';
 import { estimateRows, isConfirmed } from './confirmation';
-import { type Database, parseDatabaseUrl, storedPassword } from './database-url';
+import { withSession } from './database-session';
+import { type Database, NO_PASSWORD, parseDatabaseUrl, storedPassword } from './database-url';
 import { DemoTables } from './demo-tables';
 import { EmbeddedPostgres } from './embedded-postgres';
 import { count, rows } from './figures';
@@ -23,9 +24,6 @@ const ENDED_AT_ONCE = 130;
 
 /** npm passes a Ctrl-C on to its child, which has already received it from the terminal. */
 const SAME_CTRL_C_MS = 500;
-
-/** The schema of the secret requires a password. A server that trusts the role does not request it. */
-const NO_PASSWORD = 'none';
 
 const SECRET_ARN = 'arn:aws:secretsmanager:eu-central-1:000000000000:secret:token-cleanup-local-000000';
 
@@ -96,7 +94,7 @@ export class Command {
 
   async #confirm(database: Database): Promise<boolean> {
     const estimates = await this.#terminal.during('connecting', () =>
-      estimateRows(database, this.#options.job.targets),
+      withSession(database, this.#interrupt.signal, (session) => estimateRows(session, this.#options.job.targets)),
     );
     announce(this.#terminal, printableValue(database), this.#targets, { dryRun: false, estimates });
     const { bold } = this.#terminal.colors;

@@ -22,6 +22,9 @@ export interface Database {
   readonly rootCertificateFile?: string;
 }
 
+/** Given to a server if there is no password, since a secret must hold one. A server that trusts the role ignores it. */
+export const NO_PASSWORD = 'none';
+
 const SHAPE = 'postgres://USER@HOST:PORT/DATABASE';
 
 const PARAMETERS = ['host', 'port', 'user', 'password', 'dbname', 'sslmode', 'sslrootcert'];
