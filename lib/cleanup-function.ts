@@ -1,5 +1,5 @@
 import { basename, dirname } from 'node:path';
-import { ArnFormat, Duration, Stack, Validations } from 'aws-cdk-lib';
+import { ArnFormat, Duration, Stack, Token, Validations } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
@@ -7,6 +7,7 @@ import { SqsDestination } from 'aws-cdk-lib/aws-lambda-destinations';
 import type { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import type { ISecret } from 'aws-cdk-lib/aws-secretsmanager';
 import type { IQueue } from 'aws-cdk-lib/aws-sqs';
+import { RegionInfo } from 'aws-cdk-lib/region-info';
 import type { Construct } from 'constructs';
 import { functionCode } from './function-code';
 import { type CleanupJobProps, type FunctionEnvironment, functionEnvironment } from './function-environment';
@@ -139,26 +140,26 @@ export class CleanupFunction {
     return role;
   }
 
+  /** Narrower than `grantRead` of the secret, which also allows reading its metadata. */
   #grantRead(role: iam.Role, secret: ISecret): void {
-    const { secretsManagerEndpoint: endpoint } = this.#props;
-    secret.grantRead(role);
+    const { secretsManagerEndpoint } = this.#props;
+    const actions = ['secretsmanager:GetSecretValue'];
+    const resources = [secret.secretFullArn ?? `${secret.secretArn}-??????`];
+    role.addToPolicy(new iam.PolicyStatement({ actions, resources }));
+    secretsManagerEndpoint?.addToPolicy(new iam.PolicyStatement({ principals: [role], actions, resources }));
     if (secret.encryptionKey) {
-      // `grantRead` adds this to the policy of the key only, and an imported key has none here.
+      const { region, urlSuffix } = Stack.of(role);
+      // In some partitions services are also named by the suffix of the partition.
+      const suffix = (!Token.isUnresolved(region) && RegionInfo.get(region).domainSuffix) || urlSuffix;
+      const viaService = [...new Set(['amazonaws.com', suffix])].map((each) => `secretsmanager.${region}.${each}`);
       role.addToPolicy(
         new iam.PolicyStatement({
           actions: ['kms:Decrypt'],
           resources: [secret.encryptionKey.keyArn],
-          conditions: { StringEquals: { 'kms:ViaService': `secretsmanager.${Stack.of(role).region}.amazonaws.com` } },
+          conditions: { StringEquals: { 'kms:ViaService': viaService } },
         }),
       );
     }
-    endpoint?.addToPolicy(
-      new iam.PolicyStatement({
-        principals: [role],
-        actions: ['secretsmanager:GetSecretValue'],
-        resources: [secret.secretFullArn ?? `${secret.secretArn}-??????`],
-      }),
-    );
   }
 
   #createFunction({ variables }: FunctionEnvironment, logGroup: LogGroup, deadLetterQueue: IQueue): lambda.Function {

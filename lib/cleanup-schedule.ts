@@ -28,6 +28,13 @@ export interface CleanupScheduleProps {
    * @default - at the scheduled minute
    */
   readonly flexibleWindow?: Duration;
+
+  /**
+   * With `false` the schedule is disabled, and no alarm expects runs. The function can still be invoked by hand.
+   *
+   * @default true
+   */
+  readonly enabled?: boolean;
 }
 
 /** The schedule of a function, in its own group, with bounded retries and a dead-letter queue. */

@@ -41,6 +41,7 @@ export function readStage(stages: unknown, name: string, crontab?: string): Stag
   const mistakes = [
     ...(STAGE_NAME.test(name) ? [] : [`the name of ${root} must be at most 20 lower-case letters, digits and hyphens`]),
     ...mistakesInStage(root, stage),
+    ...mistakesInRegistry(stages, name),
     ...mistakesInCrontab(`${root}.schedule`, stage?.schedule),
     ...mistakesInCrontab(CRONTAB_VARIABLE, crontab),
   ];
@@ -68,7 +69,8 @@ const databaseName = z
   .max(24, 'must have a name of at most 24 characters')
   .regex(/^[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$/, 'must have a name of lower-case words joined by hyphens');
 
-const REGION = String.raw`[a-z]{2}(?:-[a-z]+)+-\d`;
+// `eu-central-1`, but also `us-gov-west-1` and `eusc-de-east-1`.
+const REGION = String.raw`[a-z]{2,4}(?:-[a-z]+)+-\d`;
 const OBJECT = 'must be an object';
 const TEXT = 'must be a text';
 /** The retentions that CloudWatch Logs offers. */
@@ -146,6 +148,7 @@ const stageSchema = z
     {
       account: matching(/^\d{12}$/, 'must be an account of 12 digits').optional(),
       region: matching(new RegExp(`^${REGION}$`), 'must be a region such as eu-central-1').optional(),
+      enabled: flag.optional(),
       nodeEnv: text.optional(),
       schedule: z.string('must be a crontab').optional(),
       timeZone: timeZone.optional(),
@@ -227,6 +230,30 @@ function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$Ref
 function mistakesInStage(root: string, stage: unknown): string[] {
   const { error } = stageSchema.safeParse(stage);
   return error ? mistakesIn(error, root, stage, { schema: stageSchema }) : [];
+}
+
+/** An account has one registry in each region, so that only one of the stages there may create it. */
+function mistakesInRegistry(stages: Record<string, unknown>, name: string): string[] {
+  const creators = Object.entries(stages as Record<string, Partial<StageConfig> | undefined>).filter(
+    ([, stage]) => stage?.consoleTestEvents === 'new-registry',
+  );
+  const stage = creators.find(([each]) => each === name)?.[1];
+  const others = creators.filter(
+    ([each, other]) =>
+      each !== name && mayEqual(stage?.account, other?.account) && mayEqual(stage?.region, other?.region),
+  );
+  return stage === undefined
+    ? []
+    : others.map(
+        ([other]) =>
+          `stages.${name}.consoleTestEvents must be existing-registry, since stages.${other} creates the registry in what ` +
+          'may be the same account and region, got "new-registry"',
+      );
+}
+
+/** Whether two settings may turn out to be equal. An absent one is only known at the deployment. */
+function mayEqual(one: string | undefined, other: string | undefined): boolean {
+  return one === undefined || other === undefined || one === other;
 }
 
 function mistakesInCrontab(origin: string, crontab: unknown): string[] {

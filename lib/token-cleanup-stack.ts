@@ -1,4 +1,4 @@
-import { Annotations, CfnOutput, Duration, RemovalPolicy, Stack, TimeZone, Validations } from 'aws-cdk-lib';
+import { Annotations, CfnMapping, CfnOutput, Duration, RemovalPolicy, Stack, TimeZone, Validations } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { CfnRegistry } from 'aws-cdk-lib/aws-eventschemas';
 import { ServicePrincipal } from 'aws-cdk-lib/aws-iam';
@@ -20,6 +20,14 @@ export interface TokenCleanupStackProps {
 
 /** The registry of the Lambda console's shareable test events, one for each account and region. */
 const TEST_EVENT_REGISTRY = 'lambda-testevent-schemas';
+
+/** The domain of the console by partition. */
+const CONSOLES = {
+  aws: { domain: 'console.aws.amazon.com' },
+  'aws-cn': { domain: 'console.amazonaws.cn' },
+  'aws-us-gov': { domain: 'console.amazonaws-us-gov.com' },
+  'aws-eusc': { domain: 'console.amazonaws-eusc.eu' },
+};
 
 /** The token cleanup of a stage: a function for each database, one topic for all alarms and one dashboard. */
 export class TokenCleanupStack extends Stack {
@@ -65,9 +73,10 @@ export class TokenCleanupStack extends Stack {
     const { maxReplicaLagSeconds } = database;
     return {
       stage,
-      functionName: `token-cleanup-${stage}-${name}`,
-      // Distinguishes the metrics of the databases.
-      serviceName: Object.keys(config.databases).length > 1 ? `${SERVICE}-${name}` : SERVICE,
+      // An underscore, since neither name contains one: prod and eu-auth must not meet prod-eu and auth.
+      functionName: `token-cleanup-${stage}_${name}`,
+      // Also for the only database, so that a second one does not rename the metrics of the first.
+      serviceName: `${SERVICE}-${name}`,
       ...given({
         databaseHost: database.host,
         databasePort: database.port,
@@ -78,6 +87,7 @@ export class TokenCleanupStack extends Stack {
         concurrency: database.concurrency,
         maxLoad: database.maxLoad,
         maxReplicaLag: maxReplicaLagSeconds === undefined ? undefined : Duration.seconds(maxReplicaLagSeconds),
+        enabled: config.enabled,
         schedule: config.schedule,
         timeZone: timeZone === undefined ? undefined : TimeZone.of(timeZone),
         flexibleWindow: flexibleWindowMinutes === undefined ? undefined : Duration.minutes(flexibleWindowMinutes),
@@ -200,8 +210,10 @@ export class TokenCleanupStack extends Stack {
       new CfnOutput(this, `${name}Schedule`, { value: cleanup.scheduleInWords });
     }
     new CfnOutput(this, 'AlarmTopicArn', { value: topic.topicArn });
-    const console = `https://${this.region}.console.aws.amazon.com/cloudwatch/home?region=${this.region}`;
-    new CfnOutput(this, 'DashboardUrl', { value: `${console}#dashboards/dashboard/${dashboard.dashboardName}` });
+    const consoles = new CfnMapping(this, 'Consoles', { mapping: CONSOLES, lazy: true });
+    const domain = consoles.findInMap(this.partition, 'domain');
+    const cloudWatch = `https://${this.region}.${domain}/cloudwatch/home?region=${this.region}`;
+    new CfnOutput(this, 'DashboardUrl', { value: `${cloudWatch}#dashboards/dashboard/${dashboard.dashboardName}` });
   }
 
   #callOutExamples(): void {

@@ -73,7 +73,7 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
     // The literal name if there is one, so that the names of the alarms are readable in the template.
     this.name = props.functionName ?? created.functionName;
 
-    const enabled = isEnabled({ NODE_ENV: props.nodeEnv });
+    const enabled = (props.enabled ?? true) && isEnabled({ NODE_ENV: props.nodeEnv });
     const schedule = new CleanupSchedule(this, props, {
       function: created,
       deadLetterQueue: this.deadLetterQueue,

@@ -2,6 +2,7 @@ import type { App } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { CfnFunction } from 'aws-cdk-lib/aws-lambda';
 import { AwsSolutionsChecks, ServerlessChecks } from 'cdk-nag';
+import type { StageConfig } from '../lib/stage-config';
 import type { TokenCleanupStack } from '../lib/token-cleanup-stack';
 import {
   CONTEXT,
@@ -70,8 +71,8 @@ test('gives each database a function of its own, named after it, with its own se
       Variables.POWERTOOLS_SERVICE_NAME,
     ]),
   ).toEqual([
-    ['token-cleanup-test-auth', DATABASE.secretArn, 'token-cleanup-auth'],
-    ['token-cleanup-test-audit-log', audit.secretArn, 'token-cleanup-audit-log'],
+    ['token-cleanup-test_auth', DATABASE.secretArn, 'token-cleanup-auth'],
+    ['token-cleanup-test_audit-log', audit.secretArn, 'token-cleanup-audit-log'],
   ]);
   const secretsRead = resources(stage, 'AWS::IAM::Policy').map(({ PolicyName, PolicyDocument }) => [
     PolicyName.replace(/Role.*/, ''),
@@ -116,15 +117,60 @@ test('gives a database that is logged in to with IAM no secret, and no way to Se
   expect(new ServerlessChecks(stage).validateScope(stage).violations).toEqual([]);
 });
 
-test('calls the metrics of the only database by the plain name', () => {
-  const { Environment } = resource(createStage('test', MINIMAL), 'AWS::Lambda::Function');
+test('names the metrics of the only database as they are named beside a second one', () => {
+  const services = (databases: StageConfig['databases']) =>
+    resources(createStage('test', { databases }), 'AWS::Lambda::Function').map(
+      ({ Environment }) => Environment.Variables.POWERTOOLS_SERVICE_NAME,
+    );
 
-  expect(Environment.Variables.POWERTOOLS_SERVICE_NAME).toBe('token-cleanup');
+  expect(services({ auth: DATABASE })).toEqual(['token-cleanup-auth']);
+  expect(services({ auth: DATABASE, reports: DATABASE })).toEqual(['token-cleanup-auth', 'token-cleanup-reports']);
+});
+
+test('gives no two databases of any two stages the same names', () => {
+  const namesOf = (stage: string, database: string) => {
+    const stack = createStage(stage, { databases: { [database]: DATABASE } });
+    return [
+      resource(stack, 'AWS::Lambda::Function').FunctionName,
+      ...resources(stack, 'AWS::CloudWatch::Alarm').map(({ AlarmName }) => AlarmName),
+    ];
+  };
+  const names = [...namesOf('prod', 'eu-auth'), ...namesOf('prod-eu', 'auth')];
+
+  expect(names).toContain('token-cleanup-prod-eu_auth');
+  expect(new Set(names).size).toBe(names.length);
+});
+
+test.each([
+  ['eu-central-1', 'https://eu-central-1.console.aws.amazon.com/cloudwatch/home?region=eu-central-1'],
+  ['cn-north-1', 'https://cn-north-1.console.amazonaws.cn/cloudwatch/home?region=cn-north-1'],
+  ['us-gov-west-1', 'https://us-gov-west-1.console.amazonaws-us-gov.com/cloudwatch/home?region=us-gov-west-1'],
+  ['eusc-de-east-1', 'https://eusc-de-east-1.console.amazonaws-eusc.eu/cloudwatch/home?region=eusc-de-east-1'],
+])('links to the console of the partition of %s', (region, address) => {
+  const { DashboardUrl } = outputsOf(createStage('test', { region, ...MINIMAL }));
+
+  expect(DashboardUrl?.split('#')[0]).toBe(address);
+});
+
+test('leaves the partition of the console open until the deployment if the stage has no region', () => {
+  expect(outputsOf(createStage('test', MINIMAL)).DashboardUrl).toContain(
+    '"Fn::FindInMap":["Consoles",{"Ref":"AWS::Partition"}',
+  );
+});
+
+test('disables the schedule of a stage that is switched off, and expects no runs of it', () => {
+  const stage = createStage('test', { ...MINIMAL, enabled: false });
+
+  expect(resource(stage, 'AWS::Scheduler::Schedule').State).toBe('DISABLED');
+  expect(outputsOf(stage).AuthSchedule).toBe('At 03:00 (Etc/UTC), disabled');
+  expect(resource(stage, 'AWS::Lambda::Function').Environment.Variables.NODE_ENV).toBe('production');
+  expect(resources(stage, 'AWS::CloudWatch::Alarm')).toHaveLength(3);
 });
 
 test('hands every setting of the stage to the function and its schedule', () => {
   const stage = createStage('test', {
     nodeEnv: 'staging',
+    enabled: true,
     schedule: '15 1 * * *',
     timeZone: 'America/New_York',
     flexibleWindowMinutes: 10,

@@ -308,6 +308,56 @@ test.each<[string, string, number[]]>([
   expect(takenHere.length).toBe(2);
 });
 
+test.each<[string, Properties, Properties, boolean]>([
+  [
+    'the same account and region',
+    { account: '111122223333', region: 'eu-west-1' },
+    { account: '111122223333', region: 'eu-west-1' },
+    true,
+  ],
+  [
+    'regions that are not known yet',
+    { account: '111122223333' },
+    { account: '111122223333', region: 'eu-west-1' },
+    true,
+  ],
+  ['accounts and regions that are not known yet', {}, {}, true],
+  ['another account', { account: '111122223333' }, { account: '444455556666' }, false],
+  ['another region', { region: 'eu-west-1' }, { region: 'eu-central-1' }, false],
+])(
+  'lets two stages create the registry of test events only in another account or region: %s',
+  (_, one, other, clash) => {
+    const stage = {
+      databases: { auth: { ...DATABASE, secretArn: SECRET_ARN.replace('eu-central-1', one.region ?? 'eu-central-1') } },
+    };
+    const stages = {
+      prod: { ...stage, ...one, consoleTestEvents: 'new-registry' },
+      dev: { ...STAGE, ...other, consoleTestEvents: 'new-registry' },
+      staging: { ...STAGE, consoleTestEvents: 'existing-registry' },
+    };
+    const read = () => readStage(stages, 'prod');
+
+    if (clash) {
+      expect(read).toThrow(
+        'stages.prod.consoleTestEvents must be existing-registry, since stages.dev creates the registry in what may be the ' +
+          'same account and region, got "new-registry"',
+      );
+    } else {
+      expect(read).not.toThrow();
+    }
+  },
+);
+
+test.each(['eu-central-1', 'cn-north-1', 'us-gov-west-1', 'eusc-de-east-1', 'ap-southeast-7'])(
+  'takes the region %s',
+  (region) => {
+    const secretArn = SECRET_ARN.replace('eu-central-1', region);
+    const vpc = { vpcId: 'vpc-0a1b2c3d', subnets: { [`${region}a`]: 'subnet-0a1b2c3d' } };
+
+    expect(mistakes({ region, vpc, databases: { auth: { secretArn, cidrs: ['10.0.0.0/16'] } } })).toEqual([]);
+  },
+);
+
 test('finds what nobody has filled in yet', () => {
   const stage = {
     account: '111122223333',

@@ -13,11 +13,12 @@ import type { Role } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
-import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import { type ISecret, Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { VARIABLES } from '../lambda/configuration/environment';
 import type { TokenCleanup } from '../lib/token-cleanup';
 import {
   type CleanupOverrides,
+  createApp,
   createCleanup,
   createDirectory,
   createStack,
@@ -198,7 +199,7 @@ describe('the role', () => {
       },
       {
         Effect: 'Allow',
-        Action: ['secretsmanager:DescribeSecret', 'secretsmanager:GetSecretValue'],
+        Action: 'secretsmanager:GetSecretValue',
         Resource: SECRET_ARN,
       },
       {
@@ -241,8 +242,20 @@ describe('the role', () => {
       Effect: 'Allow',
       Action: 'kms:Decrypt',
       Resource: KEY_ARN,
-      Condition: { StringEquals: { 'kms:ViaService': 'secretsmanager.eu-central-1.amazonaws.com' } },
+      Condition: { StringEquals: { 'kms:ViaService': ['secretsmanager.eu-central-1.amazonaws.com'] } },
     });
+  });
+
+  test.each([
+    ['cn-north-1', ['secretsmanager.cn-north-1.amazonaws.com', 'secretsmanager.cn-north-1.amazonaws.com.cn']],
+    ['us-gov-west-1', ['secretsmanager.us-gov-west-1.amazonaws.com']],
+    ['eusc-de-east-1', ['secretsmanager.eusc-de-east-1.amazonaws.com', 'secretsmanager.eusc-de-east-1.amazonaws.eu']],
+  ])('names Secrets Manager as the partition of %s does', (region, services) => {
+    const stack = new Stack(createApp(), 'Test', { env: { account: '111122223333', region } });
+    const secret = new Secret(stack, 'Encrypted', { encryptionKey: new Key(stack, 'Key') }) as ISecret;
+    const decrypt = permissionsOf(createCleanup({ secret }, stack)).find(({ Action }) => Action === 'kms:Decrypt');
+
+    expect([decrypt?.Condition.StringEquals['kms:ViaService']].flat()).toEqual(services);
   });
 
   test('has rights over network interfaces in a VPC only, and there not for the code', () => {

@@ -9,7 +9,7 @@ export async function destroy(t: TestContext, { emulator, project }: World, befo
   await t.test('destroys one stage, and leaves the other', async () => {
     await project.destroy('dev');
     const { functions } = await takeCensus(emulator);
-    equal(functions, ['token-cleanup-prod-auth', 'token-cleanup-prod-partners']);
+    equal(functions, ['token-cleanup-prod_auth', 'token-cleanup-prod_partners']);
   });
 
   await t.test(

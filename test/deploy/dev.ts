@@ -31,7 +31,7 @@ export class DevStage {
     this.database = database;
     this.secretArn = secretArn;
     this.stack = new DeployedStack(world.emulator, 'TokenCleanup-dev');
-    this.function = new DeployedFunction(world.emulator, 'token-cleanup-dev-auth');
+    this.function = new DeployedFunction(world.emulator, 'token-cleanup-dev_auth');
   }
 
   static async deploy(world: World): Promise<DevStage> {
@@ -49,7 +49,7 @@ export class DevStage {
   async inspect(t: TestContext): Promise<void> {
     const { emulator } = this.#world;
     const found = await this.stack.inventory();
-    const functionArn = `arn:aws:lambda:${REGION}:${ACCOUNT}:function:token-cleanup-dev-auth`;
+    const functionArn = `arn:aws:lambda:${REGION}:${ACCOUNT}:function:token-cleanup-dev_auth`;
     const queueArn = found.authDeadLetterQueue?.QueueArn;
     const topicArn = found.Alarms?.TopicArn;
 
@@ -212,15 +212,15 @@ export class DevStage {
       const alarms = Object.values(found).filter(({ AlarmName }) => AlarmName);
       const queueName = queueArn.split(':').at(-1);
       equal(Object.fromEntries(alarms.map((alarm) => [alarm.AlarmName, summaryOf(alarm)])), {
-        'token-cleanup-dev-auth-failed-run':
+        'token-cleanup-dev_auth-failed-run':
           'Sum Failed service=token-cleanup stage=dev >= 1 for 1 x 300 s, ignore missing',
-        'token-cleanup-dev-auth-no-successful-run':
+        'token-cleanup-dev_auth-no-successful-run':
           'Sum Succeeded service=token-cleanup stage=dev < 1 for 27 x 3600 s, breaching missing',
-        'token-cleanup-dev-auth-function-error-or-timeout':
-          'Sum AWS/Lambda Errors FunctionName=token-cleanup-dev-auth >= 1 for 1 x 3600 s, ignore missing',
-        'token-cleanup-dev-auth-rows-remain-refresh_tokens':
+        'token-cleanup-dev_auth-function-error-or-timeout':
+          'Sum AWS/Lambda Errors FunctionName=token-cleanup-dev_auth >= 1 for 1 x 3600 s, ignore missing',
+        'token-cleanup-dev_auth-rows-remain-refresh_tokens':
           'Minimum RowsRemaining service=token-cleanup stage=dev table=refresh_tokens > 0 for 3 x 93600 s, ignore missing',
-        'token-cleanup-dev-auth-dead-letters': `Maximum AWS/SQS ApproximateNumberOfMessagesVisible QueueName=${queueName} >= 1 for 1 x 300 s, ignore missing`,
+        'token-cleanup-dev_auth-dead-letters': `Maximum AWS/SQS ApproximateNumberOfMessagesVisible QueueName=${queueName} >= 1 for 1 x 300 s, ignore missing`,
       });
       for (const { ActionsEnabled, AlarmActions } of alarms) {
         equal([ActionsEnabled, AlarmActions], [true, [topicArn]]);
@@ -255,7 +255,7 @@ export class DevStage {
       );
       await emulator.client(CloudWatchClient).send(
         new SetAlarmStateCommand({
-          AlarmName: 'token-cleanup-dev-auth-failed-run',
+          AlarmName: 'token-cleanup-dev_auth-failed-run',
           StateValue: 'ALARM',
           StateReason: 'a drill',
         }),
@@ -263,12 +263,12 @@ export class DevStage {
       const { Messages: [message] = [] } = await sqs.send(new ReceiveMessageCommand({ QueueUrl, WaitTimeSeconds: 20 }));
       await sqs.send(new DeleteQueueCommand({ QueueUrl }));
       const { AlarmName, NewStateValue } = JSON.parse(JSON.parse(message?.Body ?? '{}').Message);
-      equal([AlarmName, NewStateValue], ['token-cleanup-dev-auth-failed-run', 'ALARM']);
+      equal([AlarmName, NewStateValue], ['token-cleanup-dev_auth-failed-run', 'ALARM']);
     });
 
     await t.test('says in its outputs what a person looks for', async () => {
       equal(await this.stack.outputs(), {
-        AuthFunctionName: 'token-cleanup-dev-auth',
+        AuthFunctionName: 'token-cleanup-dev_auth',
         AuthSchedule: 'At 03:00 (Etc/UTC)',
         AlarmTopicArn: topicArn,
         DashboardUrl: `https://${REGION}.console.aws.amazon.com/cloudwatch/home?region=${REGION}#dashboards/dashboard/TokenCleanup-dev`,

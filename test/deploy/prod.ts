@@ -290,7 +290,7 @@ export class ProdStage {
       const schema = registry.replace(':registry/', ':schema/');
       equal(found.TestEventRegistry?.id, registry);
       for (const name of NAMES) {
-        equal(found[`${name}TestEvents`]?.id, `${schema}/_token-cleanup-prod-${name}-schema`);
+        equal(found[`${name}TestEvents`]?.id, `${schema}/_token-cleanup-prod_${name}-schema`);
       }
     });
 
@@ -300,9 +300,9 @@ export class ProdStage {
 
     await t.test('says in its outputs what a person looks for', async () => {
       equal(await this.stack.outputs(), {
-        AuthFunctionName: 'token-cleanup-prod-auth',
+        AuthFunctionName: 'token-cleanup-prod_auth',
         AuthSchedule: 'At 03:00 (Europe/Berlin)',
-        PartnersFunctionName: 'token-cleanup-prod-partners',
+        PartnersFunctionName: 'token-cleanup-prod_partners',
         PartnersSchedule: 'At 03:00 (Europe/Berlin)',
         AlarmTopicArn: landscape.topicArn,
         DashboardUrl: `https://${REGION}.console.aws.amazon.com/cloudwatch/home?region=${REGION}#dashboards/dashboard/TokenCleanup-prod`,
@@ -319,7 +319,7 @@ export class ProdStage {
     // What the variables say that are replaced was looked at above. The name of an endpoint resolves in its VPC alone, and
     // layers are found below /opt.
     await t.test('deletes the dead rows of auth, with a secret that has a key of its own', async () => {
-      const deployed = new DeployedFunction(emulator, 'token-cleanup-prod-auth');
+      const deployed = new DeployedFunction(emulator, 'token-cleanup-prod_auth');
       await deployed.setVariables({
         AWS_ENDPOINT_URL_SECRETS_MANAGER: emulator.url,
         DB_SSL_ROOT_CERT: certificate.certFile,
@@ -334,7 +334,7 @@ export class ProdStage {
     await t.test(
       'deletes the dead rows of partners, with a token that is signed with the keys of its role',
       async () => {
-        const deployed = new DeployedFunction(emulator, 'token-cleanup-prod-partners');
+        const deployed = new DeployedFunction(emulator, 'token-cleanup-prod_partners');
         await deployed.setVariables({ DB_SSL_ROOT_CERT: rds.certificateFile });
         Object.assign(keys, keysOf(found.partnersFunction?.FunctionArn, found.partnersRole?.Arn));
         await this.#expectCleanup(deployed, 'partners', {
