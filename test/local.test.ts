@@ -470,7 +470,7 @@ describe('options', () => {
     expect(stderr.split('\n')).toEqual([
       `${file}[0].table is required`,
       `${file}[0].deleteWhen must hold at least one rule, or it would match every row, got []`,
-      `${file}[0].tabel is not a known key`,
+      `${file}[0].tabel is not a known key (did you mean table?)`,
       `${file}[1].deleteWhen[0].expires_at.olderThan must be an age such as "0s", "30m", "12h" or "7d", ` +
         'at most 36500 days, got "7 days"',
       `${file}[1].deleteWhen[1] must name at least one column, or it would match every row, got {}`,
