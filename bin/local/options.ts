@@ -1,9 +1,8 @@
 import { parseArgs } from 'node:util';
-import leven from 'leven';
 import type { Environment } from '../../lambda/configuration/environment';
 import { CONCURRENCY, decimal, MAX_LOAD } from '../../lambda/configuration/settings';
 import { DEFAULT_TARGETS } from '../../lambda/configuration/targets';
-import { InvalidInputError, mistakesIn } from '../../lambda/configuration/validation';
+import { didYouMean, InvalidInputError, mistakesIn } from '../../lambda/configuration/validation';
 import { type Database, parseDatabaseUrl } from './database-url';
 import { DEMO_TARGETS } from './demo-tables';
 import { type Job, jobOf, jobOfFile, jobOfStage } from './job';
@@ -123,13 +122,12 @@ function readValues(args: readonly string[]) {
 }
 
 function unknownOption(name: string): string {
-  const [closest] = Object.keys(OPTIONS)
-    .map((option) => ({ option, distance: leven(name, option) }))
-    .filter(({ distance }) => distance <= 2)
-    .sort((a, b) => a.distance - b.distance);
   // A name of anything but letters may be a URL behind the wrong dashes.
   const shown = /^[\w-]+$/.test(name) ? `--${name}` : 'an argument';
-  return closest ? `${shown} is not an option, did you mean --${closest.option}?` : `${shown} is not an option`;
+  return `${shown} is not an option${didYouMean(
+    `--${name}`,
+    Object.keys(OPTIONS).map((option) => `--${option}`),
+  )}`;
 }
 
 /** @throws InvalidInputError with every mistake */

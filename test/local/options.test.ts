@@ -23,8 +23,8 @@ function mistakesOf(...[args, where]: Parameters<typeof options>): readonly stri
 }
 
 test.each([
-  [['--dryrun'], '--dryrun is not an option, did you mean --dry-run?'],
-  [['--databas-url=postgres://u:canary@h/d'], '--databas-url is not an option, did you mean --database-url?'],
+  [['--dryrun'], '--dryrun is not an option (did you mean --dry-run?)'],
+  [['--databas-url=postgres://u:canary@h/d'], '--databas-url is not an option (did you mean --database-url?)'],
   [['--postgres://u:canary@h/d'], 'an argument is not an option'],
   [
     ['postgres://u:canary@h/d'],
