@@ -1,4 +1,5 @@
 import { type ColumnTest, columnsIn, isAge, isReference, type Rule, type Target } from '../configuration/targets';
+import { didYouMean } from '../configuration/validation';
 import type { Queryable } from '../database/queryable';
 import type { ColumnType } from './condition';
 import { literal, quoteIdentifier } from './sql';
@@ -51,8 +52,10 @@ function findingsIn(rule: Rule, types: Columns['types'], quotedTable: string): s
   const describe = (name: string) => `column ${quoteIdentifier(name)} of ${quotedTable}`;
   return [
     ...missing.map((name) => {
-      const similar = [...types.keys()].find((candidate) => alike(candidate) === alike(name));
-      return `${describe(name)} does not exist${similar ? `, there is ${quoteIdentifier(similar)}` : ''}`;
+      const existing = [...types.keys()];
+      const similar = existing.find((candidate) => alike(candidate) === alike(name));
+      const hint = similar ? `, there is ${quoteIdentifier(similar)}` : didYouMean(name, existing);
+      return `${describe(name)} does not exist${hint}`;
     }),
     ...Object.entries(rule).flatMap(([name, test]) => {
       const seconds = isAge(test) && test.plusSeconds !== undefined ? test.plusSeconds : undefined;

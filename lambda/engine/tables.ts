@@ -95,6 +95,11 @@ const KINDS: Readonly<Record<string, string>> = { v: 'view', m: 'materialized vi
 
 /** That the table of a target does not exist, and the tables that may be meant. */
 export async function missingTable(session: Queryable, { schema, table }: Target): Promise<string> {
+  const [, before, behind] = /^([^.]+)\.([^.]+)$/.exec(table) ?? [];
+  if (before) {
+    const keys = `"schema": ${JSON.stringify(before)}, "table": ${JSON.stringify(behind)}`;
+    return `table ${quoteTable(schema, table)} does not exist; the schema is a key of its own: { ${keys} }`;
+  }
   const { rows } = await session.query<{ schema: string; table: string }>(SIMILAR_SQL, [alike(table), schema]);
   const similar = rows.map((row) => quoteTable(row.schema, row.table)).join(', ');
   return `table ${quoteTable(schema, table)} does not exist${similar && `, there is ${similar}`}`;

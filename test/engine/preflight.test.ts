@@ -23,6 +23,27 @@ test('says that a table does not exist, and where there is one like it', async (
   );
 });
 
+test('says that a schema in the name of a table is a key of its own', async () => {
+  await database.sql('create schema auth; create table auth.sessions (revoked boolean)');
+
+  expect(await errorOf([{ table: 'auth.sessions', deleteWhen: [{ revoked: true }] }])).toBe(
+    'table "public"."auth.sessions" does not exist; the schema is a key of its own: { "schema": "auth", "table": "sessions" }',
+  );
+});
+
+test('suggests the column that a misspelled one may stand for', async () => {
+  await database.sql(TABLE);
+
+  expect(
+    await errorOf([{ table: 'refresh_tokens', deleteWhen: [{ revokde: true }, { expiry: { olderThan: '0s' } }] }]),
+  ).toBe(
+    [
+      'column "revokde" of "public"."refresh_tokens" does not exist (did you mean revoked?)',
+      'column "expiry" of "public"."refresh_tokens" does not exist',
+    ].join('\n'),
+  );
+});
+
 test('names every column that is missing or of a type that its test cannot use', async () => {
   await database.sql(
     'create table refresh_tokens (id int, "isRevoked" boolean, revoked int, "expiresAt" timestamp, used text)',
