@@ -57,6 +57,8 @@ export class Connection {
   #limits: Limits | undefined;
   #searchPath: string | undefined;
   usable = true;
+  /** Whether a pooler lends the session, so that others may get it afterwards. */
+  isLent = false;
 
   private constructor(client: Client, socket: Socket) {
     this.#client = client;
@@ -149,9 +151,17 @@ export class Connection {
   async close(): Promise<void> {
     if (this.usable) {
       const forced = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_TIMEOUT_MS).unref());
-      await Promise.race([this.#client.end().catch(() => {}), forced]);
+      await Promise.race([this.#end().catch(() => {}), forced]);
     }
     this.usable = false;
     this.#socket.destroy();
+  }
+
+  async #end(): Promise<void> {
+    if (this.isLent) {
+      // PgBouncer does so as well, unless it is told not to.
+      await this.#client.query('discard all');
+    }
+    await this.#client.end();
   }
 }

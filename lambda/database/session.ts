@@ -171,6 +171,7 @@ export class Session implements Queryable {
       if (backend.pid !== connection.announcedPid) {
         await refuseSharedSessions(connection, () => this.#openConnection(login));
         backend = await connection.identify(); // RDS Proxy has settled on a session only now
+        connection.isLent = true;
       }
       const query: Query = (text, values = []) => connection.query(text, values, LIMITS);
       await connection.set(SETTINGS, LIMITS);
@@ -194,7 +195,7 @@ export class Session implements Queryable {
   async #endPrevious(query: Query): Promise<void> {
     if (this.#previous) {
       await query(
-        `select pg_terminate_backend(pid, ${CLOSE_TIMEOUT_MS}::int8)
+        `select pg_terminate_backend(pid, ${CLOSE_TIMEOUT_MS})
          from pg_stat_activity
          where pid = $1 and backend_start::text = $2 and pid <> pg_backend_pid()`,
         [this.#previous.pid, this.#previous.startedAt],

@@ -104,4 +104,6 @@ test.each(['session', 'rds-proxy'] as const)('is no hindrance in the mode %s', a
     targets: [{ stopReason: 'drained', rowsRemaining: 0 }],
   });
   expect(database.logs.filter(({ level }) => level === 'warn')).toEqual([]);
+  expect(new Set(await settingsOfAll(5))).toEqual(new Set(['']));
+  expect(await database.sql(`select from pg_locks where locktype = 'advisory'`)).toEqual([]);
 });

@@ -4,7 +4,7 @@ import type { Address } from './tcp-proxy';
 
 /**
  * - `transaction`: a session is lent for a transaction, as PgBouncer does in the mode of this name
- * - `session`: a session is lent until the client goes, and is reset then
+ * - `session`: a session is lent until the client goes, and is not reset then, as PgBouncer can be told
  * - `rds-proxy`: a session is lent for a transaction, until the client takes an advisory lock or makes a setting; then it is
  *   the client's for good
  */
@@ -99,8 +99,7 @@ export class Pooler {
       await work;
       const used = await backend;
       if (used && this.#options.mode === 'session' && unanswered === 0) {
-        used.onFrame = (frame) => frame[0] === READY && giveBack(used);
-        used.socket.write(query('discard all'));
+        giveBack(used);
       } else if (used) {
         this.#opened -= 1;
         used.socket.destroy();
@@ -192,10 +191,6 @@ function message(type: string, body: Buffer): Buffer {
   head.write(type);
   head.writeInt32BE(4 + body.length, 1);
   return Buffer.concat([head, body]);
-}
-
-function query(text: string): Buffer {
-  return message('Q', Buffer.from(`${text}\0`));
 }
 
 /** Authentication succeeded, some settings of the server, a process id with the secret to cancel it, ready. */
