@@ -216,7 +216,7 @@ describe('on a database of the user', () => {
         '  Before the first run, by the owner of the tables:',
         `  grant delete on public.refresh_tokens to "o'cleaner";`,
         `  grant select (ctid, revoked, expires_at) on public.refresh_tokens to "o'cleaner";`,
-        '  create index concurrently on devices (token_id);',
+        '  create index concurrently on public.devices (token_id);',
         '',
       ].join('\n'),
     );
