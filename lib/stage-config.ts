@@ -78,6 +78,10 @@ const RETENTION_DAYS = [
   1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 ];
 
+/** Names whose author wants the job off, and would get it on. */
+const LIKE_TEST = /^\s*(test(s|ing)?|tst|tset)\s*$/i;
+const TEST_ENVIRONMENT = 'must be exactly test if the job is to be off, or a name that is less like it';
+
 const text = z.string(TEXT).min(1, 'must not be empty');
 const flag = z.boolean('must be true or false');
 
@@ -149,7 +153,7 @@ const stageSchema = z
       account: matching(/^\d{12}$/, 'must be an account of 12 digits').optional(),
       region: matching(new RegExp(`^${REGION}$`), 'must be a region such as eu-central-1').optional(),
       enabled: flag.optional(),
-      nodeEnv: text.optional(),
+      nodeEnv: text.refine((name) => name === 'test' || !LIKE_TEST.test(name), TEST_ENVIRONMENT).optional(),
       schedule: z.string('must be a crontab').optional(),
       timeZone: timeZone.optional(),
       flexibleWindowMinutes: wholeNumber(1, 1440).optional(),

@@ -70,6 +70,11 @@ test.each<[string, unknown, string]>([
   ['account', '1111-2222-3333', 'must be an account of 12 digits'],
   ['region', 'Frankfurt', 'must be a region such as eu-central-1'],
   ['nodeEnv', '', 'must not be empty'],
+  ...['Test', 'TEST', 'testing', 'test '].map((name): [string, unknown, string] => [
+    'nodeEnv',
+    name,
+    'must be exactly test if the job is to be off, or a name that is less like it',
+  ]),
   ['schedule', 3, 'must be a crontab'],
   ['timeZone', 'Mars/Phobos', 'must be a time zone of the IANA database'],
   ['timeZone', 'europe/berlin', 'must be a time zone of the IANA database (did you mean Europe/Berlin?)'],
