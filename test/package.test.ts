@@ -14,8 +14,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { Template } from 'aws-cdk-lib/assertions';
-import { resource, SECRET_ARN } from './support/cdk';
+import { resource } from './support/cdk';
 import { useDatabase } from './support/database';
+import { readmeCode } from './support/readme';
 
 const run = promisify(execFile);
 const database = useDatabase();
@@ -25,12 +26,14 @@ afterAll(() => rmSync(root, { recursive: true }));
 
 /** The package as npm would upload it, unpacked. */
 const unpacked = join(root, 'package');
+let tarball: string;
 
 beforeAll(async () => {
   // It is built on the way, also where npm is told to run no scripts of packages.
   await run('npm', ['pack', '--ignore-scripts=false', '--pack-destination', root]);
-  const [tarball = ''] = readdirSync(root);
-  await run('tar', ['-xzf', join(root, tarball), '-C', root]);
+  const [file = ''] = readdirSync(root);
+  tarball = join(root, file);
+  await run('tar', ['-xzf', tarball, '-C', root]);
 });
 
 /**
@@ -60,11 +63,14 @@ function createProject(name: string, packages: readonly string[], files: Readonl
   return directory;
 }
 
-/** Compiles a project; its types and those of its packages are checked. */
-async function compile(project: string): Promise<void> {
-  await run(process.execPath, [resolve('node_modules/typescript/bin/tsc')], { cwd: project }).catch(({ stdout }) => {
-    throw new Error(stdout);
-  });
+/** Compiles a project; its types and, unless they are said to be sloppy, those of its packages are checked. */
+async function compile(project: string, { skipLibCheck = false } = {}): Promise<void> {
+  const compiler = resolve('node_modules/typescript/bin/tsc');
+  await run(process.execPath, [compiler, '--skipLibCheck', String(skipLibCheck)], { cwd: project }).catch(
+    ({ stdout }) => {
+      throw new Error(stdout);
+    },
+  );
 }
 
 function filesOf(directory: string): string[] {
@@ -104,28 +110,15 @@ test('runs nothing when it is installed', () => {
   expect(Object.keys(scripts).filter((name) => /^(pre|post)?install$|^prepare$/.test(name))).toEqual([]);
 });
 
-test('deploys the function that it holds, in a CDK app without a bundler', async () => {
+test('deploys the function that it holds by the lines of the README, in a CDK app without a bundler', async () => {
   const app = createProject('cdk-app', ['aws-cdk-lib', 'constructs', 'cronstrue', 'zod', '@types/node'], {
-    'app.ts': `
-      import { App, Duration, Stack } from 'aws-cdk-lib';
-      import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
-      import { Topic } from 'aws-cdk-lib/aws-sns';
-      import { Monitoring, type TargetsInput, TokenCleanup, type TokenCleanupProps } from 'token-cleanup';
-
-      const stack = new Stack(new App({ outdir: 'out' }), 'Mine');
-      const targets: TargetsInput = [{ table: 'sessions', deleteWhen: [{ expires_at: { olderThan: '7d' } }] }];
-      const props: TokenCleanupProps = {
-        stage: 'prod', secret: Secret.fromSecretCompleteArn(stack, 'Secret', '${SECRET_ARN}'), targets, timeout: Duration.minutes(5),
-      };
-      const cleanup = new TokenCleanup(stack, 'Cleanup', props);
-      new Monitoring(stack, 'Monitoring', { cleanups: [cleanup], topic: new Topic(stack, 'Topic') });
-      (stack.node.root as App).synth();`,
+    'app.ts': readmeCode('ts', '## In a CDK app of your own'),
   });
 
   await compile(app);
-  await run(process.execPath, ['app.js'], { cwd: app });
+  await run(process.execPath, ['app.js'], { cwd: app, env: { ...process.env, CDK_OUTDIR: 'out' } });
 
-  const template = Template.fromJSON(JSON.parse(readFileSync(join(app, 'out', 'Mine.template.json'), 'utf8')));
+  const template = Template.fromJSON(JSON.parse(readFileSync(join(app, 'out', 'Auth.template.json'), 'utf8')));
   const { Handler, Code } = resource(template, 'AWS::Lambda::Function');
   expect(Handler).toBe('index.handler');
   const asset = join(app, 'out', `asset.${Code.S3Key.replace('.zip', '')}`);
@@ -147,39 +140,111 @@ test('holds a function that runs by itself', async () => {
   expect(stderr).toContain("skipped [ 'NODE_ENV is test, where the job does not run' ]");
 });
 
-test('cleans a table in a NestJS application without the CDK', async () => {
-  await database.sql(`
-    create table refresh_tokens (id int, revoked boolean, expires_at timestamptz);
-    insert into refresh_tokens values (1, true, null), (2, false, now() - interval '1 second'), (3, false, null)`);
-  const nest = [
-    '@nestjs/common',
-    '@nestjs/config',
-    '@nestjs/core',
-    '@nestjs/schedule',
-    'cron',
-    'reflect-metadata',
-    'rxjs',
-  ];
-  const app = createProject('nest-app', [...nest, 'pg', 'zod', '@types/node'], {
-    'auth-cleanup.module.ts': readFileSync('test/nest/auth-cleanup.module.ts', 'utf8'),
+test('cleans the tables of TypeORM by the lines of the README, in a NestJS application', async () => {
+  const nest = ['common', 'config', 'core', 'schedule', 'typeorm'].map((name) => `@nestjs/${name}`);
+  const others = ['cron', 'pg', 'reflect-metadata', 'rxjs', 'typeorm', 'zod', '@types/node'];
+  const app = createProject('nest-app', [...nest, ...others], {
+    'app.module.ts': readmeCode('ts', '## In-process with NestJS'),
     'main.ts': `
       import 'reflect-metadata';
+      import { Module } from '@nestjs/common';
       import { NestFactory } from '@nestjs/core';
       import { SchedulerRegistry } from '@nestjs/schedule';
-      import { AuthCleanupModule } from './auth-cleanup.module.js';
+      import { TypeOrmModule } from '@nestjs/typeorm';
+      import { Column, DataSource, Entity, PrimaryColumn } from 'typeorm';
+      import { AppModule } from './app.module.js';
+
+      @Entity()
+      class RefreshToken {
+        @PrimaryColumn() id!: string;
+        @Column() isRevoked!: boolean;
+        @Column('timestamptz') expiresAt!: Date;
+      }
+
+      @Entity()
+      class PasswordReset {
+        @PrimaryColumn() id!: string;
+        @Column('timestamptz', { nullable: true }) usedAt!: Date | null;
+        @Column('timestamptz') expiresAt!: Date;
+      }
+
+      const entities = [RefreshToken, PasswordReset];
+      const url = process.env.DATABASE_URL!;
+
+      @Module({ imports: [TypeOrmModule.forRoot({ type: 'postgres', url, entities, synchronize: true }), AppModule] })
+      class MainModule {}
+
+      const inDays = (days: number) => new Date(Date.now() + days * 86_400_000);
 
       async function main() {
-        const app = await NestFactory.createApplicationContext(AuthCleanupModule);
+        const app = await NestFactory.createApplicationContext(MainModule);
+        const { manager } = app.get(DataSource);
+        await manager.insert(RefreshToken, [
+          { id: 'live', isRevoked: false, expiresAt: inDays(1) }, { id: 'revoked', isRevoked: true, expiresAt: inDays(1) },
+          { id: 'expired', isRevoked: false, expiresAt: inDays(-1) },
+        ]);
+        await manager.insert(PasswordReset, [
+          { id: 'live', usedAt: null, expiresAt: inDays(1) }, { id: 'used', usedAt: inDays(-1), expiresAt: inDays(1) },
+          { id: 'just expired', usedAt: null, expiresAt: inDays(-6) }, { id: 'expired', usedAt: null, expiresAt: inDays(-8) },
+        ]);
         await app.get(SchedulerRegistry).getCronJob('token-cleanup').fireOnTick();
         await app.close();
       }
       void main();`,
   });
-  const env = { PATH: process.env.PATH, ...database.environment };
+  const env = {
+    PATH: process.env.PATH,
+    ...database.environment,
+    DATABASE_URL: database.url,
+    CLEANUP_TARGETS: readmeCode('json', '## Tables as ORMs make them'),
+  };
 
-  await compile(app);
+  await compile(app, { skipLibCheck: true });
   const { stdout } = await run(process.execPath, ['main.js'], { cwd: app, env });
 
-  expect(stdout).toContain('token cleanup: succeeded, 2 rows deleted');
-  expect(await database.column('select id from refresh_tokens')).toEqual([3]);
+  expect(stdout).toContain('token cleanup: succeeded, 4 rows deleted');
+  expect(await database.column('select id from refresh_token')).toEqual(['live']);
+  expect(await database.column('select id from password_reset')).toEqual(['just expired', 'live']);
+}, 120_000);
+
+describe('installed by npm', () => {
+  const project = join(root, 'script');
+  const modules = join(project, 'node_modules');
+
+  beforeAll(async () => {
+    mkdirSync(project);
+    writeFileSync(join(project, 'package.json'), '{}');
+    // What it depends on comes from the cache that the installation of this project has filled.
+    const flags = ['--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund'];
+    await run('npm', ['install', ...flags, tarball], { cwd: project });
+  }, 120_000);
+
+  test('brings the driver, the checks of settings and the words of crontabs, and what these need', () => {
+    const lock = JSON.parse(readFileSync(join(modules, '.package-lock.json'), 'utf8'));
+    const packages = Object.keys(lock.packages).map((path) => path.replace('node_modules/', ''));
+    const bytes = filesOf(modules).reduce((sum, file) => sum + statSync(join(modules, file)).size, 0);
+    process.stderr.write(`installed: ${packages.length} packages, ${(bytes / 1e6).toFixed(1)} MB\n`);
+
+    expect(Object.keys(lock.packages['node_modules/token-cleanup'].dependencies).sort()).toEqual([
+      'cronstrue',
+      'pg',
+      'zod',
+    ]);
+    expect(packages.filter((name) => /^@|aws|nestjs/.test(name))).toEqual([]);
+    expect(packages.length).toBeLessThan(25);
+    expect(bytes).toBeLessThan(20_000_000);
+  });
+
+  test('cleans a table by the lines of the README, in a Node.js script', async () => {
+    await database.sql(`
+      create table refresh_tokens (id int, revoked boolean, expires_at timestamptz);
+      insert into refresh_tokens values (1, true, null), (2, false, now() - interval '1 second'), (3, false, null)`);
+    writeFileSync(join(project, 'cleanup.mjs'), readmeCode('js', '### In a Node.js script'));
+    const env = { PATH: process.env.PATH, ...database.environment };
+
+    const { stdout } = await run(process.execPath, ['cleanup.mjs'], { cwd: project, env });
+
+    expect(stdout).toContain('token cleanup: succeeded, 2 rows deleted');
+    expect(await database.column('select id from refresh_tokens')).toEqual([3]);
+  });
 });

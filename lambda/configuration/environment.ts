@@ -50,6 +50,22 @@ export interface IamLogin {
   readonly name?: string | undefined;
 }
 
+/** What the environment of a service says about the job. */
+export interface ServiceConfig extends Omit<Config, 'login'> {
+  readonly login: Partial<ServiceLogin> & Address;
+}
+
+interface ServiceLogin {
+  readonly host: string;
+  readonly user: string;
+  readonly password: string;
+}
+
+interface Address {
+  readonly port?: number | undefined;
+  readonly name?: string | undefined;
+}
+
 /** Whether the job runs at all: it does not where `NODE_ENV` is `test`. */
 export function isEnabled(environment: Environment): boolean {
   return environment.NODE_ENV !== 'test';
@@ -63,10 +79,31 @@ export function identityOf(environment: Environment): { readonly stage: string; 
   };
 }
 
-/** @throws InvalidInputError with every mistake */
+/**
+ * Reads the settings of the function.
+ *
+ * @throws InvalidInputError with every mistake
+ */
 export function readConfig(environment: Environment): Config {
+  return readConfigWith(environment, readLogin);
+}
+
+/**
+ * Reads the settings of a job inside a service, whose environment holds the login itself.
+ *
+ * @param isConnected whether the service has said how to connect, so that the environment need not
+ * @throws InvalidInputError with every mistake
+ */
+export function readServiceConfig(environment: Environment, isConnected = false): ServiceConfig {
+  return readConfigWith(environment, isConnected ? () => ({}) : readServiceLogin);
+}
+
+function readConfigWith<L extends object>(
+  environment: Environment,
+  loginFrom: (environment: Environment) => L,
+): Omit<Config, 'login'> & { readonly login: L & Address } {
   const mistakes: string[] = [];
-  const login = collect(mistakes, () => readLogin(environment));
+  const login = collect(mistakes, () => loginFrom(environment));
   const settings = collect(mistakes, () => parse(settingsSchema, environment));
   const targets = collect(mistakes, () => readTargets(environment.CLEANUP_TARGETS));
   if (!login || !settings || !targets) {
@@ -147,6 +184,31 @@ export const ANY_TEXT_VARIABLES: ReadonlySet<string> = new Set(
 
 function isAnyText(schema: z.core.$ZodType): boolean {
   return schema instanceof z.ZodOptional ? isAnyText(schema.unwrap()) : z.globalRegistry.get(schema)?.anyText === true;
+}
+
+/** Every variable that a job inside a service reads. The function does not: its password is in a secret. */
+export const SERVICE_VARIABLES: readonly string[] = [
+  'DB_HOST',
+  'DB_USER',
+  'DB_PASSWORD',
+  'CLEANUP_TARGETS',
+  'NODE_ENV',
+  ...Object.keys(settingsSchema.shape),
+];
+
+const serviceLoginSchema = z.object({
+  DB_HOST: requiredText(),
+  DB_USER: requiredText(),
+  DB_PASSWORD: requiredText(),
+});
+
+function requiredText() {
+  return anyText(z.string('is required'));
+}
+
+function readServiceLogin(environment: Environment): ServiceLogin {
+  const { DB_HOST: host, DB_USER: user, DB_PASSWORD: password } = parse(serviceLoginSchema, environment);
+  return { host, user, password };
 }
 
 function readLogin(environment: Environment): Login {

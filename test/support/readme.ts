@@ -1,13 +1,32 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** The SQL that the README shows first under a heading, with a password in place of the ellipsis. */
-export function readmeSql(heading: string, password = ''): string {
-  const readme = readFileSync(join(__dirname, '../../README.md'), 'utf8');
-  const [, section] = readme.split(`\n${heading}\n`);
-  const [, sql] = /```sql\n(.*?)```/s.exec(section?.split(/^#+ /m)[0] ?? '') ?? [];
-  if (sql === undefined) {
-    throw new Error(`README.md must show SQL under the heading ${JSON.stringify(heading)}`);
+const PROJECT = join(__dirname, '../..');
+
+/** The paths of all documents. */
+export const DOCUMENTS: readonly string[] = ['.', '.github', 'bin', 'lambda', 'lib', 'test'].flatMap((folder) =>
+  readdirSync(join(PROJECT, folder), { recursive: folder !== '.', encoding: 'utf8' })
+    .filter((path) => path.endsWith('.md'))
+    .map((path) => join(folder, path)),
+);
+
+export function readDocument(path: string): string {
+  return readFileSync(join(PROJECT, path), 'utf8');
+}
+
+/** The code that the documents show first under a heading. */
+export function readmeCode(language: string, heading: string): string {
+  for (const path of DOCUMENTS) {
+    const [, section] = readDocument(path).split(`\n${heading}\n`);
+    const [, code] = new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 's').exec(section?.split(/^#+ /m)[0] ?? '') ?? [];
+    if (code !== undefined) {
+      return code;
+    }
   }
-  return sql.replace("'…'", `'${password}'`);
+  throw new Error(`a document must show ${language} code under the heading ${JSON.stringify(heading)}`);
+}
+
+/** The SQL that the documents show first under a heading, with a password in place of the ellipsis. */
+export function readmeSql(heading: string, password = ''): string {
+  return readmeCode('sql', heading).replace("'…'", `'${password}'`);
 }

@@ -1,0 +1,53 @@
+import type { BeforeApplicationShutdown } from '@nestjs/common';
+import type { RunRequest } from '../configuration/event';
+import { DEFAULT_STAGE } from '../configuration/settings';
+import type { RunReport } from '../report';
+import { type TokenCleanupOptions, TokenCleanupService } from '../token-cleanup-service';
+
+/** The service as a part of an application: it remembers its last run, and ends a run when the application ends. */
+export class ApplicationService extends TokenCleanupService implements BeforeApplicationShutdown {
+  /** The last run that was to delete. */
+  lastRun: { readonly report: RunReport; readonly endedAt: Date } | undefined;
+
+  readonly #isEnabled: boolean;
+  readonly #shutdown = new AbortController();
+  readonly #running = new Set<Promise<RunReport>>();
+
+  /** @param options `undefined` where the job does not run */
+  constructor(options: TokenCleanupOptions | undefined) {
+    super(options ?? ({} as TokenCleanupOptions));
+    this.#isEnabled = options !== undefined;
+  }
+
+  override async run(request: RunRequest = {}): Promise<RunReport> {
+    if (!this.#isEnabled) {
+      return skipped(request);
+    }
+    const signals = [this.#shutdown.signal, ...(request.signal ? [request.signal] : [])];
+    const run = super.run({ ...request, signal: AbortSignal.any(signals) });
+    this.#running.add(run);
+    const report = await run.finally(() => this.#running.delete(run));
+    if (!report.dryRun) {
+      this.lastRun = { report, endedAt: new Date() };
+    }
+    return report;
+  }
+
+  /** A run ends after the batch that is under way, which takes milliseconds. */
+  async beforeApplicationShutdown(): Promise<void> {
+    this.#shutdown.abort();
+    await Promise.all(this.#running);
+  }
+}
+
+function skipped({ dryRun = false }: RunRequest): RunReport {
+  return {
+    status: 'skipped',
+    stage: DEFAULT_STAGE,
+    dryRun,
+    rowsDeleted: 0,
+    durationMs: 0,
+    warnings: ['NODE_ENV is test, where the job does not run'],
+    targets: [],
+  };
+}

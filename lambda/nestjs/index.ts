@@ -1,0 +1,98 @@
+/** What `token-cleanup/nestjs` is: the job as a module of a NestJS application. */
+
+import { type DynamicModule, type FactoryProvider, Module, type ModuleMetadata } from '@nestjs/common';
+import { SchedulerRegistry } from '@nestjs/schedule';
+import { isEnabled } from '../configuration/environment';
+import { TokenCleanupService } from '../token-cleanup-service';
+import { ApplicationService } from './application-service';
+import { TokenCleanupHealthIndicator } from './health-indicator';
+import {
+  environmentFrom,
+  type JobOptions,
+  jobOptions,
+  type TokenCleanupModuleOptions,
+  type VariableSource,
+} from './options';
+import { ScheduledJob } from './scheduled-job';
+
+export { type TokenCleanupHealth, TokenCleanupHealthIndicator } from './health-indicator';
+export type { TokenCleanupModuleOptions } from './options';
+export { TokenCleanupService };
+
+const JOB_OPTIONS = Symbol('TokenCleanupJobOptions');
+
+export interface TokenCleanupModuleAsyncOptions extends Pick<ModuleMetadata, 'imports'> {
+  /** Providers that the factory receives. */
+  readonly inject?: FactoryProvider['inject'];
+  // biome-ignore lint/suspicious/noExplicitAny: the types of what is injected are the factory's own.
+  readonly useFactory: (...injected: any[]) => TokenCleanupModuleOptions | Promise<TokenCleanupModuleOptions>;
+}
+
+/**
+ * Runs the job on the schedule of the application and provides `TokenCleanupService` and `TokenCleanupHealthIndicator`
+ * everywhere. Where `NODE_ENV` is `test`, no job is scheduled, nothing is configured, and a run answers `skipped`.
+ */
+@Module({})
+// biome-ignore lint/complexity/noStaticOnlyClass: a dynamic module of NestJS is one.
+export class TokenCleanupModule {
+  /** The job with options that are known when the module is loaded; variables stand in for those that are not given. */
+  static forRoot(options: TokenCleanupModuleOptions = {}): DynamicModule {
+    return TokenCleanupModule.forRootAsync({ useFactory: () => options });
+  }
+
+  /** The job with options that other providers hold. The factory is not called where `NODE_ENV` is `test`. */
+  static forRootAsync({ imports = [], inject = [], useFactory }: TokenCleanupModuleAsyncOptions): DynamicModule {
+    const configuration = nestConfiguration();
+    const optionsProvider: FactoryProvider<JobOptions | undefined> = {
+      provide: JOB_OPTIONS,
+      inject: [...(configuration ? [configuration.ConfigService] : []), ...inject],
+      useFactory: async (...injected) => {
+        const variables: VariableSource = configuration ? injected.shift() : { get: (name) => process.env[name] };
+        const environment = { NODE_ENV: process.env.NODE_ENV, ...environmentFrom(variables) };
+        return isEnabled(environment) ? jobOptions(await useFactory(...injected), environment) : undefined;
+      },
+    };
+    return {
+      module: TokenCleanupModule,
+      global: true,
+      imports: configuration ? [configuration.ConfigModule, ...imports] : imports,
+      providers: [
+        optionsProvider,
+        {
+          provide: TokenCleanupService,
+          inject: [JOB_OPTIONS],
+          useFactory: (options?: JobOptions) => new ApplicationService(options?.service),
+        },
+        {
+          provide: ScheduledJob,
+          inject: [TokenCleanupService, JOB_OPTIONS, { token: SchedulerRegistry, optional: true }],
+          useFactory: (service: TokenCleanupService, options?: JobOptions, scheduler?: SchedulerRegistry) =>
+            new ScheduledJob(service, options, scheduler),
+        },
+        {
+          provide: TokenCleanupHealthIndicator,
+          inject: [TokenCleanupService],
+          useFactory: (service: ApplicationService) => new TokenCleanupHealthIndicator(service),
+        },
+      ],
+      exports: [TokenCleanupService, TokenCleanupHealthIndicator],
+    };
+  }
+}
+
+interface NestConfiguration {
+  readonly ConfigModule: new () => object;
+  readonly ConfigService: new () => VariableSource;
+}
+
+/** The package of Nest for configuration, if the application has it. */
+function nestConfiguration(): NestConfiguration | undefined {
+  try {
+    return require('@nestjs/config');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND') {
+      return undefined;
+    }
+    throw error;
+  }
+}

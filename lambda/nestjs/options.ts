@@ -1,0 +1,123 @@
+import { readFileSync } from 'node:fs';
+import { rootCertificates } from 'node:tls';
+import { Logger } from '@nestjs/common';
+import { validateCronExpression } from 'cron';
+import {
+  type Environment,
+  identityOf,
+  readServiceConfig,
+  SERVICE_VARIABLES,
+  type ServiceConfig,
+} from '../configuration/environment';
+import { DEFAULT_DATABASE, DEFAULT_PORT } from '../configuration/settings';
+import { parseTargets, type TargetsInput } from '../configuration/targets';
+import { InvalidInputError } from '../configuration/validation';
+import { type ConnectionOptions, fixedCredentials } from '../database/session';
+import type { RunLogger } from '../report';
+import { type TokenCleanupOptions, TokenCleanupService } from '../token-cleanup-service';
+
+/** Options of the module. Each overrides a variable of the environment. */
+export interface TokenCleanupModuleOptions extends Partial<Omit<TokenCleanupOptions, 'targets'>> {
+  /**
+   * The tables and their rules.
+   *
+   * @default - `CLEANUP_TARGETS`, or the revoked and expired rows of `refresh_tokens`
+   */
+  readonly targets?: TargetsInput;
+  /**
+   * The times of the job, as a crontab of five fields.
+   *
+   * @default - `REFRESH_TOKEN_CLEANUP_CRON`, or `0 3 * * *`
+   */
+  readonly crontab?: string;
+  /**
+   * The IANA time zone of the crontab.
+   *
+   * @default UTC
+   */
+  readonly timeZone?: string;
+}
+
+export interface JobOptions {
+  readonly service: TokenCleanupOptions;
+  readonly crontab: string;
+  readonly timeZone: string;
+}
+
+const CRONTAB_VARIABLE = 'REFRESH_TOKEN_CLEANUP_CRON';
+
+const DEFAULT_CRONTAB = '0 3 * * *';
+
+/** A source of variables, such as the ConfigService of Nest. */
+export interface VariableSource {
+  get(name: string): unknown;
+}
+
+/** The variables of the job as text. A ConfigService may hold numbers, and objects where it parses JSON. */
+export function environmentFrom(source: VariableSource): Environment {
+  const textOf = (value: unknown) => (typeof value === 'object' ? JSON.stringify(value) : String(value));
+  return Object.fromEntries(
+    [...SERVICE_VARIABLES, CRONTAB_VARIABLE].flatMap((name) => {
+      const value = source.get(name);
+      return value === undefined || value === null ? [] : [[name, textOf(value)]];
+    }),
+  );
+}
+
+/** @throws InvalidInputError with every mistake */
+export function jobOptions(options: TokenCleanupModuleOptions, environment: Environment): JobOptions {
+  const { crontab = environment[CRONTAB_VARIABLE] ?? DEFAULT_CRONTAB, timeZone = 'UTC', targets, ...given } = options;
+  const mistakes = crontabMistakes(options.crontab === undefined ? CRONTAB_VARIABLE : 'crontab', crontab);
+  try {
+    const { login, tls, ...config } = readServiceConfig(environment, given.connection !== undefined);
+    const service = {
+      connection: connectionFrom(login, tls),
+      stage: identityOf(environment).stage,
+      logger: nestLogger(),
+      ...config,
+      ...given,
+      ...(targets && { targets: parseTargets(targets, 'targets') }),
+    };
+    if (mistakes.length === 0) {
+      return { service, crontab, timeZone };
+    }
+  } catch (error) {
+    if (!(error instanceof InvalidInputError)) {
+      throw error;
+    }
+    mistakes.push(...error.mistakes);
+  }
+  throw new InvalidInputError(mistakes);
+}
+
+/** The same five fields as in the deployed function. The library would take a sixth for seconds. */
+function crontabMistakes(name: string, crontab: string): string[] {
+  const isCrontab = crontab.trim().split(/\s+/).length === 5 && validateCronExpression(crontab).valid;
+  return isCrontab ? [] : [`${name} must be a crontab of five fields, got ${JSON.stringify(crontab)}`];
+}
+
+function connectionFrom(login: ServiceConfig['login'], tls: ServiceConfig['tls']): ConnectionOptions {
+  const { host = '', user = '', password = '', port = DEFAULT_PORT, name: database = DEFAULT_DATABASE } = login;
+  return {
+    credentials: fixedCredentials({ host, port, database, user, password }),
+    trustedCertificates: tls && trustedCertificates(tls.rootCertificates),
+  };
+}
+
+function trustedCertificates(file: string | undefined): string[] {
+  try {
+    return [...rootCertificates, ...(file === undefined ? [] : [readFileSync(file, 'utf8')])];
+  } catch {
+    throw new InvalidInputError([`DB_SSL_ROOT_CERT must be a file that can be read, got ${JSON.stringify(file)}`]);
+  }
+}
+
+function nestLogger(): RunLogger {
+  const logger = new Logger(TokenCleanupService.name);
+  return {
+    debug: () => {}, // progress, four times a second
+    info: (message) => logger.log(message),
+    warn: (message) => logger.warn(message),
+    error: (message) => logger.error(message),
+  };
+}
