@@ -1,7 +1,7 @@
 import type { Target } from './configuration/targets';
 import { describeError } from './database/database-error';
 import type { Diagnosis } from './dry-run/diagnosis';
-import type { Blockage, StopReason, SweepOutcome } from './engine/outcome';
+import type { Blockage, Cascaded, StopReason, SweepOutcome } from './engine/outcome';
 import type { Replica } from './server';
 
 /**
@@ -56,6 +56,8 @@ export interface TargetReport {
   readonly durationMs: number;
   /** What kept rows from being deleted; absent when nothing did. */
   readonly blockedBy?: readonly Blockage[];
+  /** The rows of other tables that went along by `on delete cascade`; absent if none can. */
+  readonly cascaded?: readonly Cascaded[];
   readonly error?: string;
   /** Only in a dry run. */
   readonly diagnosis?: Diagnosis;

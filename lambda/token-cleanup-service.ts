@@ -8,7 +8,7 @@ import { diagnose } from './dry-run/diagnosis';
 import { conditionOf } from './engine/condition';
 import { type Inspected, inspect, PreflightError } from './engine/preflight';
 import { ReplicaLagBrake } from './engine/replica-lag';
-import { type SweepProgress, sweep } from './engine/sweep';
+import { Sweep, type SweepProgress } from './engine/sweep';
 import { FixedPace } from './engine/walk';
 import {
   errorLines,
@@ -266,6 +266,9 @@ class Run {
       sessions,
       root: inspected.root,
       relations: inspected.relations,
+      keys: inspected.referringKeys,
+      isInherited: !inspected.isPartitioned && inspected.relations.length > 1,
+      startAt: 0,
       condition: conditionOf(target, cutoff, inspected.columnTypes),
       pace: new FixedPace(this.#clock, maxLoad),
       brake: this.#brake,
@@ -274,7 +277,13 @@ class Run {
       stopCounting: this.#deadlines.stopCounting,
       onProgress: this.#progressLog(table),
     };
-    const outcome = this.#dryRun ? await diagnose({ ...options, maxLoad, target, inspected }) : await sweep(options);
+    if (this.#dryRun) {
+      const outcome = await diagnose({ ...options, maxLoad, target, inspected });
+      return targetReport(table, outcome, this.#clock.now() - startedAt);
+    }
+    const sweep = new Sweep(options);
+    await sweep.run();
+    const { outcome } = sweep;
     return targetReport(table, outcome, this.#clock.now() - startedAt);
   }
 

@@ -249,7 +249,7 @@ describe('tokens that refer to one another by a foreign key', () => {
         {
           stopReason: 'blocked',
           rowsRemaining: 1,
-          blockedBy: [{ reason: 'constraint "other" of table "refresh_tokens" (SQLSTATE 23503)', rows: 1 }],
+          blockedBy: [{ reason: 'foreign key "other" of "public"."refresh_tokens"', rows: 1 }],
         },
       ],
     });

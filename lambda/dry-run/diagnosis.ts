@@ -1,10 +1,11 @@
 import type { Target } from '../configuration/targets';
 import type { Condition, DeadRows } from '../engine/condition';
+import { count } from '../engine/count';
 import { blockagesOf, endBy, type Obstacle, reasonOf, type SweepOutcome, type WalkEnd } from '../engine/outcome';
 import { blocksOf, type Piece, RowList } from '../engine/pieces';
 import type { Inspected } from '../engine/preflight';
 import type { Relation } from '../engine/relation';
-import { count } from '../engine/remaining';
+
 import type { SweepOptions } from '../engine/sweep';
 import { patiently } from '../engine/table-lock';
 import { type TableOptions, wholeTable } from '../engine/whole-table';

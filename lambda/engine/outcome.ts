@@ -27,12 +27,21 @@ export interface SweepOutcome {
   readonly longestBatchMs: number;
   /** What kept rows from being deleted. */
   readonly blockedBy: readonly Blockage[];
+  /** The rows of other tables that went along by `on delete cascade`. */
+  readonly cascaded?: readonly Cascaded[];
 }
 
 export interface Blockage {
   /** Such as the name of a constraint. */
   readonly reason: string;
   /** Absent when they are too many to be found one by one. */
+  readonly rows?: number;
+}
+
+export interface Cascaded {
+  /** With its schema, quoted. */
+  readonly table: string;
+  /** Absent if the role may not count them. */
   readonly rows?: number;
 }
 

@@ -1,70 +1,74 @@
-import type { Condition } from './condition';
+import { type CountOptions, count } from './count';
 import { isDead } from './deletion';
-import type { Obstacle, WalkEnd } from './outcome';
+import type { Blockage, Obstacle } from './outcome';
 import type { Piece } from './pieces';
-import { isUnchanged } from './relation';
-import { type Pace, Walk } from './walk';
-import type { TableOptions } from './whole-table';
+import type { Relation } from './relation';
+import { wholeTable } from './whole-table';
 
-export interface CountOptions extends TableOptions {
-  readonly pace: Pace;
-  readonly onPiece?: (blocksPending: number) => void;
+/** What a sweep has left of a table. */
+export interface Left {
+  readonly obstacles: readonly Obstacle[];
+  readonly unvisited: readonly Piece[];
+  /** The rows that foreign keys protect, as far as they were counted. */
+  readonly protectedRows: number;
+  /** The partitions that came while it was swept. */
+  readonly added: readonly Relation[];
+  /** Whether rows may be left that it has not met. */
+  readonly mayHideMore: boolean;
 }
 
-export interface Counted<Column extends string> {
-  readonly end: WalkEnd;
-  /** What could not be counted, and why. */
-  readonly obstacles: readonly Obstacle[];
-  readonly sums: Readonly<Record<Column, number>>;
-  /** How long the server was at work. */
-  readonly workMs: number;
+export interface Remaining {
+  /** The dead rows that are left; absent if they could not be counted. */
+  readonly rows: number | undefined;
+  /** How many of them the sweep has not met. */
+  readonly unmet: number;
+  readonly added: readonly Blockage[];
 }
 
 /**
- * Adds up numbers over pieces of tables, range after range. Read only.
- *
- * @param columns an aggregate for each number, as SQL with the parameters of the condition
+ * Tells how many dead rows are left. What the sweep has met is known; only blocks that it did not visit are read, unless
+ * it cannot have met all.
  */
-export async function count<Column extends string>(
-  options: CountOptions,
-  pieces: readonly Piece[],
-  columns: Readonly<Record<Column, string>>,
-): Promise<Counted<Column>> {
-  const { condition, stopCounting, onPiece } = options;
-  const names = Object.keys(columns) as Column[];
-  const sums = Object.fromEntries(names.map((name) => [name, 0])) as Record<Column, number>;
-  let workMs = 0;
-  const list = names.map((name) => `(${columns[name]})::pg_catalog.float8 as "${name}"`).join(', ');
-  const walk = new Walk<Record<Column, number>>(
-    {
-      ...options,
-      until: stopCounting,
-      statement: (piece): Condition => {
-        const place = piece.place('', condition.values.length + 1);
-        return {
-          text: `
-            select ${list}
-            from only ${piece.relation.quotedName}
-            where ${isUnchanged(piece.relation)} and ${place.text}`,
-          values: [...condition.values, ...place.values],
-        };
-      },
-      onStatement: (durationMs, done) => {
-        workMs += durationMs;
-        for (const name of done ? names : []) {
-          sums[name] += done?.result.rows[0]?.[name] ?? 0;
-        }
-        onPiece?.(walk.blocksPending);
-      },
-    },
-    pieces,
-  );
-  return { end: await walk.run(), obstacles: walk.obstacles, sums, workMs };
+export async function remainingRows(options: CountOptions, left: Left): Promise<Remaining> {
+  const inTheWay = left.obstacles.map(({ piece }) => piece);
+  const met = inTheWay.filter(({ isRow }) => isRow).length + left.protectedRows;
+  const unseen = [...left.unvisited, ...inTheWay.filter(({ isRow }) => !isRow)];
+  if (options.stopCounting.aborted) {
+    const isKnown = unseen.length + left.added.length === 0 && !left.mayHideMore;
+    return { rows: isKnown ? met : undefined, unmet: 0, added: [] };
+  }
+  const counted = await countDead(options, left.mayHideMore ? (await wholeTable(options)).pieces : unseen);
+  const own = counted === undefined || left.mayHideMore ? counted : counted + met;
+  const added: Blockage[] = [];
+  for (const partition of left.added) {
+    added.push(await blockageOf(options, partition));
+  }
+  return {
+    rows: sumOf([own, ...added.map(({ rows }) => rows)]),
+    unmet: left.mayHideMore ? Math.max(0, (counted ?? 0) - met) : 0,
+    added: added.filter(({ rows }) => rows !== 0),
+  };
 }
 
-/** How many rows of some pieces are dead; absent if that could not be established. */
-export async function countDead(options: CountOptions, pieces: readonly Piece[]): Promise<number | undefined> {
+/** Rows of a partition that nobody has inspected are counted, not deleted. */
+async function blockageOf(options: CountOptions, partition: Relation): Promise<Blockage> {
+  const reason = `partition ${partition.quotedName} was attached while the sweep was at work`;
+  try {
+    const own = { ...options, relations: [partition] };
+    const rows = await countDead(own, (await wholeTable(own)).pieces);
+    return { reason, ...(rows !== undefined && { rows }) };
+  } catch {
+    return { reason }; // the role may have no right to read it
+  }
+}
+
+async function countDead(options: CountOptions, pieces: readonly Piece[]): Promise<number | undefined> {
   const dead = `pg_catalog.count(*) filter (where ${isDead(options.condition)})`;
   const { end, obstacles, sums } = await count(options, pieces, { dead });
   return end === 'finished' && obstacles.length === 0 ? sums.dead : undefined;
+}
+
+/** Unknown if any of them is. */
+function sumOf(numbers: readonly (number | undefined)[]): number | undefined {
+  return numbers.includes(undefined) ? undefined : numbers.reduce((sum = 0, number = 0) => sum + number, 0);
 }

@@ -1,8 +1,9 @@
 import { type Aftermath, aftermathOf, type Root } from './aftermath';
-import { deletion } from './deletion';
+import { type Deleted, deletedIn, deletion } from './deletion';
 import { DurableCount } from './durable-count';
+import type { ReferringKey } from './foreign-keys';
+import { KeptRows } from './kept-rows';
 import {
-  type Blockage,
   blockagesOf,
   endBy,
   type Obstacle,
@@ -13,17 +14,26 @@ import {
   type WalkEnd,
 } from './outcome';
 import { blocksOf, type Piece } from './pieces';
-import { isMissing, type Relation } from './relation';
-import { countDead } from './remaining';
+import { cascadesOf, type Path, type Protections, protectionsOf } from './protection';
+import { isMissing } from './relation';
+import { type Remaining, remainingRows } from './remaining';
 import type { ReplicaLagBrake } from './replica-lag';
-import { type Pace, Walk } from './walk';
+import { type Pace, Walk, type WalkOptions } from './walk';
 import { type TableOptions, type WholeTable, wholeTable } from './whole-table';
 
 export interface SweepOptions extends TableOptions {
   /** The table whose relations are swept. */
   readonly root: Root;
+  /** The foreign keys that point at it. */
+  readonly keys: readonly ReferringKey[];
+  /** Whether some of the relations are children by INHERITS. */
+  readonly isInherited: boolean;
   readonly pace: Pace;
   readonly brake?: ReplicaLagBrake | undefined;
+  /** A share of the table, below one: ranges are visited from there on, if some may have to be left. */
+  readonly startAt: number;
+  /** How many rows may be deleted, and one batch more. */
+  readonly maxRows?: number | undefined;
   /** Ends the deleting. Its reason is a stop reason. */
   readonly stopDeleting: AbortSignal;
   readonly onProgress?: ((progress: SweepProgress) => void) | undefined;
@@ -46,161 +56,202 @@ const LOCK_GRACE_MS = 250;
  *
  * A pass visits the blocks that the table has when it begins, and at its end what was in the way. Another pass follows
  * only if rows may be back: after a lost connection, after the table was rewritten, or where a trigger, a rule or a
- * policy may keep rows in silence and a count finds some. Never throws: an error is returned along with what was done
- * until then.
+ * policy may keep rows in silence and a count finds some. Never throws: an error is kept along with what was done until
+ * then.
  */
-export async function sweep(options: SweepOptions): Promise<SweepOutcome> {
-  return await new Sweep(options).run();
-}
-
-class Sweep {
+export class Sweep {
   readonly #options: SweepOptions;
+  readonly #protections: Protections;
+  readonly #cascades: readonly Path[];
   readonly #deleted: DurableCount;
+  readonly #cascaded = new Map<string, number>();
+  readonly #maxRowsReached = new AbortController();
+  readonly #stop: AbortSignal;
   #batches = 0;
   #longestBatchMs = 0;
-  /** What the last pass left: the rows in the way, and what it did not visit. */
+  /** What the last pass left: the rows in the way, those that are protected, and what it did not visit. */
   #obstacles: readonly Obstacle[] = [];
+  readonly #kept: KeptRows;
   #unvisited: readonly Piece[] = [];
-  #tableLock: readonly Blockage[] = [];
+  #isTableLocked = false;
+  #files: WholeTable['files'] = new Map();
+  #end: Partial<SweepOutcome> = {};
 
   constructor(options: SweepOptions) {
     this.#options = options;
+    this.#protections = protectionsOf(options.keys, options.isInherited);
+    this.#kept = new KeptRows(this.#protections.known);
+    this.#cascades = cascadesOf(options.keys).filter((path) => path.every(({ canRead }) => canRead));
     this.#deleted = new DurableCount(options.clock, options.sessions);
+    this.#stop = AbortSignal.any([options.stopDeleting, this.#maxRowsReached.signal]);
   }
 
-  async run(): Promise<SweepOutcome> {
-    const end = await this.#sweep().catch((error: unknown) => this.#failure(error));
+  async run(): Promise<void> {
+    await this.#guard(() => this.#sweep());
+  }
+
+  /** Whether it left rows only because rows of one of these tables refer to them. */
+  waitsFor(oids: ReadonlySet<number>): boolean {
+    const visitedAll = this.#end.error === undefined && this.#unvisited.length === 0 && !this.#stop.aborted;
+    return visitedAll && this.#kept.isKeptBy(oids);
+  }
+
+  /** Tries those again, once rows of these tables are gone. */
+  async runAgain(oids: ReadonlySet<number>): Promise<void> {
+    const again = this.#kept.takeKeptBy(oids);
+    await this.#guard(async () => {
+      const before = this.#state(this.#files);
+      const end = await this.#rounds(again);
+      return (await this.#conclude(end, before, true)) ?? {};
+    });
+  }
+
+  get rowsDeleted(): number {
+    return this.#deleted.rows;
+  }
+
+  get outcome(): SweepOutcome {
+    const cascaded = [...this.#cascaded].map(([table, rows]) => ({ table, rows }));
     return {
       blockedBy: [],
-      ...end,
+      ...this.#end,
       rowsDeleted: this.#deleted.rows,
       batches: this.#batches,
       longestBatchMs: this.#longestBatchMs,
+      ...(cascaded.length > 0 && { cascaded }),
     };
   }
 
-  #failure(error: unknown) {
-    const { quotedName } = this.#options.root;
-    return endBy(isMissing(error) ? new ReplacedError(quotedName, error) : error, this.#options.stopCounting);
+  async #guard(work: () => Promise<Partial<SweepOutcome>>): Promise<void> {
+    const { root, stopCounting } = this.#options;
+    try {
+      this.#end = await work();
+    } catch (error) {
+      const isReplaced = isMissing(error) && (await this.#aftermath().catch(() => undefined))?.isReplaced;
+      this.#end = endBy(isReplaced ? new ReplacedError(root.quotedName, error) : error, stopCounting);
+    }
   }
 
   async #sweep(): Promise<Partial<SweepOutcome>> {
-    const { sessions, root, relations } = this.#options;
     for (let pass = 1; ; pass += 1) {
-      const deletedBefore = this.#deleted.rows;
-      const reconnectionsBefore = this.#reconnections;
       const table = await wholeTable(this.#options);
-      const end = await this.#pass(table.pieces);
-      const aftermath = await aftermathOf(sessions[0], root, relations);
-      if (aftermath.isReplaced) {
-        throw new ReplacedError(root.quotedName);
+      const before = this.#state(table.files);
+      this.#obstacles = [];
+      this.#kept.clear();
+      const end = await this.#rounds(this.#rotated(table));
+      const outcome = await this.#conclude(end, before, pass === MAX_PASSES);
+      if (outcome) {
+        return outcome;
       }
-      const isLast = end !== 'finished' || pass === MAX_PASSES;
-      const mayBeBack = this.#reconnections > reconnectionsBefore || wasRewritten(table, aftermath);
-      if (mayBeBack && !isLast) {
-        continue;
-      }
-      const left = await this.#remaining(aftermath, mayBeBack || aftermath.mayKeepInSilence);
-      if (left.keptInSilence > 0 && this.#deleted.rows > deletedBefore && !isLast) {
-        continue;
-      }
-      return this.#outcome(end, left);
     }
   }
 
-  #outcome(end: WalkEnd, { rows, keptInSilence, added }: Remaining): Partial<SweepOutcome> {
-    const { brake, stopDeleting, stopCounting } = this.#options;
-    const isBraked = end === 'stopped' && brake?.engaged;
-    if (end === 'finished' && rows === 0) {
-      return { stopReason: 'drained', rowsRemaining: 0, blockedBy: [] };
+  /** What a pass is compared with at its end. */
+  #state(files: WholeTable['files']): State {
+    this.#files = files;
+    return { rowsDeleted: this.#deleted.rows, reconnections: this.#reconnections };
+  }
+
+  /** What came of a pass; nothing if another one is needed. */
+  async #conclude(
+    end: WalkEnd,
+    { rowsDeleted, reconnections }: State,
+    isLast: boolean,
+  ): Promise<Partial<SweepOutcome> | undefined> {
+    const aftermath = await this.#aftermath();
+    if (aftermath.isReplaced) {
+      throw new ReplacedError(this.#options.root.quotedName);
     }
-    const ofCounting = stopCounting.aborted ? (stopCounting.reason as StopReason) : 'blocked';
-    const ofDeleting = isBraked ? 'replica-lag' : reasonOf(end, stopDeleting);
+    const goesOn = end === 'finished' && !isLast;
+    const mayBeBack = this.#reconnections > reconnections || wasRewritten(this.#files, aftermath);
+    if (mayBeBack && goesOn) {
+      return undefined;
+    }
+    const remaining = await remainingRows(this.#options, {
+      obstacles: this.#obstacles,
+      unvisited: this.#unvisited,
+      protectedRows: this.#kept.rows,
+      added: aftermath.added,
+      mayHideMore: mayBeBack || aftermath.mayKeepInSilence,
+    });
+    if (remaining.unmet > 0 && this.#deleted.rows > rowsDeleted && goesOn) {
+      return undefined;
+    }
+    return this.#outcomeOf(end, remaining);
+  }
+
+  async #aftermath(): Promise<Aftermath> {
+    const { sessions, root, relations } = this.#options;
+    return await aftermathOf(sessions[0], root, relations);
+  }
+
+  #outcomeOf(end: WalkEnd, { rows, unmet, added }: Remaining): Partial<SweepOutcome> {
+    const { brake, stopCounting } = this.#options;
+    if (end === 'finished' && rows === 0) {
+      return { stopReason: 'drained', rowsRemaining: 0 };
+    }
+    const isBraked = end === 'stopped' && brake?.engaged && !this.#maxRowsReached.signal.aborted;
+    const isUncounted = end === 'finished' && rows === undefined && stopCounting.aborted;
     return {
-      stopReason: end === 'finished' && rows === undefined ? ofCounting : ofDeleting,
+      stopReason: isBraked ? 'replica-lag' : isUncounted ? stopCounting.reason : reasonOf(end, this.#stop),
       ...(rows !== undefined && { rowsRemaining: rows }),
       blockedBy: [
+        ...this.#kept.blockages,
         ...blockagesOf(this.#obstacles),
-        ...this.#tableLock,
-        ...(keptInSilence > 0 && end === 'finished' ? [{ reason: KEPT_IN_SILENCE, rows: keptInSilence }] : []),
+        ...(this.#isTableLocked ? [TABLE_LOCK] : []),
+        ...(unmet > 0 && end === 'finished' ? [{ reason: KEPT_IN_SILENCE, rows: unmet }] : []),
         ...added,
       ],
     };
   }
 
-  /** @param mayHideRows whether rows may be left that the sweep has not met */
-  async #remaining({ added }: Aftermath, mayHideRows: boolean): Promise<Remaining> {
-    const inTheWay = this.#obstacles.map(({ piece }) => piece);
-    const rowsInTheWay = inTheWay.filter(({ isRow }) => isRow).length;
-    if (this.#options.stopCounting.aborted) {
-      const isAll = !mayHideRows && added.length === 0 && this.#unvisited.length + inTheWay.length === rowsInTheWay;
-      return { rows: isAll ? rowsInTheWay : undefined, keptInSilence: 0, added: [] };
-    }
-    const unseen = [...this.#unvisited, ...inTheWay.filter(({ isRow }) => !isRow)];
-    const counted = await countDead(this.#options, mayHideRows ? (await wholeTable(this.#options)).pieces : unseen);
-    const own = counted === undefined || mayHideRows ? counted : counted + rowsInTheWay;
-    const blockages = await Promise.all(added.map((partition) => this.#addedBlockage(partition)));
-    return {
-      rows: sumOf([own, ...blockages.map(({ rows }) => rows)]),
-      keptInSilence: mayHideRows ? Math.max(0, (counted ?? 0) - rowsInTheWay) : 0,
-      added: blockages.filter(({ rows }) => rows !== 0),
-    };
-  }
-
-  /** What keeps the rows of a partition that nobody has inspected: they are counted, not deleted. */
-  async #addedBlockage(partition: Relation): Promise<Blockage> {
-    const reason = `partition ${partition.quotedName} was attached while the sweep was at work`;
-    try {
-      const options = { ...this.#options, relations: [partition] };
-      const rows = await countDead(options, (await wholeTable(options)).pieces);
-      return { reason, ...(rows !== undefined && { rows }) };
-    } catch {
-      return { reason }; // the role may have no right to read it
-    }
-  }
-
-  /** Visits the pieces, then what was in the way, the last rows first. */
-  async #pass(pieces: readonly Piece[]): Promise<WalkEnd> {
-    const { clock, stopDeleting } = this.#options;
-    const first = this.#walk(pieces, { defersForeignKeys: true });
-    const end = await this.#run(first);
-    const locked = first.obstacles.filter(({ passing }) => passing).map(({ piece }) => piece);
-    this.#obstacles = first.obstacles.filter(({ passing }) => !passing);
+  /**
+   * Visits pieces, then those that are worth it once more, the other way round: if the rows of a table refer to older
+   * ones, a chain of dead ones goes from its newest end.
+   */
+  async #rounds(pieces: readonly Piece[]): Promise<WalkEnd> {
+    let walk = this.#walk(pieces, { defersForeignKeys: true });
+    let end = await this.#run(walk);
+    const locked = walk.obstacles.filter(({ passing }) => passing).map(({ piece }) => piece);
+    this.#obstacles = [...this.#obstacles, ...walk.obstacles.filter(({ passing }) => !passing)];
     if (locked.length > 0 && end === 'finished') {
-      await clock.sleep(LOCK_GRACE_MS, stopDeleting);
+      await this.#options.clock.sleep(LOCK_GRACE_MS, this.#stop);
     }
-    const again = [...first.deferred, ...locked];
-    if (end !== 'finished' || again.length === 0) {
-      this.#unvisited = [...first.unvisited, ...again];
-      return end;
+    let again = [...walk.deferred, ...locked, ...this.#kept.takeWaiting()];
+    for (let backwards = true; end === 'finished' && again.length > 0; backwards = !backwards) {
+      const deletedBefore = this.#deleted.rows;
+      walk = this.#walk(backwards ? again : again.reverse(), { backwards });
+      end = await this.#run(walk);
+      this.#obstacles = [...this.#obstacles, ...walk.obstacles];
+      again = this.#deleted.rows > deletedBefore && end === 'finished' ? this.#kept.takeWaiting() : [];
     }
-    // If the rows of a table refer to older ones, a chain of dead ones goes from its newest end.
-    const second = this.#walk(again, { backwards: true });
-    const secondEnd = await this.#run(second);
-    this.#obstacles = [...this.#obstacles, ...second.obstacles];
-    this.#unvisited = second.unvisited;
-    return secondEnd;
+    this.#unvisited = [...walk.unvisited, ...(end === 'finished' ? [] : again)];
+    return end;
   }
 
-  #walk(pieces: readonly Piece[], order: { backwards?: true; defersForeignKeys?: true }): Walk<never> {
-    const { condition, brake, stopDeleting, onProgress } = this.#options;
+  #walk(pieces: readonly Piece[], order: Pick<WalkOptions<Deleted>, 'backwards' | 'defersForeignKeys'>): Walk<Deleted> {
+    const { sessions, condition, brake, maxRows, onProgress } = this.#options;
     const deleted = this.#deleted;
+    const doomed = { condition, protections: this.#protections.known, cascades: this.#cascades };
     const blocksTotal = blocksOf(pieces);
-    const walk = new Walk<never>(
+    const walk = new Walk<Deleted>(
       {
         ...this.#options,
         ...order,
-        statement: (piece) => deletion(condition, piece),
-        until: stopDeleting,
+        hasKeys: this.#options.keys.length > 0,
+        // Several would exceed the limit by a batch each.
+        sessions: maxRows === undefined ? sessions : [sessions[0]],
+        statement: (piece) => deletion(doomed, piece),
+        until: this.#stop,
         pause: async (session) => {
           await deleted.confirmSometimes(session);
-          await brake?.release(session, stopDeleting);
+          await brake?.release(session, this.#stop);
         },
         onStatement: (durationMs, done) => {
           this.#batches += 1;
           this.#longestBatchMs = Math.max(this.#longestBatchMs, durationMs);
           if (done) {
-            deleted.add(done.result.rowCount ?? 0);
+            this.#add(done.piece, deletedIn(done.result));
             onProgress?.({ rowsDeleted: deleted.rows, blocksVisited: blocksTotal - walk.blocksPending, blocksTotal });
           }
         },
@@ -210,10 +261,33 @@ class Sweep {
     return walk;
   }
 
-  async #run(walk: Walk<never>): Promise<WalkEnd> {
+  #add(piece: Piece, { rows, kept, cascaded }: Deleted): void {
+    const { maxRows } = this.#options;
+    this.#deleted.add(rows);
+    this.#kept.add(piece, kept);
+    this.#cascades.forEach((path, index) => {
+      const table = path.at(-1)?.quotedTable ?? '';
+      this.#cascaded.set(table, (this.#cascaded.get(table) ?? 0) + (cascaded[index] ?? 0));
+    });
+    if (maxRows !== undefined && this.#deleted.rows >= maxRows) {
+      const reason: StopReason = 'max-rows';
+      this.#maxRowsReached.abort(reason);
+    }
+  }
+
+  async #run(walk: Walk<Deleted>): Promise<WalkEnd> {
     const end = await walk.run().finally(() => this.#deleted.confirm(this.#options.sessions[0]));
-    this.#tableLock = walk.isTableLocked ? [TABLE_LOCK] : [];
+    this.#isTableLocked = walk.isTableLocked;
     return end;
+  }
+
+  /** If not every range can be tried, each night begins elsewhere. */
+  #rotated({ pieces, mayRefuse }: WholeTable): readonly Piece[] {
+    if (!mayRefuse && !this.#protections.areIncomplete) {
+      return pieces;
+    }
+    const parts = pieces.map((piece) => piece.splitAt(Math.floor(piece.blocks * this.#options.startAt)));
+    return [...parts.map(([, last]) => last), ...parts.map(([first]) => first)];
   }
 
   get #reconnections(): number {
@@ -221,23 +295,14 @@ class Sweep {
   }
 }
 
-/** The dead rows that are left, and why. */
-interface Remaining {
-  /** Absent if they could not be counted. */
-  readonly rows: number | undefined;
-  /** How many of them the sweep has not met. */
-  readonly keptInSilence: number;
-  readonly added: readonly Blockage[];
-}
-
-/** Unknown if any of them is. */
-function sumOf(numbers: readonly (number | undefined)[]): number | undefined {
-  return numbers.includes(undefined) ? undefined : numbers.reduce((sum = 0, number = 0) => sum + number, 0);
-}
-
 const KEPT_IN_SILENCE = 'a trigger, a rule or a policy that skips rows in silence or writes them back';
 
-function wasRewritten({ files }: WholeTable, aftermath: Aftermath): boolean {
+interface State {
+  readonly rowsDeleted: number;
+  readonly reconnections: number;
+}
+
+function wasRewritten(files: WholeTable['files'], aftermath: Aftermath): boolean {
   return Object.entries(aftermath.files).some(([oid, file]) => files.get(Number(oid)) !== file);
 }
 

@@ -32,12 +32,12 @@ export interface WholeTable {
   readonly pieces: readonly Piece[];
   /** The file of each relation. */
   readonly files: ReadonlyMap<number, number | null>;
+  /** Whether a trigger of one of them may refuse rows. */
+  readonly mayRefuse: boolean;
 }
 
 export async function wholeTable(options: TableOptions): Promise<WholeTable> {
-  const { rows } = await patiently<{ oid: number; blocks: number | null; file: number | null }>(options, SIZES_SQL, [
-    options.relations.map(({ oid }) => oid),
-  ]);
+  const { rows } = await patiently<Size>(options, SIZES_SQL, [options.relations.map(({ oid }) => oid)]);
   const pieces: Piece[] = [];
   for (const relation of options.relations) {
     // A partition that was dropped has no blocks.
@@ -45,7 +45,19 @@ export async function wholeTable(options: TableOptions): Promise<WholeTable> {
     const tids = blocks > SMALL_TABLE_BLOCKS ? await findByIndex(options, relation, blocks) : undefined;
     pieces.push(tids ? new RowList(relation, tids) : new BlockRange(relation, 0, blocks));
   }
-  return { pieces, files: new Map(rows.map(({ oid, file }) => [oid, file])) };
+  return {
+    pieces,
+    files: new Map(rows.map(({ oid, file }) => [oid, file])),
+    mayRefuse: rows.some(({ hasTrigger }) => hasTrigger),
+  };
+}
+
+interface Size {
+  readonly oid: number;
+  /** Null if it was dropped. */
+  readonly blocks: number | null;
+  readonly file: number | null;
+  readonly hasTrigger: boolean;
 }
 
 const SIZES_SQL = `
@@ -55,8 +67,13 @@ const SIZES_SQL = `
       pg_catalog.pg_relation_size(oid)::pg_catalog.float8
         operator(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.float8
     ) as blocks,
-    pg_catalog.pg_relation_filenode(oid)::pg_catalog.int8::pg_catalog.float8 as file
-  from pg_catalog.unnest($1::pg_catalog.oid[]) as oid`;
+    pg_catalog.pg_relation_filenode(oid)::pg_catalog.int8::pg_catalog.float8 as file,
+    exists (
+      select from pg_catalog.pg_trigger
+      where tgrelid operator(pg_catalog.=) relation.oid and not tgisinternal and tgenabled operator(pg_catalog.<>) 'D'
+        and (tgtype::pg_catalog.int4 operator(pg_catalog.&) 8) operator(pg_catalog.<>) 0
+    ) as "hasTrigger"
+  from pg_catalog.unnest($1::pg_catalog.oid[]) as relation (oid)`;
 
 // The planner may call functions of a policy, which may rely on the role's search_path.
 const PLAN_LIMITS: Limits = { statementTimeoutMs: 30_000, lockTimeoutMs: 1_000, ownSearchPath: true };

@@ -119,7 +119,7 @@ test('leaves only the rows that a foreign key protects, and names it', async () 
       stopReason: 'blocked',
       rowsDeleted: 9_998,
       rowsRemaining: 2,
-      blockedBy: [{ reason: 'constraint "device_token" of table "devices" (SQLSTATE 23503)', rows: 2 }],
+      blockedBy: [{ reason: 'foreign key "device_token" of "public"."devices"', rows: 2 }],
     },
   ]);
   expect(await survivors()).toEqual([...odd(20_000), 4, 12_000].sort());
@@ -316,7 +316,8 @@ describe('where indexes lead to the few dead rows of a large table', () => {
 
     const report = await database.service().run();
 
-    expect(report.targets).toMatchObject([{ rowsDeleted: 100, rowsRemaining: 0, batches: 2 }]);
+    expect(report.targets).toMatchObject([{ rowsDeleted: 100, rowsRemaining: 0 }]);
+    expect(report.targets[0]?.batches).toBeLessThan(20);
     const [blocks] = await database.column<number>(
       `select (heap_blks_read + heap_blks_hit)::int from pg_statio_user_tables where relname = 'refresh_tokens'`,
     );
@@ -342,7 +343,7 @@ describe('where indexes lead to the few dead rows of a large table', () => {
         rowsRemaining: 5,
         blockedBy: expect.arrayContaining([
           { reason: 'a lock of another transaction', rows: 3 },
-          { reason: 'constraint "device_token" of table "devices" (SQLSTATE 23503)', rows: 2 },
+          { reason: 'foreign key "device_token" of "public"."devices"', rows: 2 },
         ]),
       },
     ]);

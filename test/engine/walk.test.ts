@@ -60,7 +60,7 @@ function walkOf(
   const walk = new Walk<never>(
     {
       sessions,
-      statement: (part) => deletion({ text: 'true', values: [] }, part),
+      statement: (part) => deletion({ condition: { text: 'true', values: [] }, protections: [], cascades: [] }, part),
       pace: new FixedPace(clock, 1),
       clock,
       until: new AbortController().signal,

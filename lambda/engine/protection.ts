@@ -1,0 +1,64 @@
+import type { ReferringKey } from './foreign-keys';
+
+/** A foreign key that keeps a row as long as another row refers to it. */
+export interface Protection {
+  /** The key, behind the cascades that lead to it. */
+  readonly path: readonly [ReferringKey, ...ReferringKey[]];
+  /** Whether the row that refers is dead itself, so that the row may go once that one is gone. */
+  readonly waits: boolean;
+}
+
+/** The foreign keys that the role can ask, and those that it can only try. */
+export interface Protections {
+  readonly known: readonly Protection[];
+  /** Whether some key keeps rows that only an attempt to delete them finds. */
+  readonly areIncomplete: boolean;
+}
+
+/** @param isInherited whether some of the relations are children by INHERITS, which no key of their parent points at */
+export function protectionsOf(keys: readonly ReferringKey[], isInherited: boolean): Protections {
+  const paths = keys.flatMap((key) => pathsFrom([key])).filter((path) => keeps(path));
+  const readable = isInherited ? [] : paths.filter((path) => path.every(({ canRead }) => canRead));
+  return {
+    // A row that a live row refers to stays for good: that reason goes first.
+    known: [
+      ...readable.map((path) => ({ path, waits: false })),
+      ...readable.filter(([key]) => key.isSelf).map((path) => ({ path, waits: true })),
+    ],
+    areIncomplete: readable.length < paths.length,
+  };
+}
+
+export type Path = readonly [ReferringKey, ...ReferringKey[]];
+
+/** The key itself and, behind a cascade, those that point at the rows that go along. */
+function pathsFrom(path: Path): Path[] {
+  const last = path.at(-1) ?? path[0];
+  return [path, ...last.next.flatMap((next) => pathsFrom([...path, next]))];
+}
+
+function keeps(path: Path): boolean {
+  return ['no action', 'restrict'].includes(path.at(-1)?.onDelete ?? '');
+}
+
+/** The cascades that a DELETE sets off, each behind those that lead to it. */
+export function cascadesOf(keys: readonly ReferringKey[]): Path[] {
+  return keys.flatMap((key) => pathsFrom([key])).filter((path) => path.every(({ onDelete }) => onDelete === 'cascade'));
+}
+
+/**
+ * SQL of the rows that refer to a row, to follow `select from`; the last of them are called `referring`.
+ *
+ * @param row what the row is called
+ */
+export function referringTo(row: string, path: Path): string {
+  const nameOf = (step: number) => (step === path.length - 1 ? 'referring' : `step_${step}`);
+  const tables = path.map(({ quotedTable }, step) => `${quotedTable} as ${nameOf(step)}`);
+  const conditions = path.flatMap(({ columns }, step) =>
+    columns.map(
+      ({ referred, equals, referring }) =>
+        `${step === 0 ? row : nameOf(step - 1)}.${referred} ${equals} ${nameOf(step)}.${referring}`,
+    ),
+  );
+  return `${tables.join(', ')} where ${conditions.join(' and ')}`;
+}
