@@ -268,7 +268,7 @@ class Run {
       relations: inspected.relations,
       keys: inspected.referringKeys,
       isInherited: !inspected.isPartitioned && inspected.relations.length > 1,
-      startAt: 0,
+      startAt: startOn(cutoff),
       condition: conditionOf(target, cutoff, inspected.columnTypes),
       pace: new FixedPace(this.#clock, maxLoad),
       brake: this.#brake,
@@ -307,4 +307,13 @@ class Run {
   get #dryRun(): boolean {
     return this.#request.dryRun ?? false;
   }
+}
+
+/** The golden ratio: the starts of successive days spread evenly over a table, whatever its size. */
+const GOLDEN_RATIO = 0.618_033_988_75;
+
+const DAY_MS = 86_400_000;
+
+function startOn(cutoff: Date): number {
+  return (Math.floor(cutoff.getTime() / DAY_MS) * GOLDEN_RATIO) % 1;
 }

@@ -172,7 +172,7 @@ export class Sweep {
       unvisited: this.#unvisited,
       protectedRows: this.#kept.rows,
       added: aftermath.added,
-      mayHideMore: mayBeBack || aftermath.mayKeepInSilence,
+      mayHideMore: mayBeBack || aftermath.mayKeepInSilence || this.#movesOwnRows,
     });
     if (remaining.unmet > 0 && this.#deleted.rows > rowsDeleted && goesOn) {
       return undefined;
@@ -288,6 +288,11 @@ export class Sweep {
     }
     const parts = pieces.map((piece) => piece.splitAt(Math.floor(piece.blocks * this.#options.startAt)));
     return [...parts.map(([, last]) => last), ...parts.map(([first]) => first)];
+  }
+
+  /** Whether deleting a row changes others of the table, dead ones among them: a changed row gets another place. */
+  get #movesOwnRows(): boolean {
+    return this.#options.keys.some(({ isSelf, onDelete }) => isSelf && ['set null', 'set default'].includes(onDelete));
   }
 
   get #reconnections(): number {
