@@ -1,15 +1,19 @@
-import type * as z from 'zod';
-import type { TargetInput } from './target';
+import { APPLICATIONS } from './presets/applications';
+import { IDENTITY } from './presets/identity';
+import { JAVASCRIPT } from './presets/javascript';
+import { PHP } from './presets/php';
+import type { Preset } from './presets/preset';
+import { PYTHON } from './presets/python';
+import { RUBY } from './presets/ruby';
 
-/** The targets of a known system. */
-export interface Preset<Parameters extends z.ZodRawShape = z.ZodRawShape> {
-  /** The schema that the system itself uses by default. */
-  readonly schema: string;
-  /** What may stand beside `preset` and `schema`: a schema each, optional or with the system's own default. */
-  readonly parameters: Parameters;
-  /** Its tables in the order in which they are swept. The schema is added to each. */
-  readonly targets: (parameters: z.output<z.ZodObject<Parameters>>) => readonly Omit<TargetInput, 'schema'>[];
-}
+export type { Preset } from './presets/preset';
 
 /** The known systems by the name of their preset. */
-export const presets: Readonly<Record<string, Preset>> = {};
+export const presets: Readonly<Record<string, Preset>> = {
+  ...IDENTITY,
+  ...PYTHON,
+  ...RUBY,
+  ...PHP,
+  ...JAVASCRIPT,
+  ...APPLICATIONS,
+};
