@@ -5,16 +5,27 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { SqsDestination } from 'aws-cdk-lib/aws-lambda-destinations';
 import type { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import type { DatabaseProxy, IDatabaseCluster, IDatabaseInstance, IServerlessCluster } from 'aws-cdk-lib/aws-rds';
 import type { ISecret } from 'aws-cdk-lib/aws-secretsmanager';
 import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import { RegionInfo } from 'aws-cdk-lib/region-info';
 import type { Construct } from 'constructs';
+import { DEFAULT_PORT } from '../lambda/configuration/settings';
+import { withDatabase } from './database';
 import { functionCode } from './function-code';
 import { type CleanupJobProps, type FunctionEnvironment, functionEnvironment } from './function-environment';
 import { given } from './given';
 
 /** The job, and the resources and the network that its function gets. */
 export interface CleanupFunctionProps extends CleanupJobProps {
+  /**
+   * The database as a construct. Host, port, VPC, security groups, and the secret or the resource id come from it, and
+   * its security groups let the function in.
+   *
+   * @default - a database elsewhere, described by the other props
+   */
+  readonly database?: IDatabaseCluster | IDatabaseInstance | IServerlessCluster | DatabaseProxy;
+
   /**
    * How long a run may take, at most 15 minutes. The next run continues from there.
    *
@@ -47,17 +58,24 @@ export interface CleanupFunctionProps extends CleanupJobProps {
   /** @default RetentionDays.THREE_MONTHS */
   readonly logRetention?: RetentionDays;
 
-  /** @default - the function is outside of any VPC */
+  /** @default - the VPC of `database`, else the function is outside of any VPC */
   readonly vpc?: ec2.IVpc;
 
   /** @default - the private subnets */
   readonly vpcSubnets?: ec2.SubnetSelection;
 
   /**
+   * The security groups of the function. They get the same rules as the one that is created by default.
+   *
+   * @default - a new one, without ingress
+   */
+  readonly securityGroups?: ec2.ISecurityGroup[];
+
+  /**
    * The function's security group opens its egress to this group. This group gets an ingress rule, unless it is imported
    * with `mutable: false`.
    *
-   * @default - egress to `databaseCidrs`
+   * @default - the groups of `database`, else egress to `databaseCidrs`
    */
   readonly databaseSecurityGroup?: ec2.ISecurityGroup;
 
@@ -97,18 +115,19 @@ export class CleanupFunction {
   /** Creates the resources directly in the scope, whose other children it shares the log and the queue with. */
   constructor(scope: Construct, props: CleanupFunctionProps, logGroup: LogGroup, deadLetterQueue: IQueue) {
     this.#scope = scope;
-    this.#props = props;
+    this.#props = withDatabase(props);
     this.timeout = props.timeout ?? LONGEST_TIMEOUT;
     if (this.timeout.toSeconds() > LONGEST_TIMEOUT.toSeconds()) {
       throw new Error(
         `timeout must be at most ${LONGEST_TIMEOUT.toSeconds()} seconds, got ${this.timeout.toSeconds()}`,
       );
     }
-    const environment = functionEnvironment(props);
+    const environment = functionEnvironment(this.#props);
     this.tables = environment.targets.map(({ name }) => name);
     this.role = this.#createRole(logGroup);
     this.function = this.#createFunction(environment, logGroup, deadLetterQueue);
-    if (props.vpc) {
+    if (this.#props.vpc) {
+      this.#letIn();
       this.#denyNetworkingToCode();
     }
   }
@@ -217,34 +236,64 @@ export class CleanupFunction {
   }
 
   #network(): Pick<lambda.FunctionOptions, 'vpc' | 'vpcSubnets' | 'securityGroups'> {
-    const { stage, vpc, vpcSubnets, databasePort, databaseCidrs, databaseSecurityGroup, secret } = this.#props;
+    const { vpc, vpcSubnets } = this.#props;
     if (!vpc) {
       return {};
     }
-    const endpoint = this.#props.secretsManagerEndpoint;
-    const group = new ec2.SecurityGroup(this.#scope, 'SecurityGroup', {
+    const securityGroups = this.#props.securityGroups ?? [this.#createSecurityGroup(vpc)];
+    for (const group of securityGroups.filter(({ allowAllOutbound }) => !allowAllOutbound)) {
+      this.#allowOut(group, vpc);
+    }
+    return { vpc, ...given({ vpcSubnets }), securityGroups };
+  }
+
+  #createSecurityGroup(vpc: ec2.IVpc): ec2.SecurityGroup {
+    return new ec2.SecurityGroup(this.#scope, 'SecurityGroup', {
       vpc,
-      description: `Token cleanup: out to PostgreSQL${secret ? ' and Secrets Manager' : ''}, nothing in`,
+      description: `Token cleanup: out to PostgreSQL${this.#props.secret ? ' and Secrets Manager' : ''}, nothing in`,
       allowAllOutbound: false,
     });
-    // Peers by id, so that the rules are inline: CloudFormation creates a group without inline rules with every port open.
-    const port = ec2.Port.tcp(databasePort ?? 5432);
-    if (databaseSecurityGroup) {
-      group.addEgressRule(ec2.Peer.securityGroupId(databaseSecurityGroup.securityGroupId), port, 'PostgreSQL');
-      databaseSecurityGroup.addIngressRule(group, port, `Token cleanup (${stage})`);
-    } else {
+  }
+
+  /** Peers by id, so that the rules are inline: CloudFormation creates a group without inline rules with every port open. */
+  #allowOut(group: ec2.ISecurityGroup, vpc: ec2.IVpc): void {
+    const { database, databaseCidrs, secret, secretsManagerEndpoint: endpoint } = this.#props;
+    for (const { securityGroupId } of this.#databaseGroups()) {
+      group.addEgressRule(ec2.Peer.securityGroupId(securityGroupId), this.#port, 'PostgreSQL');
+    }
+    if (!database && this.#databaseGroups().length === 0) {
       for (const cidr of databaseCidrs ?? [vpc.vpcCidrBlock]) {
-        group.addEgressRule(ec2.Peer.ipv4(cidr), port, 'PostgreSQL');
+        group.addEgressRule(ec2.Peer.ipv4(cidr), this.#port, 'PostgreSQL');
       }
     }
     if (secret && !endpoint) {
       group.addEgressRule(ec2.Peer.anyIpv4(), ec2.Port.HTTPS, 'Secrets Manager');
     }
-    for (const endpointGroup of endpoint?.connections.securityGroups ?? []) {
-      group.addEgressRule(ec2.Peer.securityGroupId(endpointGroup.securityGroupId), ec2.Port.HTTPS, 'Secrets Manager');
-      endpointGroup.addIngressRule(group, ec2.Port.HTTPS, `Token cleanup (${stage})`);
+    for (const { securityGroupId } of endpoint?.connections.securityGroups ?? []) {
+      group.addEgressRule(ec2.Peer.securityGroupId(securityGroupId), ec2.Port.HTTPS, 'Secrets Manager');
     }
-    return { vpc, ...given({ vpcSubnets }), securityGroups: [group] };
+  }
+
+  /** Remote rules: they belong to this stack, so that the stack of a database does not depend on this one in turn. */
+  #letIn(): void {
+    const { stage, secretsManagerEndpoint } = this.#props;
+    for (const group of this.function.connections.securityGroups) {
+      for (const databaseGroup of this.#databaseGroups()) {
+        databaseGroup.addIngressRule(group, this.#port, `Token cleanup (${stage})`, true);
+      }
+      for (const endpointGroup of secretsManagerEndpoint?.connections.securityGroups ?? []) {
+        endpointGroup.addIngressRule(group, ec2.Port.HTTPS, `Token cleanup (${stage})`, true);
+      }
+    }
+  }
+
+  #databaseGroups(): ec2.ISecurityGroup[] {
+    const { database, databaseSecurityGroup } = this.#props;
+    return database?.connections.securityGroups ?? (databaseSecurityGroup ? [databaseSecurityGroup] : []);
+  }
+
+  get #port(): ec2.Port {
+    return ec2.Port.tcp(this.#props.databasePort ?? DEFAULT_PORT);
   }
 
   #certificateLayers(): lambda.LayerVersion[] {

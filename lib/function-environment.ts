@@ -4,9 +4,10 @@ import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type { ISecret } from 'aws-cdk-lib/aws-secretsmanager';
 import { ANY_TEXT_VARIABLES, readConfig } from '../lambda/configuration/environment';
 import { SERVICE } from '../lambda/configuration/settings';
-import type { Target, TargetsInput } from '../lambda/configuration/targets';
+import type { Target } from '../lambda/configuration/targets';
 import { given } from './given';
-import { IAM_USER_NAME, type IamUser, loginMistakes, RESOURCE_ID } from './login';
+import { IAM_USER_NAME, type IamUser, loginMistakes, RESOURCE_ID, type SslMode } from './login';
+import { type CleanupTarget, targetsJson } from './target';
 
 /** Where the database is, how to log in, and what to delete at which pace. */
 export interface CleanupJobProps {
@@ -17,13 +18,13 @@ export interface CleanupJobProps {
    * The user and password to log in with, in the shape that RDS writes. The function may read this secret and no other,
    * and decrypt it with its `encryptionKey`, if it has one.
    *
-   * @default - the function logs in as `iamUser`; one of the two is required
+   * @default - the secret of `database`, unless the function logs in as `iamUser`
    */
   readonly secret?: ISecret;
 
   /**
    * Logs in as this user with a token that the function signs, instead of a password. The function may connect as this
-   * user only and needs no secret. Requires `databaseHost` and an encrypted connection.
+   * user only and needs no secret. Requires `database` or `databaseHost`, and an encrypted connection.
    *
    * @default - the function logs in with `secret`
    */
@@ -32,22 +33,22 @@ export interface CleanupJobProps {
   /**
    * Required with `iamUser`, where it must be the endpoint that RDS shows: tokens for an alias are refused.
    *
-   * @default - the host in the secret
+   * @default - the host of `database`, else the one in the secret
    */
   readonly databaseHost?: string;
 
   /**
    * Required in a VPC if it is not 5432: the function's security group opens only this port.
    *
-   * @default - the port in the secret, else 5432
+   * @default - the port of `database`, else the one in the secret, else 5432
    */
   readonly databasePort?: number;
 
   /** @default - the database in the secret, else postgres */
   readonly databaseName?: string;
 
-  /** @default verify-full */
-  readonly sslMode?: 'verify-full' | 'disable';
+  /** @default SslMode.VERIFY_FULL */
+  readonly sslMode?: SslMode;
 
   /**
    * A local PEM file of certificate authorities to trust in addition to those of Node.js. Deployed as a layer.
@@ -61,7 +62,7 @@ export interface CleanupJobProps {
    *
    * @default - the rows of public.refresh_tokens that are revoked or expired
    */
-  readonly targets?: TargetsInput;
+  readonly targets?: CleanupTarget[];
 
   /**
    * The number of connections that delete at once, 1 to 16.
@@ -136,7 +137,7 @@ export function functionEnvironment(props: CleanupJobProps): FunctionEnvironment
     DB_NAME: props.databaseName,
     DB_SSL_MODE: props.sslMode,
     DB_SSL_ROOT_CERT: props.rootCertificates && `${LAYERS}/${basename(props.rootCertificates)}`,
-    CLEANUP_TARGETS: props.targets && JSON.stringify(props.targets),
+    CLEANUP_TARGETS: props.targets && targetsJson(props.targets),
     CLEANUP_CONCURRENCY: props.concurrency?.toString(),
     CLEANUP_MAX_LOAD: props.maxLoad?.toString(),
     CLEANUP_MAX_REPLICA_LAG_SECONDS: props.maxReplicaLag?.toSeconds().toString(),
@@ -168,6 +169,9 @@ function checkLogin({ secret, iamUser, databaseHost, sslMode, secretsManagerEndp
     ['iamUser.resourceId', iamUser?.resourceId, RESOURCE_ID],
   ] as const;
   for (const [name, value, { rule, pattern }] of parts) {
+    if (iamUser && value === undefined) {
+      mistakes.push(`${name} is required without database`);
+    }
     if (value !== undefined && !Token.isUnresolved(value) && !pattern.test(value)) {
       mistakes.push(`${name} ${rule}, got ${JSON.stringify(value)}`);
     }

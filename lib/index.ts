@@ -1,8 +1,8 @@
 /** Public API of `token-cleanup`: constructs for your own CDK app. */
-export type { TargetsInput } from '../lambda/configuration/targets';
 export type { CleanupFunctionProps } from './cleanup-function';
 export type { CleanupScheduleProps } from './cleanup-schedule';
 export type { CleanupJobProps } from './function-environment';
-export type { IamUser } from './login';
+export { type IamUser, SslMode } from './login';
 export { Monitoring, type MonitoringProps } from './monitoring';
+export type { CleanupTarget } from './target';
 export { type TableMetricOptions, TokenCleanup, type TokenCleanupProps } from './token-cleanup';

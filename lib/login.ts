@@ -5,8 +5,20 @@ export interface IamUser {
   /** A PostgreSQL role that was granted `rds_iam`. */
   readonly name: string;
 
-  /** The resource id of the instance (`db-…`), the cluster (`cluster-…`) or the proxy (`prx-…`), not its name. */
-  readonly resourceId: string;
+  /**
+   * The resource id of the instance (`db-…`), the cluster (`cluster-…`) or the proxy (`prx-…`), not its name.
+   *
+   * @default - that of `database`
+   */
+  readonly resourceId?: string;
+}
+
+/** Whether the connection to the database is encrypted. There is nothing in between. */
+export enum SslMode {
+  /** Encrypted, and both the certificate and the name of the host are verified. */
+  VERIFY_FULL = 'verify-full',
+  /** Not encrypted. */
+  DISABLE = 'disable',
 }
 
 /** IAM policies treat `*` and `?` as wildcards, and `$` as the start of a variable. */

@@ -9,8 +9,10 @@ import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { Construct } from 'constructs';
 import { SERVICE } from '../lambda/configuration/settings';
 import { given } from './given';
+import type { SslMode } from './login';
 import { Monitoring } from './monitoring';
 import { type DatabaseConfig, exampleFields, type StageConfig } from './stage-config';
+import type { CleanupTarget } from './target';
 import { TokenCleanup, type TokenCleanupProps } from './token-cleanup';
 
 export interface TokenCleanupStackProps {
@@ -81,9 +83,9 @@ export class TokenCleanupStack extends Stack {
         databaseHost: database.host,
         databasePort: database.port,
         databaseName: database.name,
-        sslMode: database.sslMode,
+        sslMode: database.sslMode as SslMode | undefined,
         rootCertificates: database.rootCertificates,
-        targets: database.targets,
+        targets: database.targets as CleanupTarget[] | undefined,
         concurrency: database.concurrency,
         maxLoad: database.maxLoad,
         maxReplicaLag: maxReplicaLagSeconds === undefined ? undefined : Duration.seconds(maxReplicaLagSeconds),

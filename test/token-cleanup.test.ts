@@ -15,6 +15,7 @@ import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { type ISecret, Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { VARIABLES } from '../lambda/configuration/environment';
+import { SslMode } from '../lib/login';
 import type { TokenCleanup } from '../lib/token-cleanup';
 import {
   type CleanupOverrides,
@@ -105,7 +106,7 @@ describe('the function', () => {
       databaseHost: 'db.internal',
       databasePort: 5433,
       databaseName: 'auth',
-      sslMode: 'verify-full',
+      sslMode: SslMode.VERIFY_FULL,
       rootCertificates: pemFile(),
       targets: [{ table: 'sessions', deleteWhen: [{ revoked: true }] }],
       concurrency: 4,
@@ -578,7 +579,7 @@ test.each<[string, CleanupOverrides, string]>([
   ],
   [
     'IAM without a host, over a connection that is not encrypted',
-    { ...IAM, databaseHost: undefined, sslMode: 'disable' },
+    { ...IAM, databaseHost: undefined, sslMode: SslMode.DISABLE },
     'databaseHost is required with iamUser\n' +
       'sslMode must be verify-full with iamUser: anyone who reads a token off the network can log in with it',
   ],

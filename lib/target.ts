@@ -1,0 +1,64 @@
+/**
+ * A table with the rules that select its dead rows, or the preset of a known system. The keys are those of the JSON.
+ * Written by hand instead of derived from the schema, so that it has a form in every language of the CDK. The schema
+ * validates it at synth.
+ */
+export interface CleanupTarget {
+  /**
+   * The schema of the table, or of the tables of the preset.
+   *
+   * @default - public, or the usual one of the preset
+   */
+  readonly schema?: string;
+
+  /** @default - the tables of `preset`; one of the two is required */
+  readonly table?: string;
+
+  /**
+   * Rules joined by OR. Each is an object of columns and their tests joined by AND, such as
+   * `{ "revoked": true, "revoked_at": { "olderThan": "30d" } }`.
+   *
+   * @default - the rules of `preset`
+   */
+  readonly deleteWhen?: { [column: string]: unknown }[];
+
+  /**
+   * Tables whose foreign keys protect the rows that they refer to, whatever ON DELETE says.
+   *
+   * @default - none
+   */
+  readonly unlessReferredToBy?: string[];
+
+  /**
+   * The time zone of timestamps without time zone.
+   *
+   * @default UTC
+   */
+  readonly timeZone?: string;
+
+  /**
+   * The schemas that have the table, by patterns: `like` and `except`, in which `*` is any run of characters.
+   *
+   * @default - `schema`
+   */
+  readonly schemas?: { [key: string]: string[] };
+
+  /**
+   * The name of a known system.
+   *
+   * @default - `table` and `deleteWhen`
+   */
+  readonly preset?: string;
+
+  /**
+   * The settings of the preset, such as a retention that the system itself can be set to.
+   *
+   * @default - those of the system
+   */
+  readonly presetSettings?: { [name: string]: unknown };
+}
+
+/** The list as JSON for the function. */
+export function targetsJson(targets: readonly CleanupTarget[]): string {
+  return JSON.stringify(targets.map(({ presetSettings, ...target }) => ({ ...target, ...presetSettings })));
+}
