@@ -3,13 +3,13 @@ import { type Census, KINDS } from './demo-tables';
 import { count, rows } from './figures';
 import type { Terminal } from './terminal';
 
-/** A statement about a run, and whether it is true. */
+/** A claim about a run, and whether it holds. */
 export interface Finding {
   readonly holds: boolean;
   readonly text: string;
 }
 
-/** Holds what a run reported against what was counted in the database. */
+/** Compares the report of a run with counts in the database. */
 export function prove(census: readonly Census[], report: RunReport): Finding[] {
   const sum = (part: 'gone' | 'toStay' | 'missing' | 'dead') => census.reduce((total, table) => total + table[part], 0);
   const [gone, toStay, missing, dead] = [sum('gone'), sum('toStay'), sum('missing'), sum('dead')];
@@ -18,12 +18,12 @@ export function prove(census: readonly Census[], report: RunReport): Finding[] {
       holds: missing === 0,
       text:
         missing === 0
-          ? `nothing alive is missing: all ${rows(toStay)} to stay are there, unchanged`
-          : `${rows(missing)} of the ${count(toStay)} to stay are missing or changed`,
+          ? `no live row is missing: all ${rows(toStay)} to keep are there, unchanged`
+          : `${rows(missing)} of the ${count(toStay)} to keep are missing or changed`,
     },
     {
       holds: gone === report.rowsDeleted,
-      text: `${rows(gone)} are gone, ${count(report.rowsDeleted)} were reported`,
+      text: `${rows(gone)} are gone, the run reported ${count(report.rowsDeleted)}`,
     },
   ];
   const swept = report.targets.filter(({ stopReason }) => stopReason);
@@ -32,13 +32,13 @@ export function prove(census: readonly Census[], report: RunReport): Finding[] {
     const remaining = swept.reduce((total, { rowsRemaining = 0 }) => total + rowsRemaining, 0);
     findings.push({
       holds: !known || dead === remaining,
-      text: `${rows(dead)} to go are left, ${known ? `${count(remaining)} were reported` : 'not counted by the run'}`,
+      text: `${count(dead)} dead ${dead === 1 ? 'row is' : 'rows are'} left, the run ${known ? `reported ${count(remaining)}` : 'did not count them'}`,
     });
   }
   return findings;
 }
 
-/** Shows the rows by kind, before the run and after it, and what is proven by them. */
+/** Shows the rows by kind before and after the run, and the claims that they prove. */
 export function showProof(terminal: Terminal, census: readonly Census[], findings: readonly Finding[]): void {
   const { bold, dim } = terminal.colors;
   terminal.say(bold('Proof, counted in the database'));

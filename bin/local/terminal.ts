@@ -40,7 +40,8 @@ const PLAIN_INTERVAL_MS = 1_000;
 const NO_FRAME = {
   ...{ top: '', 'top-mid': '', 'top-left': '', 'top-right': '' },
   ...{ bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '' },
-  ...{ left: '  ', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  ' },
+  // With a padding of one, columns are two apart. The table counts one character between the columns of a wide cell.
+  ...{ left: ' ', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: ' ' },
 };
 
 /** Output for a person: permanent lines, and below them the work in progress. */
@@ -136,7 +137,7 @@ export class Terminal {
     const columns = lines.at(-1)?.length ?? 0;
     const table = new Table({
       chars: NO_FRAME,
-      style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
+      style: { 'padding-left': 1, 'padding-right': 0, head: [], border: [], compact: true },
       colAligns: Array.from({ length: columns }, (_, column) => (column < nameColumns ? 'left' : 'right')),
     });
     table.push(...lines.map((line) => [...line]));
