@@ -1,3 +1,4 @@
+import { transformSync } from '@swc/core';
 import { type App, Stack } from 'aws-cdk-lib';
 import { type IVpc, SecurityGroup, Vpc } from 'aws-cdk-lib/aws-ec2';
 import * as rds from 'aws-cdk-lib/aws-rds';
@@ -11,6 +12,7 @@ import {
   resources,
   SECRET_ARN,
 } from './support/cdk';
+import { readmeCode } from './support/readme';
 
 const ENGINE = rds.DatabaseClusterEngine.auroraPostgres({ version: rds.AuroraPostgresEngineVersion.VER_16_6 });
 
@@ -171,4 +173,15 @@ test('gives the function the security groups that it is given, with the rules th
   expect(
     resources(stack, 'AWS::EC2::SecurityGroupIngress').map(({ SourceSecurityGroupId }) => SourceSecurityGroupId),
   ).toEqual(ids);
+});
+
+test('synthesizes the stack that lib/README.md shows', () => {
+  const { code } = transformSync(readmeCode('ts', '### With a database of the CDK'), {
+    jsc: { parser: { syntax: 'typescript' } },
+    module: { type: 'commonjs' },
+  });
+  const load = (name: string) => (name === 'token-cleanup' ? require('../lib') : require(name));
+  const stack: Stack = new Function('require', 'exports', `${code}\nreturn stack;`)(load, {});
+
+  expect(functionOf(stack).Environment.Variables).toMatchObject({ DB_AUTH: 'iam', DB_NAME: 'auth' });
 });
