@@ -26,6 +26,8 @@ export interface Deadlines {
   readonly stopCounting: AbortSignal;
   /** Not even an answer that is under way is waited for any more. */
   readonly abandon: AbortSignal;
+  /** The time for deleting, from the call on; Infinity if there is no limit. */
+  readonly deletingMs: number;
   /** To be called at the end of the run: timers keep a process alive. */
   clear(): void;
 }
@@ -67,6 +69,7 @@ export function deadlinesOf(timeLeftMs: number | undefined, interrupt?: AbortSig
     stopDeleting: deleting.controller.signal,
     stopCounting: counting.controller.signal,
     abandon: abandon.controller.signal,
+    deletingMs: after('stopDeleting') ?? Number.POSITIVE_INFINITY,
     clear: () => {
       for (const { timer } of [deleting, counting, abandon]) {
         clearTimeout(timer);

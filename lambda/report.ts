@@ -2,6 +2,7 @@ import type { Target } from './configuration/targets';
 import { describeError } from './database/database-error';
 import type { Diagnosis } from './dry-run/diagnosis';
 import type { Blockage, Cascaded, StopReason, SweepOutcome } from './engine/outcome';
+import type { PaceReport } from './engine/pace-report';
 import type { Replica } from './server';
 
 /**
@@ -54,6 +55,8 @@ export interface TargetReport {
   readonly batches: number;
   readonly longestBatchMs: number;
   readonly durationMs: number;
+  /** How much of the time the server was at work for the run, and why; absent if there was nothing to do. */
+  readonly pace?: PaceReport;
   /** What kept rows from being deleted; absent when nothing did. */
   readonly blockedBy?: readonly Blockage[];
   /** The rows of other tables that went along by `on delete cascade`; absent if none can. */

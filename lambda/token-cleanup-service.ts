@@ -1,15 +1,20 @@
 import { type Clock, type Deadlines, deadlinesOf, systemClock } from './clock';
 import type { RunRequest } from './configuration/event';
-import { DEFAULT_CONCURRENCY, DEFAULT_MAX_LOAD, DEFAULT_STAGE } from './configuration/settings';
+import { DEFAULT_CONCURRENCY, DEFAULT_STAGE } from './configuration/settings';
 import type { Target } from './configuration/targets';
 import { describeError } from './database/database-error';
 import { type ConnectionOptions, type Query, Session } from './database/session';
 import { diagnose } from './dry-run/diagnosis';
+import { ClusterState } from './engine/cluster-state';
 import { conditionOf } from './engine/condition';
+import { FixedPace } from './engine/fixed-pace';
+import { AutomaticPace } from './engine/pace';
 import { type Inspected, inspect, PreflightError } from './engine/preflight';
 import { ReplicaLagBrake } from './engine/replica-lag';
 import { Sweep, type SweepProgress } from './engine/sweep';
-import { FixedPace } from './engine/walk';
+import { Turns } from './engine/turns';
+import { BATCH_LIMITS } from './engine/walk';
+import { partOfBlocks } from './engine/whole-table';
 import {
   errorLines,
   logReport,
@@ -35,11 +40,11 @@ export interface TokenCleanupOptions {
    */
   readonly concurrency?: number;
   /**
-   * The share of time that a connection works, above 0 up to 1; the rest it sleeps, outside of any transaction.
+   * The share of time that each connection works, above 0 up to 1, whoever else is there.
    *
-   * @default 0.5
+   * @default - automatic: full speed while no other session is at work, and 5 % of the time beside others
    */
-  readonly maxLoad?: number;
+  readonly maxLoad?: number | undefined;
   /**
    * A sweep pauses while a streaming replica is further behind, in seconds.
    *
@@ -96,11 +101,14 @@ type RunResult = Omit<RunReport, 'stage' | 'dryRun' | 'durationMs'>;
 class Run {
   readonly #options: TokenCleanupOptions;
   readonly #clock: Clock;
+  readonly #startedAt: number;
   readonly #request: RunRequest;
   readonly #deadlines: Deadlines;
   readonly #targets: readonly Target[];
   /** One for all tables: they share the replicas, and a role that may not see these is told once. */
   readonly #brake: ReplicaLagBrake | undefined;
+  /** One for all tables: they share the server with the same sessions. */
+  readonly #turns: Turns;
   readonly #warnings: string[] = [];
   #cutoff: Date | undefined;
   #server: ServerReport | undefined;
@@ -108,6 +116,7 @@ class Run {
   constructor(options: TokenCleanupOptions, clock: Clock, request: RunRequest, deadlines: Deadlines) {
     this.#options = options;
     this.#clock = clock;
+    this.#startedAt = clock.now();
     this.#request = request;
     this.#deadlines = deadlines;
     this.#targets = options.targets.filter((target) => request.tables?.includes(target.name) ?? true);
@@ -115,6 +124,14 @@ class Run {
     this.#brake = maxReplicaLagSeconds
       ? new ReplicaLagBrake(maxReplicaLagSeconds, clock, (event) => this.#warn(event))
       : undefined;
+    const maxLoad = request.maxLoad ?? options.maxLoad;
+    const cluster = new ClusterState(clock, BATCH_LIMITS);
+    this.#turns = new Turns({
+      pace: maxLoad === undefined ? new AutomaticPace() : new FixedPace(maxLoad),
+      clock,
+      look: (session, oid) => cluster.look(session, oid),
+      onChange: (reason) => options.logger.debug('pace', { pace: { reason } }),
+    });
   }
 
   async execute(): Promise<RunResult> {
@@ -127,11 +144,12 @@ class Run {
       sessions.push(...(await this.#openFurther()));
       const reports: TargetReport[] = [];
       for (const [target, found] of inspected) {
-        reports.push(
-          found instanceof PreflightError
-            ? this.#refused(target, found)
-            : await this.#sweepTarget(sessions, this.#cutoff, target, found),
-        );
+        if (found instanceof PreflightError) {
+          reports.push(this.#refused(target, found));
+        } else {
+          this.#turns.start(await this.#timeFor(target, inspected, main), found.referringKeys.length > 0);
+          reports.push(await this.#sweepTarget(sessions, this.#cutoff, target, found));
+        }
       }
       return this.#result(statusOf(reports), reports, reports.flatMap(errorLines).join('\n'));
     } catch (error) {
@@ -259,7 +277,6 @@ class Run {
     target: Target,
     inspected: Inspected,
   ): Promise<TargetReport> {
-    const maxLoad = this.#request.maxLoad ?? this.#options.maxLoad ?? DEFAULT_MAX_LOAD;
     const table = target.name;
     const startedAt = this.#clock.now();
     const options = {
@@ -270,7 +287,7 @@ class Run {
       isInherited: !inspected.isPartitioned && inspected.relations.length > 1,
       startAt: startOn(cutoff),
       condition: conditionOf(target, cutoff, inspected.columnTypes),
-      pace: new FixedPace(this.#clock, maxLoad),
+      turns: this.#turns,
       brake: this.#brake,
       clock: this.#clock,
       stopDeleting: this.#deadlines.stopDeleting,
@@ -278,13 +295,26 @@ class Run {
       onProgress: this.#progressLog(table),
     };
     if (this.#dryRun) {
-      const outcome = await diagnose({ ...options, maxLoad, target, inspected });
+      const outcome = await diagnose({ ...options, target, inspected });
       return targetReport(table, outcome, this.#clock.now() - startedAt);
     }
     const sweep = new Sweep(options);
     await sweep.run();
     const { outcome } = sweep;
     return targetReport(table, outcome, this.#clock.now() - startedAt);
+  }
+
+  /**
+   * The part of the time left that a table should take, by its size. If it needs more, the automatic pace hurries.
+   *
+   * @returns milliseconds; Infinity if there is no deadline
+   */
+  async #timeFor(target: Target, inspected: ReadonlyMap<Target, Inspected | PreflightError>, session: Session) {
+    const msLeft = this.#startedAt + this.#deadlines.deletingMs - this.#clock.now();
+    const pending = [...inspected].slice([...inspected.keys()].indexOf(target));
+    const [own = [], ...later] = pending.map(([, its]) => (its instanceof PreflightError ? [] : its.relations));
+    const isShared = msLeft < Number.POSITIVE_INFINITY && later.some(({ length }) => length > 0);
+    return isShared ? msLeft * (await partOfBlocks(session, own, later.flat())) : msLeft;
   }
 
   #progressLog(table: string): (progress: SweepProgress) => void {

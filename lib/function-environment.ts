@@ -72,9 +72,9 @@ export interface CleanupJobProps {
   readonly concurrency?: number;
 
   /**
-   * The share of time that each connection works, above 0 up to 1.
+   * The share of time that each connection works, above 0 up to 1, whoever else is there.
    *
-   * @default 0.5
+   * @default - automatic: full speed while no other session is at work, and 5 % of the time beside others
    */
   readonly maxLoad?: number;
 

@@ -37,6 +37,7 @@ test('sweeps every table and logs a line for each and one for the run', async ()
         batches: expect.any(Number),
         longestBatchMs: expect.any(Number),
         durationMs: expect.any(Number),
+        pace: { share: expect.any(Number), reason: 'maxLoad is 1' },
       },
       expect.objectContaining({ table: 'password_resets', rowsDeleted: 25 }),
     ],

@@ -2,7 +2,6 @@ import * as z from 'zod';
 import {
   CONCURRENCY,
   DEFAULT_CONCURRENCY,
-  DEFAULT_MAX_LOAD,
   DEFAULT_STAGE,
   decimal,
   LAG_SECONDS,
@@ -23,7 +22,8 @@ export interface Config {
   readonly tls: { readonly rootCertificates?: string | undefined } | false;
   readonly targets: readonly Target[];
   readonly concurrency: number;
-  readonly maxLoad: number;
+  /** Absent for the automatic pace. */
+  readonly maxLoad?: number | undefined;
   readonly maxReplicaLagSeconds?: number | undefined;
 }
 
@@ -132,7 +132,7 @@ const settingsSchema = z.object({
   DB_SSL_MODE: z.enum(['verify-full', 'disable'], 'must be verify-full or disable').default('verify-full'),
   DB_SSL_ROOT_CERT: text.optional(),
   CLEANUP_CONCURRENCY: decimal(CONCURRENCY).default(DEFAULT_CONCURRENCY),
-  CLEANUP_MAX_LOAD: decimal(MAX_LOAD).default(DEFAULT_MAX_LOAD),
+  CLEANUP_MAX_LOAD: decimal(MAX_LOAD).optional(),
   CLEANUP_MAX_REPLICA_LAG_SECONDS: decimal(LAG_SECONDS).optional(),
   STAGE: text.optional(),
 });

@@ -8,8 +8,6 @@ export const DEFAULT_DATABASE = 'postgres';
 
 export const DEFAULT_CONCURRENCY = 1;
 
-export const DEFAULT_MAX_LOAD = 0.5;
-
 export const DEFAULT_STAGE = 'local';
 
 export const CONCURRENCY: Range = {

@@ -24,13 +24,11 @@ export interface Diagnosis {
   readonly tableBytes?: number;
   readonly indexBytes?: number;
   readonly indexAdvice?: IndexAdvice;
-  /** How long a run takes at the configured pace, within a factor of three or so. */
+  /** How long a run takes, within a factor of three or so, if the pace stays as it was during the dry run. */
   readonly estimatedDurationMs?: number;
 }
 
 export interface DiagnosisOptions extends SweepOptions {
-  /** The share of time that a connection works, for the estimate of a run's time. */
-  readonly maxLoad: number;
   readonly condition: DeadRows;
   readonly target: Target;
   readonly inspected: Inspected;
@@ -140,7 +138,7 @@ function estimatedRows({ indexed }: Census, heaps: readonly Heap[]): number {
 }
 
 function estimatedDuration(
-  { sessions, maxLoad, inspected }: DiagnosisOptions,
+  { sessions, turns, inspected }: DiagnosisOptions,
   { dead, blocks, workMs }: Census,
   heaps: readonly Heap[],
 ): Pick<Diagnosis, 'estimatedDurationMs'> {
@@ -151,7 +149,7 @@ function estimatedDuration(
   const blocksToWrite = Math.min(dead, blocks);
   const writingMs = blocks > 0 ? (workMs * WRITE_FACTOR * blocksToWrite) / blocks : 0;
   const deletingMs = dead * (ROW_MS + triggers * TRIGGER_MS);
-  return { estimatedDurationMs: Math.ceil((workMs + writingMs + deletingMs) / maxLoad / sessions.length) };
+  return { estimatedDurationMs: Math.ceil((workMs + writingMs + deletingMs) / turns.load(sessions.length)) };
 }
 
 function sum(heaps: readonly Heap[], key: 'heapBytes' | 'tableBytes' | 'indexBytes'): number {

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock';
-import { sqlStateOf } from '../database/database-error';
+import { kindOf, sqlStateOf } from '../database/database-error';
 import type { Limits, Queryable } from '../database/queryable';
 import type { Reading } from './others';
 import { deadTuplesPileUp } from './vacuum-lag';
@@ -47,6 +47,9 @@ export class ClusterState {
     } catch (error) {
       if (sqlStateOf(error) === undefined) {
         throw error;
+      }
+      if (kindOf(error) === 'slow' || kindOf(error) === 'locked') {
+        return undefined; // this time
       }
       // Aurora refuses the positions of the log; without them the rest can be read.
       this.#blind = !this.#logIsReadable;

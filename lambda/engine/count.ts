@@ -2,11 +2,12 @@ import type { Condition } from './condition';
 import type { Obstacle, WalkEnd } from './outcome';
 import type { Piece } from './pieces';
 import { isUnchanged } from './relation';
-import { type Pace, Walk } from './walk';
+import type { Turns } from './turns';
+import { Walk } from './walk';
 import type { TableOptions } from './whole-table';
 
 export interface CountOptions extends TableOptions {
-  readonly pace: Pace;
+  readonly turns: Turns;
   readonly onPiece?: (blocksPending: number) => void;
 }
 

@@ -39,19 +39,22 @@ export class DurableCount {
     this.#unconfirmed += rows;
   }
 
-  async confirmSometimes(session: Queryable): Promise<void> {
-    if (this.#clock.now() - this.#confirmedAt >= CONFIRM_INTERVAL_MS) {
-      await this.confirm(session);
-    }
+  /** Confirms if the last time is long enough ago. */
+  async confirmSometimes(session: Queryable): Promise<boolean> {
+    return this.#clock.now() - this.#confirmedAt >= CONFIRM_INTERVAL_MS && (await this.confirm(session));
   }
 
-  /** Waits until all added rows are gone on disk, and on a synchronous replica if there is one. */
-  async confirm(session: Queryable): Promise<void> {
+  /**
+   * Waits until all added rows are gone on disk, and on a synchronous replica if there is one.
+   *
+   * @returns whether that took a transaction id; it takes none if there is nothing to confirm
+   */
+  async confirm(session: Queryable): Promise<boolean> {
     this.#confirmedAt = this.#clock.now();
     this.#forgetWhatWasLost();
     const rows = this.#unconfirmed;
     if (rows === 0) {
-      return;
+      return false;
     }
     // Other sessions may add rows meanwhile, which this does not confirm.
     this.#unconfirmed = 0;
@@ -63,6 +66,7 @@ export class DurableCount {
         `select set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'token-cleanup', '')`,
       );
       this.#confirmed += this.#countReconnections() === before ? rows : 0;
+      return true;
     } finally {
       this.#beingConfirmed -= rows;
     }

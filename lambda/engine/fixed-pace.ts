@@ -1,6 +1,6 @@
 import type { Pace } from './pace';
 import { type PaceReport, Times } from './pace-report';
-import { type Batch, FULL_SPEED_BATCH_MS, Width } from './width';
+import { type Batch, FIRST_WIDTH_WITH_KEYS_BLOCKS, FULL_SPEED_BATCH_MS, Width } from './width';
 
 /** Some 2,000 dead rows of a token table of which half is dead; from there the width adapts. */
 const FIRST_WIDTH_BLOCKS = 64;
@@ -26,8 +26,8 @@ export class FixedPace implements Pace {
     return this.#width.blocks;
   }
 
-  start(now: number): void {
-    this.#width = new Width(FIRST_WIDTH_BLOCKS);
+  start(now: number, hasKeys: boolean): void {
+    this.#width = new Width(hasKeys ? FIRST_WIDTH_WITH_KEYS_BLOCKS : FIRST_WIDTH_BLOCKS);
     this.#times = new Times();
     this.#times.tick(now);
   }
@@ -46,14 +46,23 @@ export class FixedPace implements Pace {
 
   begin(): void {}
 
-  end(lane: object, workedMs: number, batch: Omit<Batch, 'workedMs'> | undefined, now: number): void {
-    const restFromMs = batch ? this.#width.learn({ ...batch, workedMs }, FULL_SPEED_BATCH_MS) : workedMs;
+  end(lane: object, batch: Batch, now: number): void {
+    const restFromMs = this.#width.learn(batch, FULL_SPEED_BATCH_MS);
     const restMs = Math.min(restFromMs * (1 / this.#share - 1), LONGEST_REST_MS);
     this.#nextAt.set(lane, now + restMs);
-    this.#times.work(workedMs, now);
+    this.#times.work(batch.workedMs, now);
   }
 
-  report(now: number): PaceReport {
-    return { share: this.#times.share(now), reason: `maxLoad is ${this.#share}` };
+  load(connections: number): number {
+    return this.#share * connections;
+  }
+
+  reason(): string {
+    return `maxLoad is ${this.#share}`;
+  }
+
+  report(now: number): PaceReport | undefined {
+    const report = this.#times.report(now);
+    return report && { ...report, reason: this.reason() };
   }
 }

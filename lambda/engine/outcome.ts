@@ -1,4 +1,5 @@
 import { kindOf } from '../database/database-error';
+import type { PaceReport } from './pace-report';
 import type { Piece } from './pieces';
 
 /**
@@ -29,6 +30,8 @@ export interface SweepOutcome {
   readonly blockedBy: readonly Blockage[];
   /** The rows of other tables that went along by `on delete cascade`. */
   readonly cascaded?: readonly Cascaded[];
+  /** Absent if there was nothing to do. */
+  readonly pace?: PaceReport;
 }
 
 export interface Blockage {

@@ -7,7 +7,7 @@ export interface PaceReport {
 
 export type PaceState = keyof typeof REASONS;
 
-const REASONS = {
+export const REASONS = {
   fixed: '',
   alone: 'no other session was at work',
   beside: 'other sessions were at work',
@@ -35,13 +35,14 @@ export class Times {
     this.tick(now, state);
   }
 
-  share(now: number): number {
+  report(now: number): PaceReport | undefined {
     const elapsedMs = now - (this.#startedAt ?? now);
-    return elapsedMs > 0 ? Math.round((100 * this.#workedMs) / elapsedMs) / 100 : 0;
+    return this.#workedMs > 0 && elapsedMs > 0
+      ? { share: Math.round((100 * this.#workedMs) / elapsedMs) / 100, reason: this.#reason(elapsedMs) }
+      : undefined;
   }
 
-  reason(now: number): string {
-    const elapsedMs = now - (this.#startedAt ?? now);
+  #reason(elapsedMs: number): string {
     const parts = [...this.#states]
       .map(([state, ms]) => ({ reason: REASONS[state], percent: Math.round((100 * ms) / elapsedMs) }))
       .filter(({ percent }) => percent > 0)

@@ -1,5 +1,5 @@
-import { type PaceReport, type PaceState, Times } from './pace-report';
-import { type Batch, FULL_SPEED_BATCH_MS, Width } from './width';
+import { type PaceReport, type PaceState, REASONS, Times } from './pace-report';
+import { type Batch, FIRST_WIDTH_WITH_KEYS_BLOCKS, FULL_SPEED_BATCH_MS, Width } from './width';
 
 /** Decides when the next batch of a run may begin and how wide it is. Keeps neither a clock nor a connection. */
 export interface Pace {
@@ -9,8 +9,12 @@ export interface Pace {
   readonly width: number;
   /** Whether log should be flushed before the next batch, so that no commit of the service has to do it. */
   readonly flushIsDue: boolean;
-  /** Begins a table: what was learned of the batches of another does not hold for it. */
-  start(now: number): void;
+  /**
+   * Begins a table: what was learned of the batches of another does not hold for it.
+   *
+   * @param hasKeys whether foreign keys point at it
+   */
+  start(now: number, hasKeys: boolean): void;
   /** Whether the other sessions have to be looked at before the next batch. */
   lookIsDue(now: number): boolean;
   /** Takes note of a look at the other sessions, and of the time that the server spent on it. */
@@ -25,10 +29,13 @@ export interface Pace {
    */
   restMs(lane: object, now: number): number;
   begin(lane: object, now: number): void;
-  /** @param batch absent if the server undid it */
-  end(lane: object, workedMs: number, batch: Omit<Batch, 'workedMs'> | undefined, now: number): void;
-  /** Of the time since the table was begun. */
-  report(now: number): PaceReport;
+  end(lane: object, batch: Batch, now: number): void;
+  /** How many connections' worth of work there is, out of so many connections. */
+  load(connections: number, now: number): number;
+  /** Why the pace is as it is. */
+  reason(now: number): string;
+  /** Of the time since the table was begun; nothing if there was no batch. */
+  report(now: number): PaceReport | undefined;
 }
 
 /** Signs of other sessions, by a look at the server. */
@@ -119,8 +126,8 @@ export class AutomaticPace implements Pace {
     return this.#flushIsDue;
   }
 
-  start(now: number): void {
-    this.#width = new Width(MOST_CHANGED_BLOCKS);
+  start(now: number, hasKeys: boolean): void {
+    this.#width = new Width(hasKeys ? FIRST_WIDTH_WITH_KEYS_BLOCKS : MOST_CHANGED_BLOCKS);
     this.#times = new Times();
     this.#times.tick(now, this.#state(now));
     this.#msPerBlock = undefined;
@@ -179,21 +186,22 @@ export class AutomaticPace implements Pace {
     this.#underWay += 1;
   }
 
-  end(_lane: object, workedMs: number, batch: Omit<Batch, 'workedMs'> | undefined, now: number): void {
+  end(_lane: object, batch: Batch, now: number): void {
+    const { blocks, rows, workedMs } = batch;
     this.#underWay -= 1;
     this.#endedAt = now;
     const beside = this.#besideOthers(now);
-    const restFromMs = batch ? this.#width.learn({ ...batch, workedMs }, this.#targetMs(now)) : workedMs;
+    const restFromMs = this.#width.learn(batch, this.#targetMs(now));
     // Beside others the rest counts from the beginning of the batch: the network is a rest, too.
     const paidMs = (restFromMs + this.#lookMs) / this.#share;
     const paidFrom = Math.max(beside ? this.#nextAt : Number.NEGATIVE_INFINITY, this.#begunAt);
     this.#nextAt = Math.min(paidFrom + paidMs, this.#begunAt + LONGEST_GENTLE_INTERVAL_MS);
     this.#times.work(workedMs + this.#lookMs, now, this.#state(now));
     this.#lookMs = 0;
-    if (batch && batch.blocks >= 1) {
-      const msPerBlock = workedMs / batch.blocks;
+    if (blocks >= 1 && !batch.undone) {
+      const msPerBlock = workedMs / blocks;
       this.#msPerBlock = follow(this.#msPerBlock ?? msPerBlock, msPerBlock);
-      const changedPart = Math.min(batch.rows, batch.blocks) / batch.blocks;
+      const changedPart = Math.min(rows, blocks) / blocks;
       // Up at once, down slowly: a batch that changes too much does harm, one that changes too little does not.
       this.#changedPart = Math.max(changedPart, follow(this.#changedPart, changedPart));
     }
@@ -202,8 +210,16 @@ export class AutomaticPace implements Pace {
     }
   }
 
-  report(now: number): PaceReport {
-    return { share: this.#times.share(now), reason: this.#times.reason(now) };
+  load(connections: number, now: number): number {
+    return this.#besideOthers(now) ? this.#share : connections;
+  }
+
+  reason(now: number): string {
+    return REASONS[this.#state(now)];
+  }
+
+  report(now: number): PaceReport | undefined {
+    return this.#times.report(now);
   }
 
   #besideOthers(now: number): boolean {

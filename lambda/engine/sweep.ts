@@ -13,12 +13,14 @@ import {
   TABLE_LOCK,
   type WalkEnd,
 } from './outcome';
+import type { PaceReport } from './pace-report';
 import { blocksOf, type Piece } from './pieces';
 import { cascadesOf, type Path, type Protections, protectionsOf } from './protection';
 import { isMissing } from './relation';
 import { type Remaining, remainingRows } from './remaining';
 import type { ReplicaLagBrake } from './replica-lag';
-import { type Pace, Walk, type WalkOptions } from './walk';
+import type { Turns } from './turns';
+import { Walk, type WalkOptions } from './walk';
 import { type TableOptions, type WholeTable, wholeTable } from './whole-table';
 
 export interface SweepOptions extends TableOptions {
@@ -28,7 +30,7 @@ export interface SweepOptions extends TableOptions {
   readonly keys: readonly ReferringKey[];
   /** Whether some of the relations are children by INHERITS. */
   readonly isInherited: boolean;
-  readonly pace: Pace;
+  readonly turns: Turns;
   readonly brake?: ReplicaLagBrake | undefined;
   /** A share of the table, below one: ranges are visited from there on, if some may have to be left. */
   readonly startAt: number;
@@ -76,6 +78,7 @@ export class Sweep {
   #isTableLocked = false;
   #files: WholeTable['files'] = new Map();
   #end: Partial<SweepOutcome> = {};
+  #pace: PaceReport | undefined;
 
   constructor(options: SweepOptions) {
     this.#options = options;
@@ -88,6 +91,7 @@ export class Sweep {
 
   async run(): Promise<void> {
     await this.#guard(() => this.#sweep());
+    this.#pace = this.#options.turns.report();
   }
 
   /** Whether it left rows only because rows of one of these tables refer to them. */
@@ -119,6 +123,7 @@ export class Sweep {
       batches: this.#batches,
       longestBatchMs: this.#longestBatchMs,
       ...(cascaded.length > 0 && { cascaded }),
+      ...(this.#pace && { pace: this.#pace }),
     };
   }
 
@@ -230,7 +235,7 @@ export class Sweep {
   }
 
   #walk(pieces: readonly Piece[], order: Pick<WalkOptions<Deleted>, 'backwards' | 'defersForeignKeys'>): Walk<Deleted> {
-    const { sessions, condition, brake, maxRows, onProgress } = this.#options;
+    const { sessions, condition, turns, brake, maxRows, onProgress } = this.#options;
     const deleted = this.#deleted;
     const doomed = { condition, protections: this.#protections.known, cascades: this.#cascades };
     const blocksTotal = blocksOf(pieces);
@@ -238,15 +243,16 @@ export class Sweep {
       {
         ...this.#options,
         ...order,
-        hasKeys: this.#options.keys.length > 0,
         // Several would exceed the limit by a batch each.
         sessions: maxRows === undefined ? sessions : [sessions[0]],
         statement: (piece) => deletion(doomed, piece),
+        rowsIn: (result) => deletedIn(result).rows,
         until: this.#stop,
         pause: async (session) => {
-          await deleted.confirmSometimes(session);
+          await turns.commit(() => deleted.confirmSometimes(session));
           await brake?.release(session, this.#stop);
         },
+        flush: (session) => deleted.confirm(session),
         onStatement: (durationMs, done) => {
           this.#batches += 1;
           this.#longestBatchMs = Math.max(this.#longestBatchMs, durationMs);
@@ -276,7 +282,8 @@ export class Sweep {
   }
 
   async #run(walk: Walk<Deleted>): Promise<WalkEnd> {
-    const end = await walk.run().finally(() => this.#deleted.confirm(this.#options.sessions[0]));
+    const { sessions, turns } = this.#options;
+    const end = await walk.run().finally(() => turns.commit(() => this.#deleted.confirm(sessions[0])));
     this.#isTableLocked = walk.isTableLocked;
     return end;
   }

@@ -4,33 +4,36 @@ import type { Look } from './cluster-state';
 import { Others } from './others';
 import type { Pace } from './pace';
 import type { PaceReport } from './pace-report';
+import type { Batch } from './width';
 
 export interface TurnsOptions {
   readonly pace: Pace;
   readonly clock: Clock;
   /** Reads the state of the cluster and of a table; nothing if the server refuses. */
   readonly look: (session: Queryable, oid: number) => Promise<Look | undefined>;
-  /** Brings the log of the batches to the disk, and takes one transaction id. */
-  readonly flush: (session: Queryable) => Promise<void>;
-  /** The time until the run stops deleting, in milliseconds; Infinity if there is no deadline. */
-  readonly msLeft: () => number;
+  /** Called with the reason whenever the pace changes. */
+  readonly onChange?: (reason: string) => void;
 }
 
 /** The work that a session asks a turn for. */
 export interface Work {
-  /** The table, or the leaf of it. */
+  /** The table, or the partition. */
   readonly oid: number;
   readonly blocksLeft: number;
+  /** Awaited before the turn begins. */
+  readonly pause?: ((session: Queryable) => Promise<void>) | undefined;
+  /** Waits until the log of all batches is on disk. Resolves to whether it took a transaction id. */
+  readonly flush?: ((session: Queryable) => Promise<boolean>) | undefined;
   /** Ends the waiting. */
   readonly until: AbortSignal;
 }
 
 /** How a turn ended. */
-export interface Outcome {
+export interface Outcome extends Omit<Batch, 'workedMs'> {
   /** The part of the turn that was spent on waiting for a lock or for another connection, as far as that is known. */
   readonly waitedMs: number;
-  /** Absent if the server undid it. */
-  readonly batch?: { readonly blocks: number; readonly rows: number };
+  /** Whether it took a transaction id, or may have. */
+  readonly tookId: boolean;
 }
 
 /** Less than this is lost in the network. */
@@ -48,25 +51,43 @@ export class Turns {
   #lastAdmission: Promise<void> = Promise.resolve();
   #turnEnded = gate();
   #networkMs: number | undefined;
+  #deadline = Number.POSITIVE_INFINITY;
 
   constructor(options: TurnsOptions) {
     this.#options = options;
   }
 
-  /** Begins a table. */
-  start(): void {
-    this.#options.pace.start(this.#options.clock.now());
+  /**
+   * Begins a table.
+   *
+   * @param ms the time in which its rows should be deleted
+   * @param hasKeys whether foreign keys point at it
+   */
+  start(ms = Number.POSITIVE_INFINITY, hasKeys = false): void {
+    const { pace, clock } = this.#options;
+    this.#deadline = clock.now() + ms;
+    pace.start(clock.now(), hasKeys);
   }
 
-  /** How the pace was since the table was begun. */
-  report(): PaceReport {
+  /** How many connections' worth of work the pace allows now. */
+  load(connections: number): number {
+    return this.#options.pace.load(connections, this.#options.clock.now());
+  }
+
+  /** How the pace was since the table was begun; nothing if there was nothing to do. */
+  report(): PaceReport | undefined {
     return this.#options.pace.report(this.#options.clock.now());
+  }
+
+  /** The most blocks for the turn that has just begun. */
+  get width(): number {
+    return this.#options.pace.width;
   }
 
   /**
    * Waits for the turn of a session.
    *
-   * @returns ends the turn, to be called after a batch of at most `pace.width` blocks; nothing if the signal came first
+   * @returns ends the turn, to be called after a batch of at most {@link width} blocks; nothing if the signal came first
    */
   async next(session: Queryable, work: Work): Promise<((outcome: Outcome) => void) | undefined> {
     const { pace } = this.#options;
@@ -84,18 +105,40 @@ export class Turns {
     }
   }
 
-  async #admit(session: Queryable, { oid, blocksLeft, until }: Work): Promise<void> {
-    const { pace, clock, msLeft } = this.#options;
+  /**
+   * Runs a transaction outside of a turn, so that its id is not taken for that of another session.
+   *
+   * @param transaction resolves to whether it took an id
+   */
+  async commit(transaction: () => Promise<boolean>): Promise<void> {
+    this.#others.began();
+    let tookId = true;
+    try {
+      tookId = await transaction();
+    } finally {
+      this.#others.ended(tookId);
+    }
+  }
+
+  async #admit(session: Queryable, { oid, blocksLeft, pause, flush, until }: Work): Promise<void> {
+    const { pace, clock } = this.#options;
+    let hasPaused = false;
     while (!until.aborted) {
-      pace.plan(blocksLeft, msLeft(), clock.now());
+      pace.plan(blocksLeft, this.#deadline - clock.now(), clock.now());
       const restMs = pace.restMs(session, clock.now());
       const isNew = pace.shared && this.#looked.get(session) !== session.reconnections;
       if (restMs === Number.POSITIVE_INFINITY) {
         await this.#turnEnded.opened;
       } else if (restMs > 0) {
         await clock.sleep(restMs, until);
+      } else if (pause && !hasPaused) {
+        await pause(session);
+        hasPaused = true;
       } else if (isNew || pace.lookIsDue(clock.now())) {
         await this.#look(session, oid);
+        if (pace.flushIsDue && flush) {
+          await this.commit(() => flush(session));
+        }
       } else {
         return;
       }
@@ -107,18 +150,19 @@ export class Turns {
     const begunAt = clock.now();
     pace.begin(session, begunAt);
     this.#others.began();
-    return ({ waitedMs, batch }) => {
+    return ({ waitedMs, tookId, ...batch }) => {
       const now = clock.now();
       const workedMs = Math.max(now - begunAt - waitedMs - (this.#networkMs ?? 0), SHORTEST_WORK_MS);
-      this.#others.ended(batch?.rows !== 0);
-      pace.end(session, workedMs, batch, now);
+      this.#others.ended(tookId);
+      pace.end(session, { ...batch, workedMs }, now);
       this.#turnEnded.open();
       this.#turnEnded = gate();
     };
   }
 
   async #look(session: Queryable, oid: number): Promise<void> {
-    const { pace, clock, look, flush } = this.#options;
+    const { pace, clock, look, onChange } = this.#options;
+    const reasonBefore = pace.reason(clock.now());
     const begunAt = clock.now();
     const reading = await look(session, oid);
     const now = clock.now();
@@ -130,9 +174,8 @@ export class Turns {
     } else {
       pace.see({ othersWorked: true, unflushedBytes: 0, deadTuplesPileUp: false }, 0, now);
     }
-    if (pace.flushIsDue) {
-      this.#others.began();
-      await flush(session).finally(() => this.#others.ended(true));
+    if (pace.reason(now) !== reasonBefore) {
+      onChange?.(pace.reason(now));
     }
   }
 

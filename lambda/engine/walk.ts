@@ -1,11 +1,12 @@
 import type { Clock } from '../clock';
 import { describeError, isForeignKeyViolation, kindOf } from '../database/database-error';
-import type { Queryable, QueryResult } from '../database/queryable';
+import type { Limits, Queryable, QueryResult } from '../database/queryable';
 import type { Condition } from './condition';
 import type { Obstacle, WalkEnd } from './outcome';
 import { BlockRange, blocksOf, type Piece } from './pieces';
 import { isMissing } from './relation';
 import { TABLE_LOCK_PATIENCE_MS, TABLE_LOCK_RETRY_MS } from './table-lock';
+import type { Outcome, Turns } from './turns';
 import { TIMEOUT_MS } from './whole-table';
 
 export interface WalkOptions<Row> {
@@ -13,14 +14,16 @@ export interface WalkOptions<Row> {
   readonly sessions: readonly Queryable[];
   /** What to do with a piece. */
   readonly statement: (piece: Piece) => Condition;
-  readonly pace: Pace;
+  /** How many rows it deleted; absent if it only reads. */
+  readonly rowsIn?: (result: QueryResult<Row>) => number;
+  readonly turns: Turns;
   /** Awaited before every statement. */
   readonly pause?: (session: Queryable) => Promise<void>;
+  /** Waits until the log of all statements is on disk. Resolves to whether it took a transaction id. */
+  readonly flush?: (session: Queryable) => Promise<boolean>;
   readonly clock: Clock;
   /** No further statement begins once this is aborted. */
   readonly until: AbortSignal;
-  /** Whether foreign keys point at the table. */
-  readonly hasKeys?: boolean;
   /** Visits the last blocks first. */
   readonly backwards?: boolean;
   /** Leaves a range that a foreign key keeps to {@link Walk.deferred}, instead of halving it. */
@@ -34,53 +37,18 @@ export interface Done<Row> {
   readonly result: QueryResult<Row>;
 }
 
-/** How long a statement should take, and how long a connection rests after it. */
-export interface Pace {
-  readonly targetMs: number;
-  rest(workedMs: number, until: AbortSignal): Promise<void>;
-}
-
-/** Works a fixed share of the time, and sleeps the rest, outside of any transaction. */
-export class FixedPace implements Pace {
-  /**
-   * Measured: a longer statement fills the buffers of the server's log and has to write them itself. After short ones the
-   * log writer does so beside it, and the service waits less. Still shorter ones gain nothing.
-   */
-  readonly targetMs = 10;
-  readonly #clock: Clock;
-  readonly #share: number;
-
-  /** @param share above 0 up to 1 */
-  constructor(clock: Clock, share: number) {
-    this.#clock = clock;
-    this.#share = share;
-  }
-
-  async rest(workedMs: number, until: AbortSignal): Promise<void> {
-    const restMs = Math.min(workedMs * (1 / this.#share - 1), LONGEST_REST_MS);
-    if (restMs > 0) {
-      await this.#clock.sleep(restMs, until);
-    }
-  }
-}
-
-/** Servers end sessions that idle for two minutes, as ours ask them to. */
-const LONGEST_REST_MS = 60_000;
-
 /** Well before the server looks for deadlocks (1 s), so that in a conflict the service wins. */
 const LOCK_TIMEOUT_MS = 25;
 
+/** Of every statement that is not part of a search for a row. */
+export const BATCH_LIMITS: Limits = {
+  statementTimeoutMs: TIMEOUT_MS,
+  lockTimeoutMs: LOCK_TIMEOUT_MS,
+  ownSearchPath: true,
+};
+
 /** Lock timeout of a range that is being halved: its first attempt has already waited. */
 const SEARCH_LOCK_TIMEOUT_MS = 1;
-
-/** Some 2,000 dead rows of a token table of which half is dead; from there the width adapts. */
-const FIRST_WIDTH_BLOCKS = 64;
-
-/** Deleting a row that foreign keys point at takes ten times as long, or more. */
-const FIRST_WIDTH_WITH_KEYS_BLOCKS = 4;
-
-/** A fast statement says little about one twice as wide: growth is careful, and shrinking is not. */
-const GREATEST_GROWTH = 2;
 
 /**
  * Each is work in vain and an error in the server's log. It takes up to 20 to find one row; once so many are spent, a
@@ -111,7 +79,6 @@ export class Walk<Row> {
   readonly #options: WalkOptions<Row>;
   /** What is left to do, the next piece on top. */
   #pending: Pending[];
-  #width: number;
   #undone = 0;
   #failure: { readonly error: unknown } | undefined;
   #tableLockedSince: number | undefined;
@@ -120,7 +87,6 @@ export class Walk<Row> {
 
   constructor(options: WalkOptions<Row>, pieces: readonly Piece[]) {
     this.#options = options;
-    this.#width = options.hasKeys ? FIRST_WIDTH_WITH_KEYS_BLOCKS : FIRST_WIDTH_BLOCKS;
     const pending = pieces.filter(({ blocks }) => blocks > 0).map((piece) => ({ piece, isSuspect: piece.isRow }));
     this.#pending = options.backwards ? pending : pending.reverse();
   }
@@ -149,31 +115,37 @@ export class Walk<Row> {
   }
 
   async #work(session: Queryable): Promise<void> {
-    const { pause, pace, clock, until } = this.#options;
-    while (true) {
-      await pause?.(session);
-      const next = this.#next();
+    for (;;) {
+      const [upcoming] = this.#pending.slice(-1);
+      const end = upcoming && !this.#mustEnd ? await this.#turn(session, upcoming) : undefined;
+      const next = end && this.#next();
       if (!next) {
+        end?.({ blocks: 0, rows: 0, undone: true, waitedMs: 0, tookId: false });
         return;
       }
-      const startedAt = clock.now();
-      await this.#execute(session, next, startedAt);
-      // Time spent on an unreachable database is no work, and is not rested from.
-      await pace.rest(Math.min(clock.now() - startedAt, TIMEOUT_MS), until);
+      await this.#execute(session, next, end);
     }
+  }
+
+  #turn(session: Queryable, { piece }: Pending) {
+    const { turns, pause, flush, until } = this.#options;
+    const { oid } = piece.relation;
+    return turns.next(session, { oid, blocksLeft: this.blocksPending, pause, flush, until });
+  }
+
+  get #mustEnd(): boolean {
+    return this.#options.until.aborted || this.#failure !== undefined || this.#blocked;
   }
 
   /** The next piece, not wider than the width; nothing if there is none or the walk has to end. */
   #next(): Pending | undefined {
-    if (this.#options.until.aborted || this.#failure || this.#blocked) {
-      return undefined;
-    }
-    const next = this.#pending.pop();
-    if (!next || next.piece.blocks <= this.#width) {
+    const next = this.#mustEnd ? undefined : this.#pending.pop();
+    const { width } = this.#options.turns;
+    if (!next || next.piece.blocks <= width) {
       return next;
     }
     const { piece, isSuspect } = next;
-    this.#push(piece.splitAt(this.#options.backwards ? piece.blocks - this.#width : this.#width), isSuspect);
+    this.#push(piece.splitAt(this.#options.backwards ? piece.blocks - width : width), isSuspect);
     return this.#pending.pop();
   }
 
@@ -183,45 +155,42 @@ export class Walk<Row> {
     this.#pending.push(...(this.#options.backwards ? pending : pending.reverse()));
   }
 
-  async #execute(session: Queryable, next: Pending, startedAt: number): Promise<void> {
-    const { clock, onStatement } = this.#options;
+  async #execute(session: Queryable, next: Pending, endTurn: (outcome: Outcome) => void): Promise<void> {
+    const { clock, rowsIn, onStatement } = this.#options;
+    const { piece, isSuspect } = next;
     const { reconnections } = session;
-    const elapsedMs = () => {
-      const ms = clock.now() - startedAt;
-      // After a lost connection the rest of the time went into getting another; the server ends a statement at its limit.
-      return session.reconnections === reconnections ? ms : Math.min(ms, TIMEOUT_MS);
+    const startedAt = clock.now();
+    const end = (error: unknown, rows: number) => {
+      const elapsedMs = clock.now() - startedAt;
+      const hasReconnected = session.reconnections !== reconnections;
+      const lockWaitMs = kindOf(error) === 'locked' ? limitsOf(isSuspect).lockTimeoutMs : 0;
+      endTurn({
+        // Most of the time went into getting another connection: nothing can be learned from it.
+        blocks: hasReconnected ? 0 : piece.blocks,
+        rows,
+        undone: error !== undefined,
+        waitedMs: hasReconnected ? elapsedMs : lockWaitMs,
+        tookId: rowsIn !== undefined && (error !== undefined || rows > 0),
+      });
+      // The server ends a statement at its limit.
+      return hasReconnected ? Math.min(elapsedMs, TIMEOUT_MS) : elapsedMs;
     };
     try {
-      const result = await this.#query(session, next.piece, next.isSuspect);
-      const durationMs = elapsedMs();
+      const result = await this.#query(session, piece, isSuspect);
       this.#tableLockedSince = undefined;
-      this.#adapt(next.piece, durationMs);
-      onStatement(durationMs, { piece: next.piece, result });
+      onStatement(end(undefined, rowsIn?.(result) ?? 0), { piece, result });
     } catch (error) {
-      const durationMs = elapsedMs();
-      onStatement(durationMs);
-      await this.#overcome(session, next, error, durationMs);
+      onStatement(end(error, 0));
+      await this.#overcome(session, next, error);
     }
   }
 
   #query(session: Queryable, piece: Piece, isSuspect: boolean) {
     const { text, values } = this.#options.statement(piece);
-    return session.query<Row>(text, values, {
-      statementTimeoutMs: TIMEOUT_MS,
-      lockTimeoutMs: isSuspect ? SEARCH_LOCK_TIMEOUT_MS : LOCK_TIMEOUT_MS,
-      ownSearchPath: true,
-    });
+    return session.query<Row>(text, values, limitsOf(isSuspect));
   }
 
-  #adapt({ blocks }: Piece, durationMs: number): void {
-    const { targetMs } = this.#options.pace;
-    // The rest of a table, or half of a range, may be fast for being short; that is no reason to narrow the next.
-    if (blocks >= this.#width || durationMs > targetMs) {
-      this.#width = wholeBlocks(blocks * Math.min(targetMs / durationMs, GREATEST_GROWTH));
-    }
-  }
-
-  async #overcome(session: Queryable, next: Pending, error: unknown, durationMs: number): Promise<void> {
+  async #overcome(session: Queryable, next: Pending, error: unknown): Promise<void> {
     const { piece } = next;
     const { relation } = piece;
     if (isMissing(error) && relation.rootOid !== undefined) {
@@ -241,10 +210,6 @@ export class Walk<Row> {
     if (isForeignKeyViolation(error) && this.#options.defersForeignKeys) {
       this.deferred.push(piece);
       return;
-    }
-    if (kind === 'slow') {
-      const { targetMs } = this.#options.pace;
-      this.#width = Math.min(this.#width, wholeBlocks(piece.blocks * Math.min(targetMs / durationMs, 0.5)));
     }
     if (!piece.isRow && (this.#undone < MOST_UNDONE || (kind === 'slow' && piece.blocks > 1))) {
       this.#push(piece.halves(), next.isSuspect || kind !== 'slow');
@@ -289,8 +254,8 @@ export class Walk<Row> {
   }
 }
 
-function wholeBlocks(blocks: number): number {
-  return Math.max(1, Math.round(blocks));
+function limitsOf(isSuspect: boolean): Limits {
+  return isSuspect ? { ...BATCH_LIMITS, lockTimeoutMs: SEARCH_LOCK_TIMEOUT_MS } : BATCH_LIMITS;
 }
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -75,6 +75,21 @@ const SIZES_SQL = `
     ) as "hasTrigger"
   from pg_catalog.unnest($1::pg_catalog.oid[]) as relation (oid)`;
 
+/** The part that some relations make of all blocks, which are theirs and those of others. */
+export async function partOfBlocks(
+  session: Queryable,
+  relations: readonly Relation[],
+  others: readonly Relation[],
+): Promise<number> {
+  const oids = new Set(relations.map(({ oid }) => oid));
+  const { rows } = await session.query<{ oid: number; blocks: number | null }>(SIZES_SQL, [
+    [...relations, ...others].map(({ oid }) => oid),
+  ]);
+  const sum = (some: typeof rows) => some.reduce((blocks, row) => blocks + (row.blocks ?? 0), 0);
+  const all = sum(rows);
+  return all > 0 ? sum(rows.filter(({ oid }) => oids.has(oid))) / all : 1;
+}
+
 // The planner may call functions of a policy, which may rely on the role's search_path.
 const PLAN_LIMITS: Limits = { statementTimeoutMs: 30_000, lockTimeoutMs: 1_000, ownSearchPath: true };
 

@@ -1,7 +1,10 @@
 /** Work on one range of blocks. */
 export interface Batch {
   readonly blocks: number;
+  /** How many rows were changed. */
   readonly rows: number;
+  /** Whether the server undid it: it was slow, or something was in the way. */
+  readonly undone: boolean;
   /** The time that the server worked: without the network, and without a lock wait that ended in a timeout. */
   readonly workedMs: number;
 }
@@ -11,6 +14,9 @@ export interface Batch {
  * and has to write them itself; shorter ones gain nothing.
  */
 export const FULL_SPEED_BATCH_MS = 10;
+
+/** Deleting a row that foreign keys point at takes ten times as long, or more. */
+export const FIRST_WIDTH_WITH_KEYS_BLOCKS = 4;
 
 /** A fast statement says little about one twice as wide: growth is careful, and shrinking is not. */
 const GREATEST_GROWTH = 2;
@@ -49,9 +55,9 @@ export class Width {
    *
    * @returns the time to rest from: less than the batch took if that is in doubt
    */
-  learn({ blocks, workedMs }: Batch, targetMs: number): number {
-    if (blocks < 1) {
-      return workedMs; // a few rows of a block, while the walk searches for one that is in the way
+  learn({ blocks, undone, workedMs }: Batch, targetMs: number): number {
+    if (blocks < 1 || (undone && workedMs <= targetMs)) {
+      return workedMs; // the walk searches for a row that is in the way
     }
     const expectedMs = this.#msPerBlock === undefined ? workedMs : this.#msPerBlock * blocks;
     const excessMs = workedMs - expectedMs;

@@ -30,7 +30,6 @@ test('needs the secret only, and has a default for everything else', () => {
       },
     ],
     concurrency: 1,
-    maxLoad: 0.5,
   });
 });
 

@@ -173,7 +173,6 @@ export class ProdStage {
         DB_SSL_ROOT_CERT: '/opt/loopback.pem',
         CLEANUP_TARGETS: JSON.stringify(auth.targets),
         CLEANUP_CONCURRENCY: '2',
-        CLEANUP_MAX_LOAD: '0.5',
         CLEANUP_MAX_REPLICA_LAG_SECONDS: '30',
       });
       equal(found.partnersFunction?.Environment.Variables, {

@@ -48,7 +48,6 @@ export class Purge {
   #report: PaceReport | undefined;
 
   constructor(simulation: Simulation, server: Server, pace: Pace, options: PurgeOptions) {
-    const { deadlineMs = Number.POSITIVE_INFINITY } = options;
     this.#simulation = simulation;
     this.#server = server;
     this.#pace = pace;
@@ -57,16 +56,15 @@ export class Purge {
       pace,
       clock: simulation,
       look: (session) => this.#look((session as unknown as Lane).pid),
-      flush: () => this.#flush(),
-      msLeft: () => deadlineMs - simulation.now(),
     });
   }
 
   start(): void {
     const { connections = 1, deadlineMs } = this.#options;
-    this.#turns.start();
-    if (deadlineMs !== undefined) {
-      this.#simulation.after(deadlineMs - this.#simulation.now(), () => this.#stop.abort());
+    const msLeft = deadlineMs && deadlineMs - this.#simulation.now();
+    this.#turns.start(msLeft);
+    if (msLeft !== undefined) {
+      this.#simulation.after(msLeft, () => this.#stop.abort());
     }
     for (let i = 0; i < connections; i += 1) {
       const pid = this.#server.connect();
@@ -75,7 +73,7 @@ export class Purge {
   }
 
   /** At the end of the purge; before that, up to now. */
-  get report(): PaceReport {
+  get report(): PaceReport | undefined {
     return this.#report ?? this.#turns.report();
   }
 
@@ -120,12 +118,12 @@ export class Purge {
     const { blocks, readMs = () => 0, lockWaitMs = () => 0 } = this.#options;
     const session = this.#server.sessions.get(lane.pid) as SessionState;
     for (;;) {
-      const work = { oid: 1, blocksLeft: blocks - this.visited, until: this.#stop.signal };
+      const work = { oid: 1, blocksLeft: blocks - this.visited, flush: () => this.#flush(), until: this.#stop.signal };
       const end = work.blocksLeft > 0 ? await this.#turns.next(lane, work) : undefined;
       const first = this.visited;
       const width = Math.min(this.#pace.width, blocks - first);
       if (!end || width <= 0) {
-        end?.({ waitedMs: 0, batch: { blocks: 0, rows: 0 } });
+        end?.({ blocks: 0, rows: 0, undone: true, waitedMs: 0, tookId: false });
         break;
       }
       this.visited += width;
@@ -139,7 +137,7 @@ export class Purge {
       session.xid = null;
       this.batches.push({ pid: lane.pid, first, begunAt, endedAt: this.#simulation.now(), blocks: width });
       await this.#simulation.sleep(NETWORK_MS / 2);
-      end({ waitedMs: 0, batch: { blocks: width, rows: width * ROWS_PER_BLOCK } });
+      end({ blocks: width, rows: width * ROWS_PER_BLOCK, undone: false, waitedMs: 0, tookId: true });
     }
     this.doneAt = this.#simulation.now();
     this.#report = this.#turns.report();
@@ -165,9 +163,10 @@ export class Purge {
     return { ...look, sessions: look.sessions.filter(({ xid, xmin }) => xid !== null || xmin !== null) };
   }
 
-  async #flush(): Promise<void> {
+  async #flush(): Promise<boolean> {
     await this.#simulation.promise((done) => this.#server.flush(done));
     this.#server.endTransaction();
+    return true;
   }
 
   #compute(ms: number, logBytes: number): Promise<void> {
