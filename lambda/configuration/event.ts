@@ -1,23 +1,48 @@
 import * as z from 'zod';
 import { CONCURRENCY, MAX_LOAD, numberIn } from './settings';
 import type { Target } from './targets';
-import { InvalidInputError, mistakesIn } from './validation';
+import { didYouMean, InvalidInputError, isObject, mistakesIn } from './validation';
 
 /**
- * Reads what the function was invoked with: nothing, the envelope of EventBridge, or a request from the console.
+ * Reads the event of an invocation: nothing, an envelope of EventBridge, or a request from the console.
  *
  * @throws InvalidInputError with every mistake
  */
 export function readRequest(event: unknown, targets: readonly Target[]): RunRequest {
-  const { source } = (event ?? {}) as { source?: unknown };
-  if (source === 'aws.scheduler' || source === 'aws.events') {
+  const schema = requestSchema(targets.map(({ name }) => name));
+  if (isObject(event) && ENVELOPES.includes(event.source as string)) {
+    const keys = [...Object.keys(event), ...keysOfDetail(event.detail).map((key) => `detail.${key}`)];
+    const known = Object.keys(schema.shape);
+    const misplaced = keys.filter((key) => didYouMean(key.replace(/^detail\./, ''), known) !== '');
+    if (misplaced.length > 0) {
+      // Somebody wanted to try something, and would get the whole job.
+      throw new InvalidInputError(
+        misplaced.map(
+          (key) => `event.${key} must not stand in an envelope of EventBridge, whose source is ${event.source}`,
+        ),
+      );
+    }
     return {};
   }
-  const result = requestSchema(targets.map(({ name }) => name)).safeParse(event ?? {});
+  const result = schema.safeParse(event ?? {});
   if (!result.success) {
-    throw new InvalidInputError(mistakesIn(result.error, 'event', event));
+    throw new InvalidInputError(mistakesIn(result.error, 'event', event, { schema }));
   }
   return result.data;
+}
+
+const ENVELOPES = ['aws.scheduler', 'aws.events'];
+
+/** EventBridge Scheduler sends the detail as a text. */
+function keysOfDetail(detail: unknown): string[] {
+  if (typeof detail !== 'string') {
+    return isObject(detail) ? Object.keys(detail) : [];
+  }
+  try {
+    return keysOfDetail(JSON.parse(detail) ?? undefined);
+  } catch {
+    return [];
+  }
 }
 
 function requestSchema(tables: readonly string[]) {
@@ -33,7 +58,7 @@ function requestSchema(tables: readonly string[]) {
   );
 }
 
-/** What may differ from run to run. */
+/** Options of a single run. Each overrides the configured value. */
 export interface RunRequest {
   /**
    * Counts what would be deleted, and deletes nothing.

@@ -1,6 +1,4 @@
 import { identityOf, isEnabled, readConfig } from '../../lambda/configuration/environment';
-import { readRequest } from '../../lambda/configuration/event';
-import { DEFAULT_TARGETS, parseTargets } from '../../lambda/configuration/targets';
 import { InvalidInputError } from '../../lambda/configuration/validation';
 
 const SECRET = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:tokens';
@@ -164,46 +162,6 @@ test('says that targets are not JSON', () => {
   expect(mistakes(() => readConfig({ DB_SECRET_ARN: SECRET, CLEANUP_TARGETS: 'refresh_tokens' }))).toEqual([
     'CLEANUP_TARGETS must be JSON, got "refresh_tokens"',
   ]);
-});
-
-describe('the event', () => {
-  const targets = parseTargets(DEFAULT_TARGETS);
-
-  test.each([
-    ['nothing', undefined],
-    ['an empty object', {}],
-    [
-      'the envelope of EventBridge Scheduler',
-      { version: '0', id: 'x', 'detail-type': 'Scheduled Event', source: 'aws.scheduler', account: '1', detail: '{}' },
-    ],
-    ['the envelope of an EventBridge rule', { source: 'aws.events', detail: {} }],
-  ])('runs the job as configured for %s', (_, event) => {
-    expect(readRequest(event, targets)).toEqual({});
-  });
-
-  test('may ask for a dry run, for tables and for another pace', () => {
-    const event = { dryRun: true, tables: ['refresh_tokens'], concurrency: 4, maxLoad: 1 };
-    expect(readRequest(event, targets)).toEqual(event);
-  });
-
-  test('is refused by name for any other key, type or range', () => {
-    expect(
-      mistakes(() =>
-        readRequest({ dryrun: true, dryRun: 'yes', tables: ['users'], concurrency: 0, maxLoad: 1.5 }, targets),
-      ),
-    ).toEqual([
-      'event.dryRun must be true or false, got "yes"',
-      'event.tables[0] must be a list of configured tables (refresh_tokens), got "users"',
-      'event.concurrency must be a whole number from 1 to 16, got 0',
-      'event.maxLoad must be above 0 and at most 1, got 1.5',
-      'event.dryrun is not a known key',
-    ]);
-    expect(mistakes(() => readRequest({ tables: [] }, targets))).toEqual([
-      'event.tables must be a list of configured tables (refresh_tokens), got []',
-    ]);
-    expect(mistakes(() => readRequest('run', targets))).toEqual(['event must be an object, got "run"']);
-    expect(mistakes(() => readRequest({ source: 'aws.s3' }, targets))).toEqual(['event.source is not a known key']);
-  });
 });
 
 test('does not run where NODE_ENV is test, and only there', () => {
