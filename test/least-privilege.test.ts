@@ -60,7 +60,7 @@ test('ends a run by the SQL of the README, though it would outlast the loss of i
   expect(await run).toMatchObject({
     status: 'failed',
     rowsDeleted: 0,
-    error: expect.stringContaining('the server refused the credentials'),
+    error: expect.stringContaining('the role may not log in, or does not exist (SQLSTATE 28000)'),
   });
   await database.untilGone();
   await migration.query('rollback');

@@ -2,20 +2,23 @@
  * What an error of the database asks for:
  * - `connection-lost`: connect again, then repeat the statement
  * - `transient`: repeat the statement
- * - `refused`: the server did not accept the credentials
+ * - `refused`: the server did not accept the password
  * - `locked`, `protected`, `slow`: some row of the statement is in the way; the others can go
  * - `fatal`: repeating does not help
  */
 export type ErrorKind = 'connection-lost' | 'transient' | 'refused' | 'locked' | 'protected' | 'slow' | 'fatal';
 
-/** Tells what to do about an error by its SQLSTATE, or by its system error code where the server did not answer. */
+/** Classifies an error by its SQLSTATE, or by its system error code if the server did not answer. */
 export function kindOf(error: unknown): ErrorKind {
   const sqlState = sqlStateOf(error);
   if (sqlState === undefined) {
     return isNetworkFailure(error) ? 'connection-lost' : 'fatal';
   }
+  if (notAdmitted(error as ServerError)) {
+    return 'fatal';
+  }
   const kind = KIND_BY_SQLSTATE[sqlState] ?? KIND_BY_CLASS[sqlState.slice(0, 2)] ?? 'protected';
-  // A trigger may say that one row must stay by any error of its choice.
+  // A trigger can veto the delete of a row with any SQLSTATE.
   return kind === 'fatal' && isRaisedInside(error) && !RESOURCE_CLASSES.has(sqlState.slice(0, 2)) ? 'protected' : kind;
 }
 
@@ -24,11 +27,37 @@ export function isForeignKeyViolation(error: unknown): boolean {
   return ['23503', '23001'].includes(sqlStateOf(error) ?? '');
 }
 
+/**
+ * Whether the server does not have a function, or does not let the role call it. Aurora lacks some that report on the log.
+ */
+export function isUnsupported(error: unknown): boolean {
+  return ['0A000', '42501', '42883', '55000'].includes(sqlStateOf(error) ?? '');
+}
+
 /** One line for logs and results. It repeats nothing that could hold a row's values, a password or a user's name. */
 export function describeError(error: unknown): string {
+  return printable(textOf(error));
+}
+
+/**
+ * Escapes what a terminal would obey or show as something else. The names of tables may hold it, and it is others who give
+ * them: control characters, line and paragraph separators, and those that change the direction of writing.
+ */
+export function printable(text: string): string {
+  return text.replace(
+    /(?!\n)[\p{Cc}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+function textOf(error: unknown): string {
   const sqlState = sqlStateOf(error);
   if (sqlState === undefined) {
     return (error as Error | undefined)?.message || String(error);
+  }
+  const reason = notAdmitted(error as ServerError);
+  if (reason !== undefined) {
+    return `${reason} (SQLSTATE ${sqlState})`;
   }
   const { constraint, table } = error as ServerError;
   switch (kindOf(error)) {
@@ -40,6 +69,27 @@ export function describeError(error: unknown): string {
         : `an exception, of a trigger probably (SQLSTATE ${sqlState}; its text may hold a row's values and is not repeated)`;
     default:
       return serverText(error as ServerError);
+  }
+}
+
+/**
+ * Why the server admits the role with no password whatever; nothing if it did not accept the one that it got. All of it
+ * has the same SQLSTATE, and the text may be in any language, so that the place in the server's source tells them apart.
+ */
+function notAdmitted({ code, routine, isEncrypted }: ServerError): string | undefined {
+  if (code !== '28000') {
+    return undefined;
+  }
+  switch (routine) {
+    case 'ClientAuthentication':
+      return (
+        "the server's pg_hba.conf does not admit this role from this address to this database over a connection that is " +
+        (isEncrypted ? 'encrypted' : 'not encrypted')
+      );
+    case 'InitializeSessionUserId':
+      return 'the role may not log in, or does not exist';
+    default:
+      return undefined;
   }
 }
 
@@ -67,6 +117,10 @@ interface ServerError extends Error {
   readonly code: string;
   readonly severity: string;
   readonly where?: string;
+  /** The function of the server's source that raised it. */
+  readonly routine?: string;
+  /** Of a connection that was not made: whether it was encrypted. */
+  readonly isEncrypted?: boolean;
   readonly constraint?: string;
   readonly table?: string;
 }

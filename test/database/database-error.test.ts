@@ -51,6 +51,11 @@ test.each([
     'the server refused the credentials (SQLSTATE 28P01)',
   ],
   [
+    'a name that holds control characters without what a terminal would obey',
+    { code: '42P01', message: 'relation "a\u001b]0;x\u0007\u202eb\n" does not exist' },
+    'relation "a\\u001b]0;x\\u0007\\u202eb\n" does not exist (SQLSTATE 42P01)',
+  ],
+  [
     'a missing table by the words of the server',
     { code: '42P01', message: 'no such table' },
     'no such table (SQLSTATE 42P01)',
