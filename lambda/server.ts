@@ -33,18 +33,19 @@ export async function replicasOf(
   return { replicas };
 }
 
-// A replica that has nothing to replay reports no lag after a while.
+// A client that replays nothing, such as pg_receivewal, is no replica. One that has nothing to replay reports no lag after a
+// while.
 const REPLICAS_SQL = `
   with standing as (
     select
       state, concat_ws(' on ', nullif(application_name, ''), host(client_addr)) as name, replay_lag,
       greatest(
         case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end
-          - coalesce(replay_lsn, '0/0'),
+          - replay_lsn,
         0
       )::float8 as bytes
     from pg_stat_replication
-    where state is distinct from 'backup'
+    where state is distinct from 'backup' and (state is null or replay_lsn is not null)
   )
   select
     name, bytes as "lagBytes",

@@ -17,6 +17,8 @@ export interface Limits {
 export interface Queryable {
   /** How many times the connection was replaced by another. */
   readonly reconnections: number;
+  /** Set it so that each commit waits until it is on disk, over later connections too. */
+  synchronous?: boolean;
   query<Row>(text: string, values?: readonly unknown[], limits?: Limits): Promise<QueryResult<Row>>;
 }
 

@@ -59,7 +59,6 @@ const SETTINGS: Readonly<Record<string, string>> = {
   default_transaction_isolation: 'read committed', // so that a row that changed while it was waited for is tested again
   idle_in_transaction_session_timeout: '10s',
   idle_session_timeout: '2min', // a session whose function is gone releases its advisory lock
-  synchronous_commit: 'off', // measured: a quarter faster; what a crash undoes is found by the count afterwards
   plan_cache_mode: 'force_custom_plan', // a range of blocks must be planned with its bounds
   max_parallel_workers_per_gather: '0', // the service keeps its processors
   jit: 'off', // compiling costs more than a batch
@@ -74,6 +73,7 @@ export class Session implements Queryable {
   readonly #options: ConnectionOptions;
   readonly #context: SessionContext;
   reconnections = 0;
+  synchronous = false;
   readonly #onConnect: (query: Query) => Promise<void>;
   #connection: Connection | undefined;
   /** When the first of the failures came that no statement has succeeded after. */
@@ -104,6 +104,7 @@ export class Session implements Queryable {
     for (let retryMs = FIRST_RETRY_MS; ; retryMs = Math.min(2 * retryMs, LONGEST_RETRY_MS)) {
       try {
         const connection = await this.#connected();
+        connection.synchronous = this.synchronous;
         const result = await connection.query<Row>(text, values, limits);
         this.#failingSince = undefined;
         this.#gaveUp = false;

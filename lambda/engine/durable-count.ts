@@ -1,8 +1,13 @@
 import type { Clock } from '../clock';
+import { isUnsupported } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 
 /** How long deletes may stay unconfirmed, that is, how many a server crash can undo. */
 const CONFIRM_INTERVAL_MS = 1_000;
+
+// The message is the smallest thing that any role may commit. The setting ends with the transaction.
+const CONFIRM_SQL =
+  "select set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'token-cleanup', '')";
 
 /**
  * Counts deleted rows truthfully although sessions do not wait for each commit to be on disk.
@@ -19,6 +24,8 @@ export class DurableCount {
   #unconfirmed = 0;
   #confirmedAt: number;
   #reconnections: number;
+  /** Whether each statement confirms itself. */
+  #synchronous = false;
 
   /** @param sessions all that delete */
   constructor(clock: Clock, sessions: readonly Queryable[]) {
@@ -26,6 +33,21 @@ export class DurableCount {
     this.#sessions = sessions;
     this.#confirmedAt = clock.now();
     this.#reconnections = this.#countReconnections();
+  }
+
+  /** Call this before the first row is deleted. A server that cannot confirm commits later gets synchronous ones. */
+  async begin(session: Queryable): Promise<void> {
+    try {
+      await session.query(CONFIRM_SQL);
+    } catch (error) {
+      if (!isUnsupported(error)) {
+        throw error;
+      }
+      this.#synchronous = true;
+      for (const each of this.#sessions) {
+        each.synchronous = true;
+      }
+    }
   }
 
   /** The rows that are gone, confirmed or not. */
@@ -36,7 +58,11 @@ export class DurableCount {
   /** Call this as soon as a statement has deleted them. */
   add(rows: number): void {
     this.#forgetWhatWasLost();
-    this.#unconfirmed += rows;
+    if (this.#synchronous) {
+      this.#confirmed += rows;
+    } else {
+      this.#unconfirmed += rows;
+    }
   }
 
   /** Confirms if the last time is long enough ago. */
@@ -61,10 +87,7 @@ export class DurableCount {
     this.#beingConfirmed += rows;
     const before = this.#countReconnections();
     try {
-      // The message is the smallest thing that any role may commit; the setting ends with the transaction.
-      await session.query(
-        `select set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'token-cleanup', '')`,
-      );
+      await session.query(CONFIRM_SQL);
       this.#confirmed += this.#countReconnections() === before ? rows : 0;
       return true;
     } finally {

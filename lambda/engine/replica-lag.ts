@@ -1,4 +1,5 @@
 import type { Clock } from '../clock';
+import { describeError, isUnsupported } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 
 /**
@@ -49,12 +50,33 @@ export class ReplicaLagBrake {
     }
   }
 
-  async #lagMs(session: Queryable): Promise<number> {
-    const { rows } = await session.query<Replication>(REPLICATION_SQL);
-    const replication = rows[0];
-    if (replication?.hidden) {
+  /** What the server shows of its replicas. If it shows nothing, this is the last look. */
+  async #look(session: Queryable): Promise<Replication | undefined> {
+    try {
+      const { rows } = await session.query<Replication>(REPLICATION_SQL);
+      if (rows[0]?.hidden) {
+        this.#giveUp('grant pg_monitor to the role');
+      }
+      return rows[0];
+    } catch (error) {
+      if (!isUnsupported(error)) {
+        throw error;
+      }
+      this.#giveUp(describeError(error));
+      return undefined;
+    }
+  }
+
+  #giveUp(reason: string): void {
+    if (!this.#blind) {
       this.#blind = true;
-      this.#onEvent('replicas cannot be seen, so their lag is not watched: grant pg_monitor to the role');
+      this.#onEvent(`replicas cannot be seen, so their lag is not watched: ${reason}`);
+    }
+  }
+
+  async #lagMs(session: Queryable): Promise<number> {
+    const replication = await this.#look(session);
+    if (this.#blind) {
       return 0;
     }
     if (!replication || replication.slowest === null || replication.current === null) {
@@ -85,7 +107,7 @@ interface Replication {
   readonly hidden: boolean;
   /** Positions in the log, in bytes; null on a server that is not promoted yet, where the next DELETE is refused. */
   readonly current: number | null;
-  /** Null when there is no replica. */
+  /** Null if there is no replica. A client that replays nothing, such as pg_receivewal, is none. */
   readonly slowest: number | null;
   /** Of those that are behind: what was last measured of one that has caught up is told for some seconds more. */
   readonly reportedLagMs: number;

@@ -138,6 +138,7 @@ export class Sweep {
   }
 
   async #sweep(): Promise<Partial<SweepOutcome>> {
+    await this.#deleted.begin(this.#options.sessions[0]);
     for (let pass = 1; ; pass += 1) {
       const table = await wholeTable(this.#options);
       const before = this.#state(table.files);

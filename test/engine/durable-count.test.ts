@@ -9,9 +9,9 @@ test('confirms what is on disk, and after a crash counts no row that is back', a
   await database.sql('create table tokens (id int); insert into tokens select generate_series(1, 100); checkpoint');
   const session = database.session();
   const count = new DurableCount(systemClock, [session]);
-  count.add((await session.query('delete from tokens where id <= 30')).rowCount ?? 0);
+  count.add((await session.query('delete from public.tokens where id <= 30')).rowCount ?? 0);
   await count.confirm(session);
-  count.add((await session.query('delete from tokens where id <= 50')).rowCount ?? 0);
+  count.add((await session.query('delete from public.tokens where id <= 50')).rowCount ?? 0);
   expect(count.rows).toBe(50);
 
   // The second commit is not on disk yet, and is forgotten.
@@ -20,9 +20,9 @@ test('confirms what is on disk, and after a crash counts no row that is back', a
   await database.disconnect();
   expect(await database.column('select count(*)::int from tokens')).toEqual([70]);
 
-  count.add((await session.query('delete from tokens where id <= 10')).rowCount ?? 0);
+  count.add((await session.query('delete from public.tokens where id <= 10')).rowCount ?? 0);
   expect(count.rows).toBe(30);
-  count.add((await session.query('delete from tokens where id <= 40')).rowCount ?? 0);
+  count.add((await session.query('delete from public.tokens where id <= 40')).rowCount ?? 0);
   expect(count.rows).toBe(40);
   await count.confirm(session);
   expect(count.rows).toBe(40);
