@@ -111,7 +111,7 @@ describe('the function of the owner', () => {
   const call = async (partition: string, deadBefore: string) => {
     const session = sessionOf('token_cleanup');
     try {
-      const text = `select public.token_cleanup_drop_partition('${partition}'::regclass, $1) as refusal`;
+      const text = `select public.token_cleanup_drop_partition('public.${partition}'::regclass, $1) as refusal`;
       return (await session.query<{ refusal: string | null }>(text, [deadBefore])).rows[0]?.refusal;
     } finally {
       await session.close();
@@ -136,7 +136,7 @@ describe('the function of the owner', () => {
     await createRole('stranger');
     const session = sessionOf('stranger');
     await expect(
-      session.query(`select public.token_cleanup_drop_partition('sessions_dead'::regclass, 'infinity')`),
+      session.query(`select public.token_cleanup_drop_partition('public.sessions_dead'::regclass, 'infinity')`),
     ).rejects.toThrow('permission denied for function');
     await session.close();
   });
