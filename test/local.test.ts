@@ -396,6 +396,57 @@ describe('on a database of the user', () => {
     }
   });
 
+  test('points to --discover if a table is missing, and finds targets that the next run takes', async () => {
+    await database.query(`
+      drop table refresh_tokens;
+      create table oauth_tokens (id int primary key, token_hash text not null, expires_at timestamptz not null);
+      insert into oauth_tokens select n, md5(n::text), now() - n * interval '10 days' from generate_series(0, 9) as n;
+      grant select, delete on oauth_tokens to "o'cleaner"`);
+    try {
+      const missing = await run(['--database-url', url, '--dry-run']);
+      expect(missing.stdout).toContain('✗ refresh_tokens: table "public"."refresh_tokens" does not exist\n');
+      expect(missing.stdout).toContain('--discover in place of --dry-run looks for tables');
+
+      const { exitCode, stdout } = await run(['--database-url', url, '--discover']);
+      expect(exitCode).toBe(0);
+      expect(stdout).toContain('  public.oauth_tokens  likely\n    Rows        10 rows, 7 would go\n');
+      const [targets = ''] = /^ {2}\[\n(.*\n)+ {2}\]$/m.exec(stdout) ?? [];
+      const file = join(folder, 'discovered.json');
+      writeFileSync(file, targets);
+      const dryRun = await run(['--database-url', url, '--targets', file, '--dry-run']);
+      expect(dryRun.stdout).toContain('    Would go    7 rows (70.0 %)\n');
+
+      const { stdout: json } = await run(['--database-url', url, '--discover', '--json']);
+      expect(JSON.parse(json).targets).toEqual(JSON.parse(targets));
+      expect((await database.query('select from oauth_tokens')).rowCount).toBe(10);
+    } finally {
+      await database.query('drop table oauth_tokens');
+    }
+  });
+
+  test('shows control characters in names instead of sending them to the terminal', async () => {
+    const name = 'tokens\n✓ fine\u001b[2K\u009b1m\u202e';
+    const quoted = `"${name}"`;
+    const file = join(folder, 'unprintable.json');
+    writeFileSync(file, JSON.stringify([{ table: name, deleteWhen: [{ [name]: true }] }]));
+    await database.query(`create table ${quoted} (${quoted} boolean); grant all on ${quoted} to "o'cleaner"`);
+    try {
+      for (const args of [['--yes'], ['--dry-run'], ['--discover'], ['--json', '--verbose']]) {
+        const { stdout, stderr } = await run([
+          ...['--database-url', url, ...args],
+          ...(args.includes('--discover') ? [] : ['--targets', file]),
+        ]);
+
+        // biome-ignore lint/suspicious/noControlCharactersInRegex: they are the point
+        expect((stdout + stderr).match(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/)).toBeNull();
+        expect(stdout + stderr).not.toMatch(/^✓ fine/m);
+        expect(stdout).toContain(args.includes('--discover') ? 'refresh_tokens' : '\\u001b[2K\\u009b1m\\u202e');
+      }
+    } finally {
+      await database.query(`drop table ${quoted}`);
+    }
+  });
+
   test('takes the password from PGPASSWORD or the password file', async () => {
     const passwordFile = join(folder, 'pgpass');
     writeFileSync(passwordFile, `127.0.0.1:*:shop:o'cleaner:p@ss\\:w/rd %#?\n`, { mode: 0o600 });

@@ -1,12 +1,14 @@
 import { isEnabled } from '../../lambda/configuration/environment';
 import type { Target } from '../../lambda/configuration/targets';
 import { describeError } from '../../lambda/database/database-error';
+import { discover } from '../../lambda/dry-run/discovery';
 import type { SweepProgress } from '../../lambda/engine/sweep';
 import type { RunReport, RunStatus } from '../../lambda/report';
 import { estimateRows, isConfirmed } from './confirmation';
 import { withSession } from './database-session';
 import { type Database, NO_PASSWORD, parseDatabaseUrl, storedPassword } from './database-url';
 import { DemoTables } from './demo-tables';
+import { showDiscovery, targetsOf } from './discovery';
 import { EmbeddedPostgres } from './embedded-postgres';
 import { count, rows } from './figures';
 import { invoke, type LogLine } from './invocation';
@@ -14,7 +16,7 @@ import type { Options } from './options';
 import { printable, printableJson, printableLines, printableValue } from './printable';
 import { prove, showProof } from './proof';
 import { SecretsEndpoint } from './secrets-endpoint';
-import { announce, summarize } from './summary';
+import { announce, announceDatabase, summarize } from './summary';
 import { Terminal } from './terminal';
 
 const EXIT_CODES: Readonly<Record<RunStatus, number>> = { succeeded: 0, skipped: 0, failed: 1, partial: 3 };
@@ -78,9 +80,13 @@ export class Command {
   }
 
   async #runOn(given: Database): Promise<number> {
-    const { asks, dryRun } = this.#options;
+    const { asks, dryRun, discover: discovers } = this.#options;
     const password = given.password ?? (await storedPassword(given));
     const database = password === undefined ? given : { ...given, password };
+    if (discovers) {
+      await this.#discover(database);
+      return EXIT_CODES.succeeded;
+    }
     if (!asks || !this.#isEnabled) {
       announce(this.#terminal, printableValue(database), this.#targets, { dryRun });
     } else if (!(await this.#confirm(database))) {
@@ -90,6 +96,18 @@ export class Command {
     const report = await this.#invoke(database);
     this.#show(report);
     return EXIT_CODES[report.status];
+  }
+
+  async #discover(database: Database): Promise<void> {
+    announceDatabase(this.#terminal, 'Looks for tokens and sessions, deletes nothing', printableValue(database));
+    const discovery = await this.#terminal.during('reading the catalog, counting rows', () =>
+      withSession(database, this.#interrupt.signal, discover),
+    );
+    if (this.#options.json) {
+      process.stdout.write(`${printableJson({ ...discovery, targets: targetsOf(discovery) }, 2)}\n`);
+    } else {
+      showDiscovery(this.#terminal, discovery);
+    }
   }
 
   async #confirm(database: Database): Promise<boolean> {

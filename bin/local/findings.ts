@@ -3,7 +3,7 @@ import type { Diagnosis } from '../../lambda/dry-run/diagnosis';
 import { GREATEST_DEAD_SHARE, type IndexAdvice } from '../../lambda/dry-run/index-advice';
 import type { RunReport, ServerReport, TargetReport } from '../../lambda/report';
 import type { Replica } from '../../lambda/server';
-import { bytes, count, rows, seconds } from './figures';
+import { bytes, count, percent, rows, seconds } from './figures';
 import { ruleSql } from './target-sql';
 import type { Terminal } from './terminal';
 
@@ -27,9 +27,18 @@ export function showFindings(terminal: Terminal, report: RunReport, targets: rea
     }
   }
   showMistakes(terminal, report);
+  if (report.server && report.targets.some(isUnfit)) {
+    terminal.gap();
+    terminal.say(`  ${bold('--discover')} in place of --dry-run looks for tables, and prints targets that fit them.`);
+  }
   showStatements(terminal, 'Before the first run, by the owner of the tables:', remediesOf(report));
   showStatements(terminal, 'Indexes that help, all of a table together:', indexesOf(report, 'helps'));
   showStatements(terminal, 'Indexes for later, all of a table together:', indexesOf(report, 'helps-later'));
+}
+
+/** Whether the table does not exist, or is not as the target says. */
+function isUnfit({ status, diagnosis }: TargetReport): boolean {
+  return status === 'failed' && diagnosis?.tableBytes === undefined && !diagnosis?.remedies.length;
 }
 
 function showServer(terminal: Terminal, { isReplica, clockDifferenceMs, replicas }: ServerReport): void {
@@ -57,7 +66,8 @@ function showTable(terminal: Terminal, target: Target, { rowsRemaining }: Target
   if (rowsRemaining === undefined) {
     terminal.field('Would go', 'unknown, since not every block could be visited');
   } else {
-    const share = rowsKept === undefined || rowsRemaining === 0 ? '' : ` (${percent(rowsRemaining, rowsKept)})`;
+    const share =
+      rowsKept === undefined || rowsRemaining === 0 ? '' : ` (${percent(rowsRemaining / (rowsRemaining + rowsKept))})`;
     terminal.field('Would go', `${rows(rowsRemaining)}${share}`);
     const width = count(rowsRemaining).length;
     ruleSql(target).forEach((rule, index) => {
@@ -79,11 +89,6 @@ const ADVICE: Readonly<Record<IndexAdvice['verdict'], string>> = {
   helps: 'helps: each run reads all of the table to find these few rows',
   'helps-later': `no help with so many to go; later, if at most ${100 * GREATEST_DEAD_SHARE} % go each time`,
 };
-
-function percent(part: number, rest: number): string {
-  const share = (100 * part) / (part + rest);
-  return share < 0.1 ? 'less than 0.1 %' : `${share.toFixed(1)} %`;
-}
 
 function duration(ms: number | undefined): string {
   if (ms === undefined) {

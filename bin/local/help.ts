@@ -18,6 +18,9 @@ with about 200,000 rows, removed afterwards.
                       ?host=/DIRECTORY      connects to a Unix socket
   --dry-run           deletes nothing; shows what a run would delete and keep,
                       how long it would take, and what it needs
+  --discover          deletes nothing; finds the tables of known systems, and
+                      tables that look like tokens or sessions, and prints
+                      targets for them
   --yes               deletes without asking. Required with --database-url if
                       input or output is not a terminal, except with --json
   --targets FILE      tables and rules, as JSON in the form of CLEANUP_TARGETS

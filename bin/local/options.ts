@@ -12,6 +12,8 @@ export interface Options {
   /** Absent for the demo on an embedded server. */
   readonly database: Database | undefined;
   readonly dryRun: boolean;
+  /** Whether to look for tables instead of running the job. */
+  readonly discover: boolean;
   /** Whether to ask before rows are deleted. */
   readonly asks: boolean;
   readonly job: Job;
@@ -23,6 +25,7 @@ export interface Options {
 const OPTIONS = {
   'database-url': { type: 'string' },
   'dry-run': { type: 'boolean' },
+  discover: { type: 'boolean' },
   yes: { type: 'boolean', short: 'y' },
   targets: { type: 'string' },
   stage: { type: 'string' },
@@ -51,7 +54,7 @@ export function parseOptions(args: readonly string[], environment: Environment, 
   if (values.help) {
     return 'help';
   }
-  const { 'dry-run': dryRun = false, json = false, yes = false, verbose = false } = values;
+  const { 'dry-run': dryRun = false, discover = false, json = false, yes = false, verbose = false } = values;
   const mistakes: string[] = [];
   const collect = <T>(read: () => T): T | undefined => {
     try {
@@ -72,7 +75,13 @@ export function parseOptions(args: readonly string[], environment: Environment, 
   const database = collect(() => (url === undefined ? undefined : parseDatabaseUrl(url, environment)));
   const job = collect(() => readJob(values));
   const numbers = collect(() => readNumbers(values));
-  const deletes = url !== undefined && !dryRun;
+  if (discover && url === undefined) {
+    mistakes.push('--discover requires --database-url: the demo has nothing to discover');
+  }
+  if (discover && (values.targets !== undefined || values.stage !== undefined)) {
+    mistakes.push('--discover finds targets, and takes none from --targets or --stage');
+  }
+  const deletes = url !== undefined && !dryRun && !discover;
   if (deletes && !yes && !json && !isTerminal) {
     mistakes.push(
       '--yes is required to delete rows if input or output is not a terminal, since nobody can be asked; ' +
@@ -83,7 +92,7 @@ export function parseOptions(args: readonly string[], environment: Environment, 
     throw new InvalidInputError(mistakes);
   }
   return {
-    ...{ database, dryRun, json, verbose },
+    ...{ database, dryRun, discover, json, verbose },
     asks: deletes && !yes && !json,
     job: { ...job, environment: { ...job.environment, ...numbers } },
   };

@@ -10,18 +10,12 @@ import type { Terminal } from './terminal';
 /** Shows what a run is about to do, and where. A dry run shows the rules later, with the rows that they match. */
 export function announce(
   terminal: Terminal,
-  { user, password, name, host, port, sslMode, exposesPassword }: Database,
+  database: Database,
   targets: readonly Target[],
   { dryRun, estimates = [] }: { readonly dryRun: boolean; readonly estimates?: readonly (number | undefined)[] },
 ): void {
   const { bold, dim } = terminal.colors;
-  const place = isSocket(host) ? `socket ${bold(`${host}/.s.PGSQL.${port}`)}` : bold(`${host}:${port}`);
-  const security = [
-    ...(isSocket(host) ? [] : [sslMode === 'disable' ? 'not encrypted' : 'encrypted, certificate checked']),
-    ...(password === undefined ? ['no password'] : []),
-  ].join(', ');
-  terminal.say(bold(dryRun ? 'Dry run, deletes nothing' : 'Deletes'));
-  terminal.say(`  in database ${bold(name)} on ${place}, as ${bold(user)}${security && ` ${dim(`(${security})`)}`}`);
+  announceDatabase(terminal, dryRun ? 'Dry run, deletes nothing' : 'Deletes', database);
   for (const [index, target] of (dryRun ? [] : targets).entries()) {
     const estimate = estimates[index];
     const size = estimate === undefined ? '' : ` ${dim(`(about ${rows(estimate)} in all)`)}`;
@@ -30,12 +24,24 @@ export function announce(
       terminal.say(`    ${position === 0 ? 'where' : '   or'} ${rule}`);
     });
   }
+  terminal.gap();
+}
+
+export function announceDatabase(terminal: Terminal, title: string, database: Database): void {
+  const { bold, dim } = terminal.colors;
+  const { user, password, name, host, port, sslMode, exposesPassword } = database;
+  const place = isSocket(host) ? `socket ${bold(`${host}/.s.PGSQL.${port}`)}` : bold(`${host}:${port}`);
+  const security = [
+    ...(isSocket(host) ? [] : [sslMode === 'disable' ? 'not encrypted' : 'encrypted, certificate checked']),
+    ...(password === undefined ? ['no password'] : []),
+  ].join(', ');
+  terminal.say(bold(title));
+  terminal.say(`  in database ${bold(name)} on ${place}, as ${bold(user)}${security && ` ${dim(`(${security})`)}`}`);
   if (exposesPassword) {
     terminal.warn(
       'other users of this machine can see the password in the command line; put it into PGPASSWORD or ~/.pgpass',
     );
   }
-  terminal.gap();
 }
 
 /** Shows the result of a run. */
@@ -96,9 +102,14 @@ const REASONS: Readonly<Record<StopReason, readonly string[]>> = {
 };
 
 /** Why rows remain. */
-function notes({ table, status, stopReason = 'drained', blockedBy = [] }: TargetReport, dryRun: boolean): string[] {
+function notes(target: TargetReport, dryRun: boolean): string[] {
+  const { table, status, stopReason = 'drained', blockedBy = [], cascaded = [] } = target;
   const [why = '', outlook] = status === 'partial' ? REASONS[stopReason] : [];
   const reason = outlook && !dryRun ? `${why}; ${outlook}` : why;
   const blockages = blockedBy.map(({ reason, rows: held }) => `held back by ${reason}${held ? `: ${rows(held)}` : ''}`);
-  return [reason, ...blockages].filter(Boolean).map((note) => `${table}: ${note}`);
+  const along = cascaded.map(
+    (child) =>
+      `${child.rows === undefined ? 'rows' : rows(child.rows)} of ${child.table} ${dryRun ? 'would go' : 'went'} along (on delete cascade)`,
+  );
+  return [reason, ...blockages, ...along].filter(Boolean).map((note) => `${table}: ${note}`);
 }

@@ -34,6 +34,8 @@ test.each([
   [['--database-url', 'postgres://u:canary@h/d', '--targets'], "Option '--targets <value>' argument missing"],
   [['--json', '--json'], '--json is given twice'],
   [['--targets', 'a.json', '--stage', 'prod'], '--targets must not be used with --stage, which has targets of its own'],
+  [['--discover'], '--discover requires --database-url: the demo has nothing to discover'],
+  [[...URL, '--discover', '--stage', 'dev'], '--discover finds targets, and takes none from --targets or --stage'],
   [['--max-load', '2'], '--max-load must be above 0 and at most 1, got "2"'],
 ])('refuses %j without repeating what may be a secret', (args, mistake) => {
   expect(mistakesOf(args)).toEqual([mistake]);
@@ -82,7 +84,7 @@ describe('a run that deletes from a given database', () => {
     }
   });
 
-  test.each([[[...URL, '--dry-run']], [[]]])('is none: %j never asks', (args) => {
+  test.each([[[...URL, '--dry-run']], [[...URL, '--discover']], [[]]])('is none: %j never asks', (args) => {
     for (const isTerminal of [true, false]) {
       expect(options(args, { isTerminal }).asks).toBe(false);
     }
