@@ -23,6 +23,7 @@ cleansLikeTheSystem(database, 'spring-session', {
 });
 
 cleansLikeTheSystem(database, 'mattermost', {
+  given: { tables: ['sessions', 'tokens', 'desktoptokens', 'oauthauthdata'] },
   tables: `
     create table sessions (
       id varchar(26) primary key, token varchar(26), createat bigint, expiresat bigint, lastactivityat bigint,
@@ -31,18 +32,26 @@ cleansLikeTheSystem(database, 'mattermost', {
     create index on sessions (expiresat);
     create table tokens (token varchar(64) primary key, createat bigint, type varchar(64), extra varchar(2048));
     create table desktoptokens (token varchar(64) primary key, createat bigint, userid varchar(26));
-    create index on desktoptokens (createat)`,
+    create index on desktoptokens (createat);
+    create table oauthauthdata (
+      clientid varchar(26), userid varchar(26), code varchar(128) primary key, expiresin int, createat bigint,
+      redirecturi varchar(256), state varchar(1024), scope varchar(128)
+    )`,
   rows: `
     insert into sessions (id, token, expiresat, createat)
     select left(md5(random()::text), 26), '', at, made
     from (select fixture.milliseconds('0') union all select unnest('{0, null}'::bigint[])) as expiry (at),
       fixture.milliseconds('30 days') as made;
     insert into tokens select gen_random_uuid(), at, 'password_recovery', '' from fixture.milliseconds('48 hours') as at;
-    insert into desktoptokens select gen_random_uuid(), at, '' from fixture.seconds('3 minutes') as at`,
+    insert into desktoptokens select gen_random_uuid(), at, '' from fixture.seconds('3 minutes') as at;
+    insert into oauthauthdata (code, expiresin, createat)
+    select gen_random_uuid(), lifetime, at
+    from unnest('{600, 2147483647, null}'::int[]) as lifetime, fixture.milliseconds('600 seconds') as at`,
   cleaner: `
     delete from sessions where expiresat <> 0 and expiresat < fixture.now_ms();
     delete from tokens where createat < fixture.now_ms() - 48 * 3600 * 1000;
-    delete from desktoptokens where createat < fixture.now_s() - 180`,
+    delete from desktoptokens where createat < fixture.now_s() - 180;
+    delete from oauthauthdata where createat + expiresin::bigint * 1000 < fixture.now_ms()`,
 });
 
 cleansLikeTheSystem(database, 'gitea', {

@@ -18,9 +18,7 @@ export const APPLICATIONS = {
   mattermost: definePreset({
     system: 'Mattermost',
     cleaner: 'a scheduled job',
-    caveat:
-      'oauthaccessdata stays: its rows hold the refresh token, too. oauthauthdata stays: its time is in milliseconds and ' +
-      'its lifetime in seconds.',
+    caveat: 'oauthaccessdata stays: its rows hold the refresh token, too.',
     retention: { tokenExpiry: { about: 'how long tokens live that are sent by mail', default: '48h' } },
     tables: ({ tokenExpiry }) => [
       {
@@ -38,6 +36,12 @@ export const APPLICATIONS = {
         table: 'desktoptokens',
         deleteWhen: [{ createat: { olderThan: '3m', epoch: 's' } }],
         recognize: ['token', 'userid'],
+      },
+      {
+        table: 'oauthauthdata',
+        deleteWhen: [{ createat: { olderThan: '0s', epoch: 'ms', plusSeconds: 'expiresin' } }],
+        recognize: ['clientid', 'code', 'redirecturi'],
+        optional: true,
       },
     ],
   }),
