@@ -59,8 +59,8 @@ export function definePreset<const R extends Retentions>(definition: Definition<
   const { system, cleaner, caveat, schema = 'public', hasOwnZone, retention = {} } = definition;
   const ages = Object.fromEntries(
     Object.entries<Retention>(retention).map(([name, { about, default: usual }]) => {
-      const age = ageText.describe(about);
-      return [name, usual === undefined ? age.optional() : age.default(usual)];
+      const age = usual === undefined ? ageText.optional() : ageText.default(usual);
+      return [name, age.describe(about)];
     }),
   );
   const tablesWith = (settings: unknown) => definition.tables(settings as Settings<R>);
@@ -76,13 +76,13 @@ export function definePreset<const R extends Retentions>(definition: Definition<
     parameters: {
       ...ages,
       ...(hasOwnZone && {
-        timeZone: timeZone.describe('The zone that the system writes its timestamps in, UTC by default').optional(),
+        timeZone: timeZone.optional().describe('the zone in which the system writes its timestamps, UTC by default'),
       }),
       tables: z
         .array(z.enum(names, listRule), listRule)
         .min(1, listRule)
-        .describe('The tables to sweep; by default all that every installation has')
-        .optional(),
+        .optional()
+        .describe('the tables to sweep; by default all that every installation has'),
     },
     targets: ({ tables: listed, timeZone: zone, ...settings }) =>
       tablesWith(settings)

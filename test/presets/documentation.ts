@@ -1,0 +1,66 @@
+/** Writes the page of the presets: `node --import tsx test/presets/documentation.ts > lambda/configuration/presets/README.md` */
+import { presets } from '../../lambda/configuration/presets';
+import type { Preset, PresetTable } from '../../lambda/configuration/presets/preset';
+
+const EXAMPLES = [
+  { preset: 'keycloak', schema: 'keycloak' },
+  { preset: 'laravel-sanctum', expiration: '30d', timeZone: 'Europe/Berlin' },
+  { preset: 'better-auth', tables: ['session', 'verification', 'deviceCode'] },
+];
+
+export function presetPage(): string {
+  const blocks = Object.entries(presets).map(([name, preset]) => block(name, preset));
+  return `# Presets
+
+A preset stands for the token tables of a known system: the rules by which the system takes a row for dead itself, the
+system's own retention as default, and the tables in the order of their keys. Each is tested on the tables that the
+system's migrations make, against its own cleaner.
+
+\`\`\`json
+${JSON.stringify(EXAMPLES, undefined, 2)}
+\`\`\`
+
+- \`schema\`: the schema of the tables, if it is not the usual one.
+- \`tables\`: the tables to sweep. Tables in *italics* come with a plug-in, a feature or a version that not every
+  installation has, and are swept only if they are listed.
+- The other keys are settings of the system, as ages: give what the system is configured with.
+- \`npm start -- --database-url URL --discover\` prints the presets that fit a database, with the tables that are there.
+
+${blocks.join('\n\n')}
+`;
+}
+
+function block(name: string, { system, cleaner, caveat, schema, parameters, tables }: Preset): string {
+  const settings = Object.entries(parameters).filter(([parameter]) => parameter !== 'tables');
+  return [
+    `## \`${name}\``,
+    '',
+    `${system}${schema === 'public' ? '' : `, in the schema \`${schema}\``}. Its own cleaner: ${cleaner ?? 'none'}.`,
+    ...(caveat ? ['', caveat] : []),
+    '',
+    '| table | is deleted when |',
+    '| --- | --- |',
+    ...tables.map(row),
+    ...(settings.length > 0 ? [''] : []),
+    ...settings.map(([parameter, schema]) => `- \`${parameter}\`${usualOf(schema)}: ${descriptionOf(schema)}`),
+  ].join('\n');
+}
+
+function row({ table, deleteWhen, unlessReferredToBy, optional }: PresetTable): string {
+  const rules = deleteWhen.map((rule) => `\`${JSON.stringify(rule)}\``).join(' or ');
+  const unless = unlessReferredToBy ? `, unless ${unlessReferredToBy.join(' or ')} refers to it` : '';
+  return `| ${optional ? `*${table}*` : table} | ${rules}${unless} |`;
+}
+
+function usualOf(schema: unknown): string {
+  const { def } = schema as { def: { defaultValue?: string } };
+  return def.defaultValue === undefined ? '' : ` (${def.defaultValue})`;
+}
+
+function descriptionOf(schema: unknown): string {
+  return (schema as { description?: string }).description ?? '';
+}
+
+if (require.main === module) {
+  process.stdout.write(presetPage());
+}
