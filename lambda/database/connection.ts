@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import { Client } from 'pg';
-import { ConnectionLostError, sqlStateOf } from './database-error';
-import type { Limits, QueryResult } from './queryable';
+import { ConnectionLostError, OutdatedError, sqlStateOf } from './database-error';
+import type { Check, Limits, QueryResult, Statement } from './queryable';
 
 /** Where a database is and how to log in. */
 export interface Credentials {
@@ -118,11 +118,32 @@ export class Connection {
     return rows[0];
   }
 
-  async query<Row>(text: string, values: readonly unknown[], limits: Limits): Promise<QueryResult<Row>> {
+  async query<Row>(text: string, values: readonly unknown[], limits: Limits, check?: Check): Promise<QueryResult<Row>> {
     if (JSON.stringify(this.#settingsOf(limits)) !== this.#limits) {
       await this.set({}, limits);
     }
-    return await this.#send<Row>(text, values, limits.statementTimeoutMs);
+    const timeoutMs = limits.statementTimeoutMs;
+    return check
+      ? await this.#sendChecked({ text, values }, timeoutMs, check)
+      : await this.#send<Row>(text, values, timeoutMs);
+  }
+
+  async #sendChecked<Row>({ text, values }: Statement, timeoutMs: number, check: Check): Promise<QueryResult<Row>> {
+    await this.#send('begin', [], timeoutMs);
+    try {
+      const result = await this.#send<Row>(text, values, timeoutMs);
+      const objection = check(result.rows);
+      if (objection && (await this.#send(objection.text, objection.values, timeoutMs)).rows.length > 0) {
+        throw new OutdatedError();
+      }
+      await this.#send('commit', [], timeoutMs);
+      return result;
+    } catch (error) {
+      if (this.usable) {
+        await this.#send('rollback', [], timeoutMs);
+      }
+      throw error;
+    }
   }
 
   /** Makes the given settings and those of the statements to come. */
@@ -132,10 +153,16 @@ export class Connection {
     this.#limits = JSON.stringify(ofStatements);
   }
 
-  #settingsOf({ statementTimeoutMs, lockTimeoutMs, ownSearchPath }: Limits): Readonly<Record<string, string>> {
+  #settingsOf({
+    statementTimeoutMs,
+    lockTimeoutMs,
+    ownSearchPath,
+    isolation,
+  }: Limits): Readonly<Record<string, string>> {
     return {
       statement_timeout: `${statementTimeoutMs}ms`,
       lock_timeout: `${lockTimeoutMs}ms`,
+      default_transaction_isolation: isolation ?? 'read committed',
       search_path: (ownSearchPath && this.#searchPath) || SAFE_SEARCH_PATH,
       synchronous_commit: this.synchronous ? 'on' : 'off', // measured: off is a quarter faster
     };

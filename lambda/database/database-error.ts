@@ -10,6 +10,9 @@ export type ErrorKind = 'connection-lost' | 'transient' | 'refused' | 'locked' |
 
 /** Classifies an error by its SQLSTATE, or by its system error code if the server did not answer. */
 export function kindOf(error: unknown): ErrorKind {
+  if (error instanceof OutdatedError) {
+    return 'transient';
+  }
   const sqlState = sqlStateOf(error);
   if (sqlState === undefined) {
     return isNetworkFailure(error) ? 'connection-lost' : 'fatal';
@@ -155,6 +158,15 @@ const KIND_BY_CLASS: Readonly<Record<string, ErrorKind>> = {
   F0: 'fatal', // configuration file
   XX: 'fatal', // internal errors
 };
+
+/** A statement saw rows that had changed by the time it was to be committed. */
+export class OutdatedError extends Error {
+  override readonly name = 'OutdatedError';
+
+  constructor() {
+    super('a row that a deleted row refers to came back to life');
+  }
+}
 
 /** The connection ended in the middle of a statement: whether the statement took effect is not known. */
 export class ConnectionLostError extends Error {

@@ -11,7 +11,21 @@ export interface Limits {
    * @default false, along pg_catalog alone
    */
   readonly ownSearchPath?: boolean;
+  /** @default read committed, so that a row that changed while it was waited for is tested again */
+  readonly isolation?: 'read committed' | 'repeatable read';
 }
+
+/** A statement and the values of its parameters. */
+export interface Statement {
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+/**
+ * A check of a result before it is committed: a statement that finds a row if the result must not be. The statement that
+ * had the result is then undone and repeated.
+ */
+export type Check = (rows: readonly unknown[]) => Statement | undefined;
 
 /** All that the engine needs of a database session. */
 export interface Queryable {
@@ -19,7 +33,7 @@ export interface Queryable {
   readonly reconnections: number;
   /** Set it so that each commit waits until it is on disk, over later connections too. */
   synchronous?: boolean;
-  query<Row>(text: string, values?: readonly unknown[], limits?: Limits): Promise<QueryResult<Row>>;
+  query<Row>(text: string, values?: readonly unknown[], limits?: Limits, check?: Check): Promise<QueryResult<Row>>;
 }
 
 export interface QueryResult<Row> {

@@ -2,7 +2,7 @@ import type { Clock } from '../clock';
 import { type Backend, CLOSE_TIMEOUT_MS, Connection, type Credentials } from './connection';
 import { describeError, kindOf } from './database-error';
 import { refuseSharedSessions } from './pooler';
-import type { Limits, Queryable, QueryResult } from './queryable';
+import type { Check, Limits, Queryable, QueryResult } from './queryable';
 
 /** Where sessions get their credentials from. */
 export interface CredentialSource {
@@ -56,7 +56,6 @@ const LIMITS: Limits = { statementTimeoutMs: 30_000, lockTimeoutMs: 1_000 };
 const SETTINGS: Readonly<Record<string, string>> = {
   application_name: 'token-cleanup',
   TimeZone: 'UTC',
-  default_transaction_isolation: 'read committed', // so that a row that changed while it was waited for is tested again
   idle_in_transaction_session_timeout: '10s',
   idle_session_timeout: '2min', // a session whose function is gone releases its advisory lock
   plan_cache_mode: 'force_custom_plan', // a range of blocks must be planned with its bounds
@@ -98,14 +97,19 @@ export class Session implements Queryable {
    * @param limits how long the server may take, and wait for a lock
    * @throws the last error, when the database stayed out of reach or the error is of a kind that repeating does not help
    */
-  async query<Row>(text: string, values: readonly unknown[] = [], limits = LIMITS): Promise<QueryResult<Row>> {
+  async query<Row>(
+    text: string,
+    values: readonly unknown[] = [],
+    limits = LIMITS,
+    check?: Check,
+  ): Promise<QueryResult<Row>> {
     const { clock, stop, abandon, onRetry } = this.#context;
     const patienceMs = this.#options.outagePatienceMs ?? OUTAGE_PATIENCE_MS;
     for (let retryMs = FIRST_RETRY_MS; ; retryMs = Math.min(2 * retryMs, LONGEST_RETRY_MS)) {
       try {
         const connection = await this.#connected();
         connection.synchronous = this.synchronous;
-        const result = await connection.query<Row>(text, values, limits);
+        const result = await connection.query<Row>(text, values, limits, check);
         this.#failingSince = undefined;
         this.#gaveUp = false;
         return result;
