@@ -286,7 +286,7 @@ class Run {
       keys: inspected.referringKeys,
       isInherited: !inspected.isPartitioned && inspected.relations.length > 1,
       startAt: startOn(cutoff),
-      condition: conditionOf(target, cutoff, inspected.columnTypes),
+      condition: conditionOf(target, cutoff, inspected),
       turns: this.#turns,
       brake: this.#brake,
       clock: this.#clock,

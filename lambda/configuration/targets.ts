@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { type Preset, presets } from './presets';
-import { identifier, type Rule } from './rule';
+import { columnsIn, identifier, type Rule } from './rule';
 import { DEFAULT_SCHEMA, type TargetInput, targetSchema } from './target';
 import { didYouMean, InvalidInputError, isObject, mistakesIn } from './validation';
 
@@ -22,6 +22,11 @@ export interface Target {
    * @default UTC
    */
   readonly timeZone?: string | undefined;
+}
+
+/** The columns of the table itself that the rules of a target read. */
+export function columnsOf({ deleteWhen }: Target): string[] {
+  return [...new Set(deleteWhen.flatMap(columnsIn))];
 }
 
 /** What a list of targets looks like in JSON. */

@@ -120,7 +120,7 @@ async function examine(
       continue;
     }
     const missing = [...result.missingGrants, ...result.missingIndexes];
-    const condition = conditionOf(target, now, result.columnTypes);
+    const condition = conditionOf(target, now, result);
     const { share, sql: sample } = sampleOf(target.schema, target.table, size);
     try {
       const { rows } = await session.query<{ rows: number; dead: number }>(

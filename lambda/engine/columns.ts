@@ -1,12 +1,26 @@
-import { type ColumnTest, columnsIn, isAge, isReference, type Rule, type Target } from '../configuration/targets';
+import {
+  type ColumnTest,
+  columnsIn,
+  columnsOf,
+  isAge,
+  isReference,
+  type Rule,
+  type Target,
+} from '../configuration/targets';
 import { didYouMean } from '../configuration/validation';
 import type { Queryable } from '../database/queryable';
-import type { ColumnType } from './condition';
+import type { ColumnType, ColumnTypes } from './column-tests';
+import { type Reference, readReferences } from './references';
 import { literal, quoteIdentifier } from './sql';
 
-/** The columns of a table, and what makes rules unusable on them. */
+/** The columns that the rules of a target read, and the findings that forbid to sweep by them. */
 export interface Columns {
-  readonly types: ReadonlyMap<string, ColumnType>;
+  readonly types: ColumnTypes;
+  readonly references: ReadonlyMap<string, Reference>;
+  /** The columns of the table itself that are read. */
+  readonly own: readonly string[];
+  /** The columns of other tables that are read. */
+  readonly others: readonly { readonly oid: number; readonly columns: readonly string[] }[];
   readonly findings: readonly string[];
 }
 
@@ -16,13 +30,45 @@ export async function inspectColumns(
   target: Target,
   table: { readonly oid: number; readonly quotedName: string },
 ): Promise<Columns> {
-  const { rows } = await session.query<ColumnType & { readonly column: string }>(COLUMNS_SQL, [table.oid]);
-  const types = new Map(rows.map(({ column, ...type }) => [column, type]));
-  const findings = [
-    ...target.deleteWhen.flatMap((rule) => findingsIn(rule, types, table.quotedName)),
-    ...(target.unlessReferredToBy ? [`${table.quotedName}: "unlessReferredToBy" is not supported yet`] : []),
-  ];
-  return { types, findings: [...new Set(findings)] };
+  const types = await readTypes(session, table.oid);
+  const found = await readReferences(session, target, table);
+  const references = new Map<string, Reference>();
+  for (const [column, reference] of found.byColumn) {
+    references.set(column, { ...reference, types: await readTypes(session, reference.oid) });
+  }
+  const findings = target.deleteWhen.flatMap((rule) => findingsIn(rule, types, table.quotedName));
+  const followed = target.deleteWhen.flatMap((rule) =>
+    Object.entries(rule).flatMap(([column, test]) => {
+      const reference = references.get(column);
+      return reference && isReference(test) ? [{ reference, rule: test.refersTo }] : [];
+    }),
+  );
+  return {
+    types,
+    references,
+    own: [...new Set([...columnsOf(target), ...[...references.values()].flatMap(ownColumns)])],
+    others: followed.map(({ reference, rule }) => ({
+      oid: reference.oid,
+      columns: [...reference.columns.map(({ referred }) => referred), ...columnsIn(rule)],
+    })),
+    findings: [
+      ...new Set([
+        ...findings,
+        // A column that does not exist has no key either.
+        ...(findings.length > 0 ? [] : found.findings),
+        ...followed.flatMap(({ reference, rule }) => findingsIn(rule, reference.types, reference.quotedTable)),
+      ]),
+    ],
+  };
+}
+
+function ownColumns({ columns }: Reference): string[] {
+  return columns.map(({ own }) => own);
+}
+
+async function readTypes(session: Queryable, oid: number): Promise<ColumnTypes> {
+  const { rows } = await session.query<ColumnType & { readonly column: string }>(COLUMNS_SQL, [oid]);
+  return new Map(rows.map(({ column, ...type }) => [column, type]));
 }
 
 const COLUMNS_SQL = `
@@ -47,7 +93,7 @@ const COLUMNS_SQL = `
   left join pg_collation on pg_collation.oid = attcollation
   where typtype <> 'd'`;
 
-function findingsIn(rule: Rule, types: Columns['types'], quotedTable: string): string[] {
+function findingsIn(rule: Rule, types: ColumnTypes, quotedTable: string): string[] {
   const missing = columnsIn(rule).filter((name) => !types.has(name));
   const describe = (name: string) => `column ${quoteIdentifier(name)} of ${quotedTable}`;
   return [
@@ -88,7 +134,7 @@ function misfits(test: ColumnTest, type: ColumnType | undefined): string[] {
     }
     return mustBeOf(test.epoch ? NUMBERS : test.plusSeconds === undefined ? [...TIMES, 'date'] : TIMES, type);
   }
-  return isReference(test) ? ['is tested by "refersTo", which is not supported yet'] : valueMisfits(test.in, type);
+  return isReference(test) ? [] : valueMisfits(test.in, type);
 }
 
 function mustBeOf(usable: readonly string[], type: ColumnType | undefined): string[] {

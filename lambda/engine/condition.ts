@@ -1,6 +1,9 @@
-import { type AgeTest, type ColumnTest, columnsIn, isAge, isReference, type Target } from '../configuration/targets';
-import { leastOffsetMs, localTime } from './local-time';
-import { joinSql, literal, quoteIdentifier, raw, type Sql, sql } from './sql';
+import { columnsOf, isReference, type Rule, type Target } from '../configuration/targets';
+import { ColumnTests, type ColumnTypes, type TestContext } from './column-tests';
+import type { ReferringKey } from './foreign-keys';
+import { takesRows } from './keepers';
+import type { Reference } from './references';
+import { joinSql, quoteIdentifier, raw, type Sql } from './sql';
 
 /** A boolean SQL expression, and the values of its parameters `$1` and on. */
 export interface Condition {
@@ -8,8 +11,21 @@ export interface Condition {
   readonly values: readonly unknown[];
 }
 
-/** The condition that dead rows meet, and what it is made of. */
-export interface DeadRows extends Condition {
+/** The condition that rows to delete meet, and what keeps it true until they are gone. */
+export interface DeathCondition extends Condition {
+  /**
+   * Of the DELETE. With `repeatable read` the server refuses to take rows along, or to change them, that came after it had
+   * begun: no row of a key that keeps the rows it refers to is lost.
+   *
+   * @default read committed
+   */
+  readonly isolation?: 'repeatable read';
+  /** To be done before a DELETE is committed, if the rules look at other rows. */
+  readonly recheck?: Recheck;
+}
+
+/** The same, and the rules that it is made of. */
+export interface DeadRows extends DeathCondition {
   readonly rules: readonly RuleCondition[];
 }
 
@@ -21,146 +37,158 @@ export interface RuleCondition {
   readonly readable: string;
 }
 
-/** The type of a column; of a domain, the type that it stands on. */
-export interface ColumnType {
-  /** As PostgreSQL prints it, such as `timestamp with time zone`. */
-  readonly name: string;
-  /** With its schema, such as `pg_catalog.timestamptz`. */
-  readonly quotedName: string;
-  /** The values of an enum; null for other types. */
-  readonly labels: readonly string[] | null;
-  /** Whether texts that differ may be equal, by a nondeterministic collation. */
-  readonly isLoose: boolean;
+/**
+ * A second look at rows that were deleted, in the same transaction. A DELETE that waited for a lock tests its own row
+ * again, but sees the rows that this refers to as they were before. One of them may have come back to life.
+ */
+export interface Recheck {
+  /** A deleted row as `jsonb`, to be collected. Its columns stand behind the alias. */
+  row(alias: string): string;
+  /** Finds a row if one of them was alive after all. @param rows a list of them, as JSON */
+  statement(rows: string): Condition;
+}
+
+/** What the catalog says about the columns and the keys that a condition reads. */
+export interface Catalog {
+  /** Of all columns of the table. */
+  readonly columnTypes: ColumnTypes;
+  /** The foreign keys that rules follow, by the column that the rule names. */
+  readonly references: ReadonlyMap<string, Reference>;
+  /** The foreign keys whose rows keep those that they refer to, whatever ON DELETE says. */
+  readonly keepers: readonly ReferringKey[];
 }
 
 /**
- * Turns the rules of a target into SQL. NULL matches no test but `null` and `orNull`.
+ * Turns the rules of a target into SQL. NULL matches no test but `null` and `orNull`. The table's columns are not qualified,
+ * so that the condition fits any statement on it.
  *
  * @param cutoff the moment that ages count back from
- * @param types the type of each column that the rules name
  */
-export function conditionOf(target: Target, cutoff: Date, types: ReadonlyMap<string, ColumnType>): DeadRows {
+export function conditionOf(target: Target, cutoff: Date, catalog: Catalog): DeadRows {
+  const { columnTypes, references, keepers } = catalog;
   const values: unknown[] = [];
-  const rules = target.deleteWhen.map((rule) => {
-    const tests = new Tests(cutoff, target.timeZone, types, values);
-    return joinSql(
-      Object.entries(rule).map(([column, test]) => tests.sql(column, test)),
-      ' and ',
-    );
-  });
-  return { text: `(${rules.map(({ text }) => `(${text})`).join(' or ')})`, values, rules };
+  const context = { cutoff, timeZone: target.timeZone, values };
+  const own = target.deleteWhen.map((rule) => ruleSql(rule, catalog, context));
+  const unreferred = keepers.map((key) => unreferredSql(key, columnTypes));
+  const anyRule = `(${own.map(({ text }) => `(${text})`).join(' or ')})`;
+  return {
+    text: [anyRule, ...unreferred.map(({ text }) => text)].join(' and '),
+    values,
+    rules: own.map((rule) => joinSql([rule, ...unreferred], ' and ')),
+    ...(keepers.some(takesRows) && { isolation: 'repeatable read' }),
+    ...(references.size > 0 && { recheck: recheckOf(target, catalog, { text: anyRule, values }) }),
+  };
 }
 
-// Zero, one and minus one stand for "never" in real systems. And where seconds are declared as milliseconds, or the other
-// way round, nothing matches instead of everything: this is March 1973.
-const EPOCH_FLOOR_S = 100_000_000;
-
-/** The tests of one rule. */
-class Tests {
-  constructor(
-    readonly cutoff: Date,
-    readonly timeZone: string | undefined,
-    readonly types: ReadonlyMap<string, ColumnType>,
-    /** The parameters so far; each test adds its own. */
-    readonly values: unknown[],
-  ) {}
-
-  sql(column: string, test: ColumnTest): Sql {
-    if (test === null) {
-      return sql`${raw(quoteIdentifier(column))} is null`;
-    }
-    if (typeof test === 'boolean') {
-      return sql`${this.#column(column)} = ${raw(String(test))}`;
-    }
-    if (isAge(test)) {
-      const age = this.#age(column, test);
-      return test.orNull ? sql`(${age} or ${raw(quoteIdentifier(column))} is null)` : age;
-    }
+function ruleSql(rule: Rule, { columnTypes, references }: Catalog, context: TestContext): Sql {
+  const tests = new ColumnTests(context, columnTypes);
+  const own: Sql[] = [];
+  const others: Sql[] = [];
+  for (const [column, test] of Object.entries(rule)) {
     if (isReference(test)) {
-      throw new Error('refersTo is not supported yet');
-    }
-    return this.#values(column, test.in);
-  }
-
-  #age(column: string, test: AgeTest): Sql {
-    const moment = new Date(this.cutoff.getTime() - test.olderThanMs);
-    const own = this.#isPast(column, test, moment);
-    if (test.plusSeconds === undefined) {
-      return own;
-    }
-    // Numbers of PostgreSQL do not overflow as its times do. Negative seconds mean "never" as -1 does elsewhere, so a time
-    // that is not past by itself is not past with them either, and an index on it serves.
-    const seconds = this.#column(test.plusSeconds, 'pg_catalog.numeric');
-    const isLocal = this.types.get(column)?.name === WITHOUT_ZONE;
-    const boundMs = moment.getTime() + (isLocal ? leastOffsetMs(moment, this.timeZone) : 0);
-    const start = test.epoch
-      ? this.#column(column, 'pg_catalog.numeric')
-      : sql`extract(epoch from ${this.#column(column)})`;
-    const isOver =
-      test.epoch === 'ms'
-        ? sql`(${start} + (${seconds} * ${raw('1000')})) < ${this.#bind(boundMs, 'numeric')}`
-        : sql`(${start} + ${seconds}) < ${this.#bind(boundMs / 1_000, 'numeric')}`;
-    return sql`${own} and ${seconds} >= ${raw('0')} and ${isOver}`;
-  }
-
-  /** Whether the time in a column is before a moment. The column stands alone on its side, so that its index serves. */
-  #isPast(column: string, { epoch }: AgeTest, moment: Date): Sql {
-    const time = this.#column(column);
-    const type = this.types.get(column)?.name;
-    if (epoch) {
-      const unitMs = epoch === 's' ? 1_000 : 1;
-      const floor = EPOCH_FLOOR_S * (1_000 / unitMs);
-      const bound = moment.getTime() / unitMs;
-      // Of whole numbers, those below a fraction are those below the next whole number. Any of them compares with a bigint.
-      const [number, limit] =
-        type === 'numeric' ? (['numeric', bound] as const) : (['int8', Math.ceil(bound)] as const);
-      return sql`${time} > ${this.#bind(floor, number)} and ${time} < ${this.#bind(limit, number)}`;
-    }
-    switch (type) {
-      case WITHOUT_ZONE:
-        return sql`${time} < ${this.#bind(localTime(moment, this.timeZone), 'timestamp')}`;
-      case 'date': {
-        // The day of the earlier clock: the end of a day is past by both.
-        const [day = ''] = [localTime(moment), localTime(moment, this.timeZone)].sort();
-        return sql`${time} < ${this.#bind(day.slice(0, 10), 'date')}`;
-      }
-      default:
-        return sql`${time} < ${this.#bind(moment.toISOString(), 'timestamptz')}`;
+      others.push(referredSql(references.get(column), test.refersTo, columnTypes, context));
+    } else {
+      own.push(tests.sql(column, test));
     }
   }
-
-  #values(column: string, listed: readonly (string | number)[]): Sql {
-    const { quotedName = '', isLoose = false } = this.types.get(column) ?? {};
-    // Varchar has no operators of its own. An integer of any size compares with a bigint, and its index serves.
-    const comparable = quotedName === 'pg_catalog.varchar' ? 'pg_catalog.text' : quotedName;
-    const listType = INTEGERS.has(quotedName) ? 'pg_catalog.int8' : comparable;
-    const collation = isLoose ? raw(' collate pg_catalog."C"', '') : raw('');
-    const list = raw(
-      ` operator(pg_catalog.=) any ($${this.values.push(listed)}::${listType}[])`,
-      ` in (${listed.map(literal).join(', ')})`,
-    );
-    return sql`${this.#column(column, comparable)}${collation}${list}`;
-  }
-
-  /** A column as its type: a domain could have operators of its own. */
-  #column(name: string, quotedType = this.types.get(name)?.quotedName): Sql {
-    const quoted = quoteIdentifier(name);
-    return raw(`${quoted}::${quotedType}`, quoted);
-  }
-
-  #bind(value: string | number, type: string): Sql {
-    return raw(
-      `$${this.values.push(value)}::pg_catalog.${type}`,
-      typeof value === 'number' ? String(value) : `${literal(value)}::${type}`,
-    );
-  }
+  // A look at another row costs most, so it comes last.
+  return joinSql([...own, ...others], ' and ');
 }
 
-const WITHOUT_ZONE = 'timestamp without time zone';
+/** Whether the row that a key leads to meets a rule. */
+function referredSql(
+  reference: Reference | undefined,
+  rule: Rule,
+  columnTypes: ColumnTypes,
+  context: TestContext,
+): Sql {
+  if (!reference) {
+    throw new Error('a foreign key that a rule follows was not looked up');
+  }
+  const { quotedTable, isPartitioned, columns, types } = reference;
+  const tests = new ColumnTests(context, types, 'parent.');
+  const name = nameBeside(columnTypes);
+  const place = `${isPartitioned ? '' : 'only '}${quotedTable} as parent`;
+  const met = joinSql(
+    Object.entries(rule).flatMap(([column, test]) => (isReference(test) ? [] : [tests.sql(column, test)])),
+    ' and ',
+  );
+  return other(
+    place,
+    columns.map(({ own, referred, equals }, index) => ({
+      selected: `parent.${quoteIdentifier(referred)} as ${name(index)}`,
+      compared: `parent.${name(index)} ${equals} ${quoteIdentifier(own)}`,
+      readable: `parent.${quoteIdentifier(referred)} = ${quoteIdentifier(own)}`,
+    })),
+    met,
+    'exists',
+  );
+}
 
-const INTEGERS = new Set(['pg_catalog.int2', 'pg_catalog.int4', 'pg_catalog.int8']);
+/** Whether no row refers to the row by a key. */
+function unreferredSql({ quotedTable, columns }: ReferringKey, columnTypes: ColumnTypes): Sql {
+  const name = nameBeside(columnTypes);
+  return other(
+    `${quotedTable} as child`,
+    columns.map(({ referring, referred, equals }, index) => ({
+      selected: `child.${referring} as ${name(index)}`,
+      compared: `${referred} ${equals} child.${name(index)}`,
+      readable: `child.${referring} = ${referred}`,
+    })),
+    undefined,
+    'not exists',
+  );
+}
 
-/** The columns of the table itself that the rules of a target read. */
-export function columnsOf(target: Target): string[] {
-  return [...new Set(target.deleteWhen.flatMap(columnsIn))];
+interface Pair {
+  readonly selected: string;
+  readonly compared: string;
+  readonly readable: string;
+}
+
+/**
+ * Whether there is a row of another table. The inner query hides the columns of that table behind names that the table at
+ * hand does not have, so that a column without a table is one of the latter. `is true` keeps the planner from a join,
+ * which would read the other table for each range of blocks.
+ */
+function other(place: string, pairs: readonly Pair[], met: Sql | undefined, exists: 'exists' | 'not exists'): Sql {
+  const alias = place.slice(place.lastIndexOf(' ') + 1);
+  const selected = pairs.map((pair) => pair.selected).join(', ');
+  const compared = pairs.map((pair) => pair.compared).join(' and ');
+  const readable = [...pairs.map((pair) => pair.readable), ...(met ? [met.readable] : [])].join(' and ');
+  return raw(
+    `(${exists} (select from (select ${selected} from ${place}${met ? ` where ${met.text}` : ''}) as ${alias} where ${compared})) is true`,
+    `${exists} (select from ${place.replace(/^only /, '')} where ${readable})`,
+  );
+}
+
+function nameBeside(types: ColumnTypes): (index: number) => string {
+  let prefix = 'key_';
+  while ([...types.keys()].some((name) => name.startsWith(prefix))) {
+    prefix += '_';
+  }
+  return (index) => quoteIdentifier(`${prefix}${index}`);
+}
+
+function recheckOf(target: Target, { columnTypes, references }: Catalog, { text, values }: Condition): Recheck {
+  const keys = [...references.values()].flatMap(({ columns }) => columns.map(({ own }) => own));
+  const columns = [...new Set([...columnsOf(target), ...keys])];
+  const selected = columns.map((name, index) => `column_${index} as ${quoteIdentifier(name)}`);
+  const definitions = columns.map((name, index) => `column_${index} ${columnTypes.get(name)?.quotedName}`);
+  return {
+    row: (alias) => {
+      const pairs = columns.map((name, index) => `'column_${index}', ${alias}.${quoteIdentifier(name)}`);
+      return `pg_catalog.jsonb_build_object(${pairs.join(', ')})`;
+    },
+    statement: (rows) => ({
+      text: `
+        select from (
+          select ${selected.join(', ')}
+          from pg_catalog.jsonb_to_recordset($${values.length + 1}::pg_catalog.jsonb) as listed (${definitions.join(', ')})
+        ) as deleted
+        where ${text} is not true
+        limit 1`,
+      values: [...values, rows],
+    }),
+  };
 }

@@ -1,5 +1,5 @@
 import type { QueryResult } from '../database/queryable';
-import type { Condition } from './condition';
+import type { Condition, DeathCondition } from './condition';
 import type { Piece } from './pieces';
 import { type Path, type Protection, referringTo } from './protection';
 import { isUnchanged } from './relation';
@@ -7,7 +7,7 @@ import { isUnchanged } from './relation';
 /** The rows to delete. */
 export interface Doomed {
   /** The rules that dead rows meet. */
-  readonly condition: Condition;
+  readonly condition: DeathCondition;
   /** The foreign keys that keep some of them. */
   readonly protections: readonly Protection[];
   /** The foreign keys by which rows of other tables go along. */
@@ -21,6 +21,8 @@ export interface Deleted {
   readonly kept: readonly number[];
   /** The rows that went along by each cascade. */
   readonly cascaded: readonly number[];
+  /** The deleted rows for a second look, as JSON; absent if the condition needs none, null if there are none. */
+  readonly rechecked?: string | null;
 }
 
 /**
@@ -68,25 +70,32 @@ export function deletion(doomed: Doomed, piece: Piece): Condition {
   const where = `${isUnchanged(piece.relation)} and ${place.text} and ${isDead(condition)}`;
   const statement = `delete from only ${quotedName} as doomed where ${where}`;
   const values = [...condition.values, ...place.values];
-  if (protections.length + cascades.length === 0) {
+  const { recheck } = condition;
+  if (protections.length + cascades.length === 0 && !recheck) {
     return { text: statement, values };
   }
   const isProtected = 'exists (select from kept where kept.place operator(pg_catalog.=) doomed.ctid)';
   const referred = unique(cascades.flatMap(([{ columns }]) => columns.map((column) => column.referred)));
+  const returned = [
+    ...referred.map((column) => `doomed.${column}`),
+    ...(recheck ? [`${recheck.row('doomed')} as rechecked`] : []),
+  ];
   return {
     text: `
       with recursive ${protections.length > 0 ? `${keptRows(doomed, piece, where)},` : ''}
       deleted as (
         ${statement}${protections.length > 0 ? ` and not ${isProtected}` : ''}
-        returning ${referred.map((column) => `doomed.${column}`).join(', ') || '1'}
+        returning ${returned.join(', ') || '1'}
       )
       select
         (select pg_catalog.count(*) from deleted)::pg_catalog.float8 as rows,
         ${counts(protections.map((_, index) => `kept where protection operator(pg_catalog.=) ${index}`))} as kept,
-        ${counts(cascades.map((path) => `deleted, ${referringTo('deleted', path)}`))} as cascaded`,
+        ${counts(cascades.map((path) => `deleted, ${referringTo('deleted', path)}`))} as cascaded${recheck ? RECHECKED : ''}`,
     values,
   };
 }
+
+const RECHECKED = ', (select pg_catalog.jsonb_agg(rechecked) from deleted)::pg_catalog.text as rechecked';
 
 export function deletedIn({ rows, rowCount }: QueryResult<Deleted>): Deleted {
   return rows[0] ?? { rows: rowCount ?? 0, kept: [], cascaded: [] };

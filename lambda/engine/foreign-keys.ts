@@ -1,6 +1,6 @@
-import type { Target } from '../configuration/targets';
+import { columnsIn, isReference, type Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
-import { columnsOf } from './condition';
+import { isKeeper } from './keepers';
 import { quoteIdentifier } from './sql';
 import type { TargetTable } from './tables';
 
@@ -17,6 +17,8 @@ export interface ReferringKey {
   readonly isSelf: boolean;
   /** Whether the role may look for referring rows: it may read the columns on both sides, and no policy hides rows. */
   readonly canRead: boolean;
+  /** Whether some of the rows that refer cannot be looked for: a policy hides them, or the key is one of periods. */
+  readonly hidesRows: boolean;
   /** Whether an index leads from a referred row to the rows that refer to it. */
   readonly hasIndex: boolean;
   /** The keys that point at the rows that go along; empty unless `onDelete` is `cascade`. */
@@ -55,8 +57,10 @@ export class ForeignKeys {
   of(table: TargetTable): ForeignKeyFindings {
     const { target } = table;
     const oids = oidsOf(table);
-    const effects = this.#effectsOf(oids);
-    const judged = effects.map((effect) => ({ ...effect, dangers: this.#dangersOf(effect.key, target) }));
+    const effects = this.#effectsOf(oids, target);
+    const judged = effects
+      .filter(({ keeps }) => !keeps)
+      .map((effect) => ({ ...effect, dangers: this.#dangersOf(effect.key, target) }));
     const unindexed = effects.flatMap(({ key }) => (key.hasIndex ? [] : [key]));
     return {
       referringKeys: this.#keys.at(oids).map((key) => this.#referringKey(key, new Set(oids), [])),
@@ -74,14 +78,14 @@ export class ForeignKeys {
   }
 
   /** The keys that a DELETE on these tables fires, each once and the nearest first. */
-  #effectsOf(oids: readonly number[]): Effect[] {
-    const effects: Effect[] = this.#keys.at(oids).map((key) => ({ key, by: [] }));
+  #effectsOf(oids: readonly number[], target: Target): Effect[] {
+    const effects: Effect[] = this.#keys.at(oids).map((key) => ({ key, by: [], keeps: isKeeper(key, target) }));
     const seen = new Set(effects.map(({ key }) => key));
-    for (const { key, by } of effects) {
-      const further = key.onDelete === 'cascade' ? this.#keys.at(key.referring) : [];
+    for (const { key, by, keeps } of effects) {
+      const further = key.onDelete === 'cascade' && !keeps ? this.#keys.at(key.referring) : [];
       for (const next of further.filter((candidate) => !seen.has(candidate))) {
         seen.add(next);
-        effects.push({ key: next, by: [...by, key] });
+        effects.push({ key: next, by: [...by, key], keeps: false });
       }
     }
     return effects;
@@ -95,7 +99,7 @@ export class ForeignKeys {
           ? `${rule}: a live row would go with the dead one that it refers to`
           : `${rule}: live rows of the target ${target.name} would go with the dead ones that they refer to`;
       }
-      return columnsOf(target)
+      return changeable(target)
         .filter((column) => changes.includes(column))
         .map(
           (column) =>
@@ -121,6 +125,14 @@ function oidsOf({ members }: TargetTable): number[] {
   return members.map(({ oid }) => oid);
 }
 
+/** The columns whose change may make a live row meet a rule. One that refers to another row keeps it, once it is NULL. */
+function changeable({ deleteWhen }: Target): string[] {
+  const tested = deleteWhen.flatMap((rule) =>
+    columnsIn(Object.fromEntries(Object.entries(rule).filter(([, test]) => !isReference(test)))),
+  );
+  return [...new Set(tested)];
+}
+
 function cascadeWarning({ key, by }: Effect): string {
   const way = by.map(({ quotedTable }) => `, by way of ${quotedTable}`).slice(-1);
   return (
@@ -133,6 +145,8 @@ interface Effect {
   readonly key: Key;
   /** The cascades that lead to it. */
   readonly by: readonly Key[];
+  /** Whether the key keeps its rows by the target's `unlessReferredToBy`, so that it never takes any. */
+  readonly keeps: boolean;
 }
 
 /** Things by the tables that they belong to. */
@@ -271,6 +285,7 @@ const FOREIGN_KEYS_SQL = `
         from pair, unnest(points_at) as pointed join pg_class as heap on heap.oid = pointed
         where pair.key = key.oid and heap.relkind = 'r'
       ) as "canRead",
+    row_security_active(conrelid) or json ->> 'conperiod' is not distinct from 'true' as "hidesRows",
     exists (select from indexed where indexed.key = key.oid and indexed.oid = conrelid)
       or relkind = 'p' and (
         select bool_and(indexed.oid is not null)

@@ -2,22 +2,22 @@ import type { Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
 import type { Root } from './aftermath';
 import { type Columns, inspectColumns } from './columns';
-import type { ColumnType } from './condition';
+import type { Catalog } from './condition';
 import { type ForeignKeyFindings, type ReferringKey, readForeignKeys } from './foreign-keys';
-import { type Grant, readMissingGrants } from './privileges';
+import { type Keepers, keepersOf } from './keepers';
+import { type Grant, type Reads, readMissingGrants } from './privileges';
 import type { Relation } from './relation';
 import { quoteTable } from './sql';
 import { isTable, missingTable, readTables, storageFindings, type TargetTable } from './tables';
 
 /** A table that may be swept. */
-export interface Inspected {
+export interface Inspected extends Catalog {
   readonly oid: number;
   readonly isPartitioned: boolean;
   readonly root: Root;
   /** The table itself, or its partitions and other children: all that have blocks of their own. */
   readonly relations: readonly Relation[];
-  readonly columnTypes: ReadonlyMap<string, ColumnType>;
-  /** The foreign keys that point at the table. */
+  /** The foreign keys that point at the table, besides the keepers. */
   readonly referringKeys: readonly ReferringKey[];
   /** Findings that do not forbid a sweep. */
   readonly warnings: readonly string[];
@@ -75,20 +75,29 @@ export async function inspect(
       results.set(target, new PreflightError(findings));
     }
   }
-  const grants = await readMissingGrants(session, [...usable.keys()]);
-  for (const [table, { types }] of usable) {
-    results.set(table.target, judge(table, types, foreignKeys.of(table), grants(table), dryRun));
+  const read = [...usable].map(([table, columns]) => {
+    const keys = foreignKeys.of(table);
+    return { columns, keys, ...keepersOf(table, keys.referringKeys, columns) };
+  });
+  const grants = await readMissingGrants(session, read);
+  for (const each of read) {
+    results.set(each.table.target, judge(each, grants(each), dryRun));
   }
   return results;
 }
 
+interface Read extends Reads, Keepers {
+  readonly columns: Columns;
+  readonly keys: ForeignKeyFindings;
+}
+
 function judge(
-  { target, root, heaps }: TargetTable,
-  columnTypes: ReadonlyMap<string, ColumnType>,
-  { referringKeys, dangers, warnings, missingIndexes }: ForeignKeyFindings,
+  { table: { target, root, heaps }, columns, keys, keepers, findings }: Read,
   grants: readonly Grant[],
   dryRun: boolean,
 ): Inspected | PreflightError {
+  const { referringKeys, warnings, missingIndexes } = keys;
+  const dangers = [...keys.dangers, ...findings];
   const missingGrants = grants.map(({ sql }) => sql);
   const privilegeFindings = missingGrants.map((sql) => `a privilege is missing: ${sql}`);
   // A dry run does without the privilege to delete. If it has to end anyway, it names that one, too.
@@ -104,8 +113,10 @@ function judge(
       quotedName: quoteTable(schema, table),
       ...(oid !== root.oid && { rootOid: root.oid }),
     })),
-    columnTypes,
-    referringKeys,
+    columnTypes: columns.types,
+    references: columns.references,
+    keepers,
+    referringKeys: referringKeys.filter((key) => !keepers.includes(key)),
     warnings: [...privilegeFindings.map((finding) => `${target.name}: ${finding}`), ...warnings],
     missingGrants,
     missingIndexes,

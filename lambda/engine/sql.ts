@@ -38,3 +38,8 @@ export function quoteIdentifier(name: string): string {
 export function quoteTable(schema: string, table: string): string {
   return `${quoteIdentifier(schema)}.${quoteIdentifier(table)}`;
 }
+
+/** The name that an identifier stands for, quoted or not. */
+export function unquoted(identifier: string): string {
+  return identifier.startsWith('"') ? identifier.slice(1, -1).replaceAll('""', '"') : identifier;
+}

@@ -1,4 +1,6 @@
+import type { Statement } from '../database/queryable';
 import { type Aftermath, aftermathOf, type Root } from './aftermath';
+import type { DeathCondition, Recheck } from './condition';
 import { type Deleted, deletedIn, deletion } from './deletion';
 import { DurableCount } from './durable-count';
 import type { ReferringKey } from './foreign-keys';
@@ -24,6 +26,7 @@ import { Walk, type WalkOptions } from './walk';
 import { type TableOptions, type WholeTable, wholeTable } from './whole-table';
 
 export interface SweepOptions extends TableOptions {
+  readonly condition: DeathCondition;
   /** The table whose relations are swept. */
   readonly root: Root;
   /** The foreign keys that point at it. */
@@ -237,6 +240,7 @@ export class Sweep {
 
   #walk(pieces: readonly Piece[], order: Pick<WalkOptions<Deleted>, 'backwards' | 'defersForeignKeys'>): Walk<Deleted> {
     const { sessions, condition, turns, brake, maxRows, onProgress } = this.#options;
+    const { isolation, recheck } = condition;
     const deleted = this.#deleted;
     const doomed = { condition, protections: this.#protections.known, cascades: this.#cascades };
     const blocksTotal = blocksOf(pieces);
@@ -248,6 +252,8 @@ export class Sweep {
         sessions: maxRows === undefined ? sessions : [sessions[0]],
         statement: (piece) => deletion(doomed, piece),
         rowsIn: (result) => deletedIn(result).rows,
+        isolation,
+        check: recheck && ((results) => recheckOf(recheck, results as Deleted[])),
         until: this.#stop,
         pause: async (session) => {
           await turns.commit(() => deleted.confirmSometimes(session));
@@ -326,4 +332,8 @@ class ReplacedError extends Error {
   constructor(quotedName: string, cause?: unknown) {
     super(`${quotedName} was replaced or dropped while the sweep was at work`, { cause });
   }
+}
+
+function recheckOf(recheck: Recheck, [deleted]: readonly Deleted[]): Statement | undefined {
+  return deleted?.rechecked ? recheck.statement(deleted.rechecked) : undefined;
 }

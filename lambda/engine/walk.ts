@@ -1,6 +1,6 @@
 import type { Clock } from '../clock';
 import { describeError, isForeignKeyViolation, kindOf } from '../database/database-error';
-import type { Limits, Queryable, QueryResult } from '../database/queryable';
+import type { Check, Limits, Queryable, QueryResult } from '../database/queryable';
 import type { Condition } from './condition';
 import type { Obstacle, WalkEnd } from './outcome';
 import { BlockRange, blocksOf, type Piece } from './pieces';
@@ -16,6 +16,10 @@ export interface WalkOptions<Row> {
   readonly statement: (piece: Piece) => Condition;
   /** How many rows it deleted; absent if it only reads. */
   readonly rowsIn?: (result: QueryResult<Row>) => number;
+  /** @default read committed */
+  readonly isolation?: Limits['isolation'] | undefined;
+  /** Of each result, before it is committed. */
+  readonly check?: Check | undefined;
   readonly turns: Turns;
   /** Awaited before every statement. */
   readonly pause?: (session: Queryable) => Promise<void>;
@@ -186,8 +190,10 @@ export class Walk<Row> {
   }
 
   #query(session: Queryable, piece: Piece, isSuspect: boolean) {
-    const { text, values } = this.#options.statement(piece);
-    return session.query<Row>(text, values, limitsOf(isSuspect));
+    const { statement, isolation, check } = this.#options;
+    const { text, values } = statement(piece);
+    const limits = { ...limitsOf(isSuspect), ...(isolation && { isolation }) };
+    return session.query<Row>(text, values, limits, check);
   }
 
   async #overcome(session: Queryable, next: Pending, error: unknown): Promise<void> {

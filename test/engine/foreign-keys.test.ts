@@ -207,6 +207,7 @@ test('lists the keys that point at a table, with the operators by which they com
       isSelf: false,
       canRead: true,
       hasIndex: true,
+      hidesRows: false,
       next: [
         expect.objectContaining({ constraint: 'pushes_again_fkey', onDelete: 'set null', hasIndex: false, next: [] }),
         expect.objectContaining({ constraint: 'pushes_device_id_fkey', onDelete: 'no action', isSelf: false }),

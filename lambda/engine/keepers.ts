@@ -1,0 +1,66 @@
+import type { Target } from '../configuration/targets';
+import type { Columns } from './columns';
+import type { ReferringKey } from './foreign-keys';
+import type { Reads } from './privileges';
+import { quoteIdentifier, quoteTable, unquoted } from './sql';
+import type { TargetTable } from './tables';
+
+/** The foreign keys that keep the rows that they refer to, and all that is read because of them. */
+export interface Keepers extends Reads {
+  readonly keepers: readonly ReferringKey[];
+  /** The findings that forbid to rely on them. */
+  readonly findings: readonly string[];
+}
+
+/** Finds the foreign keys of the tables that `unlessReferredToBy` names. */
+export function keepersOf(table: TargetTable, keys: readonly ReferringKey[], columns: Columns): Keepers {
+  const { unlessReferredToBy = [], schema, table: name } = table.target;
+  const quotedTable = quoteTable(schema, name);
+  const keepers = keys.filter((key) => isKeeper(key, table.target));
+  const missing = unlessReferredToBy.filter((listed) => !keepers.some((key) => isKeyOf(key, listed)));
+  const known = [...new Set(keys.map((key) => key.quotedTable))].join(', ');
+  return {
+    table,
+    keepers,
+    own: [
+      ...new Set([...columns.own, ...keepers.flatMap((key) => key.columns.map(({ referred }) => unquoted(referred)))]),
+    ],
+    others: [
+      ...columns.others,
+      ...keepers.map((key) => ({ oid: key.oid, columns: key.columns.map(({ referring }) => unquoted(referring)) })),
+    ],
+    findings: [
+      ...missing.map(
+        (listed) =>
+          `no foreign key of a table ${quoteIdentifier(listed)} refers to ${quotedTable}${known && `, only those of ${known}`}`,
+      ),
+      ...keepers
+        .filter(({ hidesRows }) => hidesRows)
+        .map(
+          (key) =>
+            `row-level security may hide rows of ${key.quotedTable} that refer to ${quotedTable}: a role that relies on ` +
+            '"unlessReferredToBy" needs bypassrls',
+        ),
+      // The check of the one needs a later view of the tables, that of the other the same view to the end.
+      ...(columns.references.size > 0 ? keepers.filter(takesRows) : []).map(
+        ({ constraint, onDelete }) =>
+          `foreign key ${quoteIdentifier(constraint)} must not be on delete ${onDelete}: beside "refersTo", ` +
+          '"unlessReferredToBy" relies on keys that restrict deletes',
+      ),
+    ],
+  };
+}
+
+/** Whether the rows of a key keep those that they refer to because the target says so. */
+export function isKeeper(key: { readonly quotedTable: string }, { unlessReferredToBy = [] }: Target): boolean {
+  return unlessReferredToBy.some((listed) => isKeyOf(key, listed));
+}
+
+function isKeyOf({ quotedTable }: { readonly quotedTable: string }, table: string): boolean {
+  return quotedTable.endsWith(`.${quoteIdentifier(table)}`);
+}
+
+/** Whether a key deletes or changes the rows that refer to a deleted one. */
+export function takesRows({ onDelete }: Pick<ReferringKey, 'onDelete'>): boolean {
+  return onDelete !== 'no action' && onDelete !== 'restrict';
+}
