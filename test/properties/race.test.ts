@@ -15,6 +15,8 @@ const ALONE = 0.2;
 const CONNECTIONS = 12;
 /** Of the purge. */
 const SWEEPERS = 4;
+/** One after the other. */
+const LEAST_PURGES = 4;
 const FAMILIES = 3_000;
 /** What nobody who waits for a token should have to wait longer for. */
 const LONGEST_LOCK_WAIT_MS = 250;
@@ -78,12 +80,14 @@ interface Stopwatch {
   readonly stop: () => void;
 }
 
-function stopwatch(seconds: number): Stopwatch {
-  let endsAt = performance.now() + seconds * 1_000;
+/** @param isEnough whether it may stop when its time is up; a busy machine gets less done in the time */
+function stopwatch(seconds: number, isEnough: () => boolean = () => true): Stopwatch {
+  const endsAt = performance.now() + seconds * 1_000;
+  let stopped = false;
   return {
-    goesOn: () => performance.now() < endsAt,
+    goesOn: () => !stopped && (performance.now() < endsAt || !isEnough()),
     stop: () => {
-      endsAt = 0;
+      stopped = true;
     },
   };
 }
@@ -125,24 +129,51 @@ interface LockWaits {
   longestForPurgeMs: number;
 }
 
+/**
+ * Looks at the locks from inside the server, fifty times a second: this process, which plays the service as well, may be too
+ * busy to look as often. A snapshot lasts for half a second at most, so that it holds up no vacuum.
+ */
+const WATCH_LOCKS = `
+  create function watch_locks(out looks int, out longest float8, out "longestForPurge" float8) language plpgsql as $$
+  declare
+    until constant timestamptz := clock_timestamp() + interval '0.5 s';
+    wait record;
+  begin
+    looks := 0;
+    while clock_timestamp() < until loop
+      perform pg_stat_clear_snapshot();
+      for wait in
+        select
+          extract(epoch from clock_timestamp() - waiting.waitstart) * 1000 as ms,
+          exists (
+            select from unnest(pg_blocking_pids(waiting.pid)) as blocker
+            join pg_stat_activity as purge on purge.pid = blocker and purge.application_name = 'token-cleanup'
+          ) as for_purge
+        from pg_locks as waiting
+        join pg_stat_activity as service on service.pid = waiting.pid and service.application_name = 'service'
+        where not waiting.granted
+      loop
+        longest := greatest(longest, wait.ms);
+        if wait.for_purge then
+          "longestForPurge" := greatest("longestForPurge", wait.ms);
+        end if;
+      end loop;
+      looks := looks + 1;
+      perform pg_sleep(0.02);
+    end loop;
+  end $$`;
+
 async function watchLocks(goesOn: () => boolean): Promise<LockWaits> {
   const waits: LockWaits = { looks: 0, longestMs: 0, longestForPurgeMs: 0 };
   const observer = await database.connect();
   while (goesOn()) {
-    const { rows } = await observer.query<{ ms: number | null; forPurge: boolean }>(`
-      select
-        extract(epoch from clock_timestamp() - waiting.waitstart)::float8 * 1000 as ms,
-        exists (
-          select from unnest(pg_blocking_pids(waiting.pid)) as blocker
-          join pg_stat_activity as purge on purge.pid = blocker and purge.application_name = 'token-cleanup'
-        ) as "forPurge"
-      from pg_locks as waiting
-      join pg_stat_activity as service on service.pid = waiting.pid and service.application_name = 'service'
-      where not waiting.granted`);
-    waits.looks += 1;
-    for (const { ms, forPurge } of rows) {
-      waits.longestMs = Math.max(waits.longestMs, ms ?? 0);
-      waits.longestForPurgeMs = Math.max(waits.longestForPurgeMs, forPurge ? (ms ?? 0) : 0);
+    const { rows } = await observer.query<{ looks: number; longest: number | null; longestForPurge: number | null }>(
+      'select * from watch_locks()',
+    );
+    for (const { looks, longest, longestForPurge } of rows) {
+      waits.looks += looks;
+      waits.longestMs = Math.max(waits.longestMs, longest ?? 0);
+      waits.longestForPurgeMs = Math.max(waits.longestForPurgeMs, longestForPurge ?? 0);
     }
   }
   await observer.end();
@@ -171,6 +202,7 @@ async function audit({ cutoff, rowsDeleted, error }: RunReport): Promise<number>
 test(
   `loses no row that a service leaves alive, in a race of ${SECONDS} s, and keeps no transaction waiting`,
   async () => {
+    await database.sql(WATCH_LOCKS);
     await database.sql(`
       create table refresh_tokens (
         id bigint generated always as identity primary key, family int not null, revoked boolean not null,
@@ -185,8 +217,8 @@ test(
     const calm = stopwatch(SECONDS * ALONE);
     const [alone, waitsAlone] = await together(calm, runService(calm.goesOn), watchLocks(calm.goesOn));
 
-    const race = stopwatch(SECONDS * (1 - ALONE));
     let purges = 0;
+    const race = stopwatch(SECONDS * (1 - ALONE), () => purges >= LEAST_PURGES);
     let rowsDeleted = 0;
     const purgeBackToBack = async () => {
       while (race.goesOn()) {
@@ -212,9 +244,9 @@ test(
     expect(waits.longestForPurgeMs).toBeLessThan(LONGEST_LOCK_WAIT_MS);
     // That there was a race at all, and somebody who watched it.
     expect(beside.transactions).toBeGreaterThan(100);
-    expect(purges).toBeGreaterThan(3);
+    expect(purges).toBeGreaterThanOrEqual(LEAST_PURGES);
     expect(rowsDeleted).toBeGreaterThan(10_000);
     expect(waits.looks).toBeGreaterThan(SECONDS * 4);
   },
-  SECONDS * 1_000 + 60_000,
+  SECONDS * 1_000 + 120_000,
 );
