@@ -1,6 +1,7 @@
 import { type Invocation, type InvocationResult, invoke, type LogLine } from '../bin/local/invocation';
 import { useDatabase } from './support/database';
 import { FaultySecretsEndpoint } from './support/faulty-secrets-endpoint';
+import { metricsIn } from './support/metrics';
 
 const database = useDatabase();
 const ARN = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:tokens';
@@ -39,28 +40,18 @@ function run(invocation: Partial<Invocation> = {}): Promise<InvocationResult> {
   });
 }
 
-/** The metrics that CloudWatch would make of the log, by dimensions. */
-function metricsIn(logs: readonly LogLine[]): Record<string, Record<string, unknown>> {
+const STAGE_KEY = 'service=token-cleanup stage=prod';
+
+/** The metrics of a run, by their dimensions. */
+function metricsOf(logs: readonly LogLine[]): Record<string, Record<string, unknown>> {
   const found: Record<string, Record<string, unknown>> = {};
-  for (const line of logs) {
-    const { CloudWatchMetrics = [] } = (line._aws ?? {}) as { CloudWatchMetrics?: EmfDirective[] };
-    for (const { Namespace, Dimensions, Metrics } of CloudWatchMetrics) {
-      for (const set of Dimensions) {
-        const key = `${Namespace} ${set.map((name) => `${name}=${line[name]}`).join(' ')}`;
-        found[key] = { ...found[key], ...Object.fromEntries(Metrics.map(({ Name }) => [Name, line[Name]])) };
-      }
-    }
+  for (const [id, value] of Object.entries(metricsIn(logs))) {
+    const [name = '', ...dimensions] = id.split(' ');
+    const key = dimensions.join(' ');
+    found[key] = { ...found[key], [name]: value };
   }
   return found;
 }
-
-interface EmfDirective {
-  readonly Namespace: string;
-  readonly Dimensions: readonly string[][];
-  readonly Metrics: readonly { readonly Name: string }[];
-}
-
-const STAGE_KEY = 'TokenCleanup service=token-cleanup stage=prod';
 
 test('deletes, returns the report, logs a line for each table and the run, and emits the metrics', async () => {
   const { report, logs } = await run({ environment: { STAGE: 'prod' }, event: { source: 'aws.scheduler' } });
@@ -71,7 +62,7 @@ test('deletes, returns the report, logs a line for each table and the run, and e
     { service: 'token-cleanup', stage: 'prod', target: { table: 'refresh_tokens', rowsDeleted: 500 } },
     { service: 'token-cleanup', stage: 'prod', run: { status: 'succeeded', rowsDeleted: 500 } },
   ]);
-  expect(metricsIn(logs)).toEqual({
+  expect(metricsOf(logs)).toEqual({
     [`${STAGE_KEY} table=refresh_tokens`]: { RowsDeleted: 500, Duration: expect.any(Number), RowsRemaining: 0 },
     [STAGE_KEY]: { Succeeded: 1, Partial: 0, Failed: 0, Skipped: 0 },
   });
@@ -82,7 +73,7 @@ test('emits zeros when there is nothing to do', async () => {
 
   const { logs } = await run({ environment: { STAGE: 'prod' } });
 
-  expect(metricsIn(logs)).toEqual({
+  expect(metricsOf(logs)).toEqual({
     [`${STAGE_KEY} table=refresh_tokens`]: { RowsDeleted: 0, Duration: expect.any(Number), RowsRemaining: 0 },
     [STAGE_KEY]: { Succeeded: 1, Partial: 0, Failed: 0, Skipped: 0 },
   });
@@ -96,7 +87,7 @@ test('is skipped where NODE_ENV is test, and reads no secret', async () => {
   expect(report).toMatchObject({ status: 'skipped', rowsDeleted: 0, targets: [] });
   expect(endpoint.requests).toBe(0);
   expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([1000]);
-  expect(metricsIn(logs)).toEqual({ [STAGE_KEY]: { Succeeded: 0, Partial: 0, Failed: 0, Skipped: 1 } });
+  expect(metricsOf(logs)).toEqual({ [STAGE_KEY]: { Succeeded: 0, Partial: 0, Failed: 0, Skipped: 1 } });
 });
 
 test('counts in a dry run, and emits no metric that would end an alarm', async () => {
@@ -109,7 +100,7 @@ test('counts in a dry run, and emits no metric that would end an alarm', async (
     targets: [{ rowsRemaining: 500 }],
   });
   expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([1000]);
-  expect(metricsIn(logs)).toEqual({});
+  expect(metricsOf(logs)).toEqual({});
 });
 
 test('emits no success of a run of some tables, which must not end an alarm about the others', async () => {
@@ -125,12 +116,12 @@ test('emits no success of a run of some tables, which must not end an alarm abou
   const all = await run({ environment, event: { tables: ['sessions', 'refresh_tokens'] } });
 
   expect(some.report).toMatchObject({ status: 'succeeded', rowsDeleted: 500 });
-  expect(metricsIn(some.logs)).toEqual({
+  expect(metricsOf(some.logs)).toEqual({
     [`${STAGE_KEY} table=refresh_tokens`]: { RowsDeleted: 500, Duration: expect.any(Number), RowsRemaining: 0 },
     [STAGE_KEY]: { Succeeded: 0 },
   });
-  expect(metricsIn(failed.logs)[STAGE_KEY]).toEqual({ Succeeded: 0, Failed: 1 });
-  expect(metricsIn(all.logs)[STAGE_KEY]).toEqual({ Succeeded: 1, Partial: 0, Failed: 0, Skipped: 0 });
+  expect(metricsOf(failed.logs)[STAGE_KEY]).toEqual({ Succeeded: 0, Failed: 1 });
+  expect(metricsOf(all.logs)[STAGE_KEY]).toEqual({ Succeeded: 1, Partial: 0, Failed: 0, Skipped: 0 });
 });
 
 test.each<[string, Partial<Invocation>, string]>([
@@ -160,7 +151,7 @@ test.each<[string, Partial<Invocation>, string]>([
 
   expect(report).toMatchObject({ status: 'failed', rowsDeleted: 0, error });
   expect(logs.filter(({ level }) => level === 'ERROR').at(-1)).toMatchObject({ run: { status: 'failed', error } });
-  expect(metricsIn(logs)[STAGE_KEY]).toEqual({ Succeeded: 0, Partial: 0, Failed: 1, Skipped: 0 });
+  expect(metricsOf(logs)[STAGE_KEY]).toEqual({ Succeeded: 0, Partial: 0, Failed: 1, Skipped: 0 });
   expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([1000]);
 });
 

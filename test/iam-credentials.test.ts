@@ -10,12 +10,11 @@ const HOST = 'auth.cluster-abc.eu-central-1.rds.amazonaws.com';
 const LOGIN = { host: HOST, port: 5432, user: 'token_cleanup', region: 'eu-central-1', keys: KEYS };
 const NOW = Date.UTC(2027, 0, 30, 3, 0, 0);
 
-/** What botocore 1.44.5, on which the AWS CLI stands, makes of this login at this moment. */
-const REFERENCE =
-  `${HOST}:5432/?Action=connect&DBUser=token_cleanup&X-Amz-Algorithm=AWS4-HMAC-SHA256` +
-  '&X-Amz-Credential=AKIDEXAMPLE%2F20270130%2Feu-central-1%2Frds-db%2Faws4_request&X-Amz-Date=20270130T030000Z' +
-  '&X-Amz-Expires=900&X-Amz-SignedHeaders=host&X-Amz-Security-Token=session%2Ftoken%2Bwith%3Dsigns%3D%3D' +
-  '&X-Amz-Signature=e62f7d218535f4797079d0d97786859d4a49c1eee7c5b5f7d6a49190f6804200';
+/** Tokens that botocore 1.43.11, the base of the AWS CLI, signs at this moment: user, port and signature. */
+const REFERENCES = [
+  ['token_cleanup', 5432, 'e62f7d218535f4797079d0d97786859d4a49c1eee7c5b5f7d6a49190f6804200'],
+  ['It’s "me" & *', 6432, '43e33ff4e0e0120b748f01cc6e70550733e4a0ec0e9f3319447cbeb8a6a69066'],
+] as const;
 
 const ENVIRONMENT: Record<string, string> = {
   AWS_REGION: 'eu-central-1',
@@ -36,26 +35,27 @@ afterEach(() => {
 const iam = (login: { host?: string; port?: number; name?: string; user?: string } = {}) =>
   new IamCredentials({ auth: 'iam', host: HOST, user: 'token_cleanup', ...login });
 
-test('signs the token that the AWS CLI signs', async () => {
-  const { password } = await iam().current();
-  const [reference, token] = [REFERENCE, password].map((text) => new URL(`https://${text}`));
+test.each(REFERENCES)('signs the token for %s at port %i that the AWS CLI signs', async (user, port, signature) => {
+  const { password, ...login } = await iam({ user, port, name: 'auth' }).current();
 
-  expect(token?.host).toBe(reference?.host);
-  expect(Object.fromEntries(token?.searchParams ?? [])).toEqual(Object.fromEntries(reference?.searchParams ?? []));
+  expect(login).toMatchObject({ host: HOST, port, user, database: 'auth' });
+  const { host, pathname, searchParams } = new URL(`https://${password}`);
+  expect(`${host}${pathname}`).toBe(`${HOST}:${port}/`);
+  expect(Object.fromEntries(searchParams)).toEqual({
+    Action: 'connect',
+    DBUser: user,
+    'X-Amz-Algorithm': 'AWS4-HMAC-SHA256',
+    'X-Amz-Credential': 'AKIDEXAMPLE/20270130/eu-central-1/rds-db/aws4_request',
+    'X-Amz-Date': '20270130T030000Z',
+    'X-Amz-Expires': '900',
+    'X-Amz-SignedHeaders': 'host',
+    'X-Amz-Security-Token': KEYS.sessionToken,
+    'X-Amz-Signature': signature,
+  });
 });
 
-test.each([
-  ['the port and the database of PostgreSQL', {}, { host: HOST, port: 5432, database: 'postgres' }],
-  [
-    'others',
-    { port: 6432, name: 'auth', user: 'It’s "me" & *' },
-    { port: 6432, database: 'auth', user: 'It’s "me" & *' },
-  ],
-])('logs in with a token for %s', async (_, login, expected) => {
-  const { password, ...credentials } = await iam(login).current();
-
-  expect(credentials).toMatchObject(expected);
-  expect(faultsOf(password, { ...LOGIN, ...expected })).toEqual([]);
+test('logs in to the port and the database of PostgreSQL where no others are given', async () => {
+  expect(await iam().current()).toMatchObject({ port: 5432, database: 'postgres' });
 });
 
 test('signs another token for each connection, which is good from its own moment on', async () => {
@@ -80,32 +80,4 @@ test('says that it has no region to sign for', async () => {
   jest.replaceProperty(process, 'env', { ...ENVIRONMENT, AWS_REGION: undefined, AWS_CONFIG_FILE: '/dev/null' });
 
   await expect(iam().current()).rejects.toThrow(/^no token for the database could be signed: Region is missing/);
-});
-
-describe('the check of tokens', () => {
-  test('accepts the token of the AWS CLI', () => {
-    expect(faultsOf(REFERENCE, LOGIN)).toEqual([]);
-  });
-
-  test.each<[string, string, Partial<typeof LOGIN>, string[]]>([
-    ['for another host', REFERENCE, { host: 'other' }, ['address', 'signature']],
-    ['for another port', REFERENCE, { port: 5433 }, ['address', 'signature']],
-    ['for another user', REFERENCE, { user: 'other' }, ['DBUser']],
-    ['for another region', REFERENCE, { region: 'us-east-1' }, ['X-Amz-Credential', 'signature']],
-    ['by another key', REFERENCE, { keys: { ...KEYS, secretAccessKey: 'other' } }, ['signature']],
-    [
-      'with another user than was signed',
-      REFERENCE.replace('token_', 'other_'),
-      { user: 'other_cleanup' },
-      ['signature'],
-    ],
-    ['that lives longer', REFERENCE.replace('=900', '=9000'), {}, ['X-Amz-Expires', 'signature']],
-    ['with something besides', `${REFERENCE}&x=1`, {}, ['x', 'signature']],
-  ])('refuses one %s', (_, token, login, faults) => {
-    expect(faultsOf(token, { ...LOGIN, ...login })).toEqual(faults);
-  });
-
-  test.each([NOW - 1000, NOW + 900_000])('refuses one that is not good yet, or not any more', (now) => {
-    expect(faultsOf(REFERENCE, LOGIN, now)).toEqual(['age']);
-  });
 });

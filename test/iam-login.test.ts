@@ -54,7 +54,7 @@ test('connects with a further token when the database fails over in the middle o
 });
 
 test.each([
-  ['of a role that may not connect', { AWS_SECRET_ACCESS_KEY: 'wrong' }],
+  ['of a role that may not connect', { AWS_ACCESS_KEY_ID: 'AKIDOTHER' }],
   ['for a user that was not granted rds_iam', { DB_USER: 'postgres' }],
 ])('fails at the first refusal of a token %s, and says what to look at', async (_, environment) => {
   const { report, logs } = await run({ environment });

@@ -10,6 +10,7 @@ import { given } from '../../lib/given';
 import type { StageConfig } from '../../lib/stage-config';
 import { TokenCleanup, type TokenCleanupProps } from '../../lib/token-cleanup';
 import { TokenCleanupStack } from '../../lib/token-cleanup-stack';
+import { metricId } from './metrics';
 
 /** The context of `cdk.json`: the feature flags, and the stages. */
 export const { context: CONTEXT } = JSON.parse(readFileSync('cdk.json', 'utf8')) as {
@@ -84,40 +85,12 @@ export function metricsWatched(source: Stack | Template, namespace: string): str
   // Each as [namespace, name, dimension, value, dimension, value, ..., { label }].
   const onDashboard = dashboardOf(source).widgets.flatMap(({ properties }: Properties) => properties.metrics ?? []);
   const watched = [...byAlarms, ...onDashboard].filter(([metricNamespace]) => metricNamespace === namespace);
-  return unique(
-    watched.map(([, name, ...rest]) => {
-      const names = rest.filter((part: unknown, i: number) => typeof part === 'string' && i % 2 === 0);
-      return metricId(name, new Map(names.map((dimension: string, i: number) => [dimension, rest[2 * i + 1]])));
-    }),
-  );
-}
-
-/** The metrics in what a function wrote, where lines are in the embedded metric format. */
-export function metricsEmitted(output: string, namespace: string): string[] {
-  const lines = output.split('\n').filter((line) => line.startsWith('{"_aws"'));
-  return unique(
-    lines.flatMap((line) => {
-      const { _aws, ...values } = JSON.parse(line);
-      return _aws.CloudWatchMetrics.filter(({ Namespace }: Properties) => Namespace === namespace).flatMap(
-        ({ Dimensions, Metrics }: Properties) =>
-          Dimensions.flatMap((dimensions: string[]) =>
-            Metrics.map(({ Name }: Properties) =>
-              metricId(Name, new Map(dimensions.map((dimension) => [dimension, values[dimension]]))),
-            ),
-          ),
-      );
-    }),
-  );
-}
-
-/** All that tells a metric from others of its namespace: with a dimension more it is another one. */
-function metricId(name: string, dimensions: ReadonlyMap<string, string>): string {
-  const pairs = [...dimensions].map(([dimension, value]) => `${dimension}=${value}`);
-  return `${name} ${pairs.sort().join(' ')}`;
-}
-
-function unique(texts: readonly string[]): string[] {
-  return [...new Set(texts)].sort();
+  const ids = watched.map(([, name, ...rest]) => {
+    const names = rest.filter((part: unknown, i: number) => typeof part === 'string' && i % 2 === 0);
+    const dimensions = names.map((dimension: string, i: number) => ({ Name: dimension, Value: rest[2 * i + 1] }));
+    return metricId(namespace, name, dimensions);
+  });
+  return [...new Set(ids)].sort();
 }
 
 /** The body of the dashboard, in which `<Id>` stands for what only the deployment knows. */
