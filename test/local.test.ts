@@ -192,7 +192,7 @@ describe('on a database of the user', () => {
         `    Would stay  ${counted(before.length - dead)} rows`,
         '    Would take  N',
         '    Size        N kB, and N kB of indexes',
-        '    New index   not needed, so small a table is read in a moment',
+        '    New index   not needed: the table is small',
         '',
         '',
       ].join('\n'),

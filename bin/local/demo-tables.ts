@@ -3,27 +3,27 @@ import { DEFAULT_TARGETS, type Target, type TargetsInput } from '../../lambda/co
 import type { RunReport } from '../../lambda/report';
 import { ruleSql } from './target-sql';
 
-/** The rules that the demo applies unless it is given others. */
+/** The default rules of the demo. */
 export const DEMO_TARGETS = [
   ...DEFAULT_TARGETS,
   { schema: 'public', table: 'password_resets', deleteWhen: [{ used: true }, { expires_at: { olderThan: '0s' } }] },
 ] as const satisfies TargetsInput;
 
-/** What became of the rows of a table, counted in the database and not by the function. */
+/** The rows of a table before and after a run, counted in the database, independently of the function. */
 export interface Census {
   readonly table: string;
   readonly before: Readonly<Record<Kind, number>>;
   readonly after: Readonly<Record<Kind, number>>;
   readonly gone: number;
-  /** The rows that were to stay; in a dry run all of them. */
+  /** The rows to keep; all rows in a dry run. */
   readonly toStay: number;
-  /** Those of them that are not there any more as they were. */
+  /** Rows to keep that are missing or changed. */
   readonly missing: number;
-  /** The rows that the rules match and that are there. */
+  /** Rows that match the rules and are left. */
   readonly dead: number;
 }
 
-/** Every row is of exactly one kind. `flag` is the column that says that a token was revoked or used. */
+/** Each row is of exactly one kind. `flag` is the column that marks a token as revoked or used. */
 const CONDITIONS = {
   live: `not flag and expires_at >= cutoff + interval '1 second'`,
   'live, never expires': 'not flag and expires_at is null',
@@ -37,16 +37,16 @@ const CONDITIONS = {
 
 export type Kind = keyof typeof CONDITIONS;
 
-/** The kinds of rows, those that live first. */
+/** The kinds of rows, live ones first. */
 export const KINDS = Object.keys(CONDITIONS) as Kind[];
 
 const USERS = 5_000;
-/** Besides those that expire around the cutoff. */
+/** In addition to the tokens that expire around the cutoff. */
 const REFRESH_TOKENS = 170_000;
 const PASSWORD_RESETS = 10_000;
 /**
- * One row expires in each of the milliseconds that follow. The cutoff of the run will be one of them, whichever it is, so
- * that the rows on both sides of it are there, and the one that expires at it.
+ * One row expires in each millisecond of this time. The cutoff of the run falls into it, so that there are rows on both
+ * sides of the cutoff, and one at the cutoff.
  */
 const BOUNDARY_MS = 10_000;
 
@@ -67,10 +67,10 @@ export class DemoTables {
   }
 
   /**
-   * Makes the tables, fills them, and keeps a copy of every row to compare with.
+   * Creates and fills the tables, and keeps a copy of every row for comparison.
    *
    * @returns the number of rows in the token tables
-   * @throws the reason of `until`, when that is aborted
+   * @throws the reason of `until` if it is aborted
    */
   async fill(until: AbortSignal): Promise<number> {
     for (const sql of [TABLES_SQL, ROWS_SQL, KEYS_SQL, BOUNDARY_SQL, COPY_SQL]) {
@@ -80,7 +80,7 @@ export class DemoTables {
     return REFRESH_TOKENS + PASSWORD_RESETS + 2 * BOUNDARY_MS;
   }
 
-  /** Compares what is there after a run with the copy, by the cutoff of the run. */
+  /** Compares the tables after a run with the copy, by the cutoff of the run. */
   async takeCensus(report: RunReport, targets: readonly Target[]): Promise<Census[]> {
     const cutoff = `'${report.cutoff ?? new Date().toISOString()}'::timestamptz`;
     const census: Census[] = [];
@@ -129,10 +129,10 @@ export class DemoTables {
   }
 }
 
-/** The tables, each with the column that says that a token was revoked or used. */
+/** The tables, each with the column that marks a token as revoked or used. */
 const FLAGS = { refresh_tokens: 'revoked', password_resets: 'used' };
 
-// The first as an entity of NestJS and TypeORM has it, the second as a model of Prisma, in UTC without saying so.
+// The first table is like an entity of NestJS and TypeORM, the second like a model of Prisma, whose times are in UTC.
 const TABLES_SQL = `
   create table users (
     id uuid primary key,
@@ -160,7 +160,7 @@ const TABLES_SQL = `
     created_at timestamp(3) not null default current_timestamp
   );`;
 
-// After the rows, as pg_dump has it, since that takes a third of the time.
+// Created after the rows, as pg_dump does: it takes a third of the time.
 const KEYS_SQL = `
   alter table refresh_tokens
     add primary key (id),
@@ -175,8 +175,8 @@ const KEYS_SQL = `
   create index on password_resets (user_id);
   analyze;`;
 
-// Written over 90 days. A refresh token lives for 30 of them and is revoked when it is exchanged for the next, one in 25
-// never expires; a password reset lives for an hour, or has been asked for just now.
+// Tokens of 90 days. A refresh token lives for 30 days and is revoked when it is exchanged for the next; one in 25 never
+// expires. A password reset lives for an hour; one in four was requested just now.
 const ROWS_SQL = `
   insert into users (id, email)
   select md5('user ' || n)::uuid, 'user' || n || '@example.com'

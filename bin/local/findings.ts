@@ -7,10 +7,10 @@ import { bytes, count, percent, rows, seconds } from './figures';
 import { ruleSql } from './target-sql';
 import type { Terminal } from './terminal';
 
-/** What a run on Lambda may take. What is not done by then is left to the next. */
+/** The time limit of Lambda. A run that needs more leaves the rest to the next one. */
 const LONGEST_RUN_MS = 900_000;
 
-/** Shows what a dry run found out, so that it fits on a screen. */
+/** Shows the findings of a dry run, on one screen. */
 export function showFindings(terminal: Terminal, report: RunReport, targets: readonly Target[]): void {
   const { bold } = terminal.colors;
   if (report.server) {
@@ -84,15 +84,15 @@ function showTable(terminal: Terminal, target: Target, { rowsRemaining }: Target
 }
 
 const ADVICE: Readonly<Record<IndexAdvice['verdict'], string>> = {
-  'not-needed': 'not needed, so small a table is read in a moment',
-  exists: 'not needed, every rule has one',
-  helps: 'helps: each run reads all of the table to find these few rows',
-  'helps-later': `no help with so many to go; later, if at most ${100 * GREATEST_DEAD_SHARE} % go each time`,
+  'not-needed': 'not needed: the table is small',
+  exists: 'not needed: every rule has one',
+  helps: 'helps: without it each run reads the whole table to find these few rows',
+  'helps-later': `does not help with so many dead rows; helps later, if a run deletes at most ${100 * GREATEST_DEAD_SHARE} %`,
 };
 
 function duration(ms: number | undefined): string {
   if (ms === undefined) {
-    return 'unknown, as long as a foreign key has no index on its own side';
+    return 'unknown, since a foreign key has no index on its own side';
   }
   if (ms < 1_000) {
     return 'less than a second';
@@ -101,7 +101,7 @@ function duration(ms: number | undefined): string {
   return ms <= LONGEST_RUN_MS ? about : `${about}, that is ${Math.ceil(ms / LONGEST_RUN_MS)} runs on Lambda`;
 }
 
-/** Warnings and errors, without the statements that are shown below for copying. */
+/** Shows warnings and errors without their statements, which follow below for copying. */
 function showMistakes(terminal: Terminal, report: RunReport): void {
   const remedies = remediesOf(report);
   const withoutRemedy = (line: string) => {
@@ -131,7 +131,7 @@ function indexesOf(report: RunReport, verdict: IndexAdvice['verdict']): string[]
   );
 }
 
-/** On lines of their own, to be copied. */
+/** Shows statements on lines of their own, for copying. */
 function showStatements(terminal: Terminal, purpose: string, statements: readonly string[]): void {
   if (statements.length === 0) {
     return;
@@ -140,7 +140,7 @@ function showStatements(terminal: Terminal, purpose: string, statements: readonl
   terminal.gap();
   terminal.say(`  ${purpose}`);
   for (const statement of statements) {
-    const warning = statement.startsWith('create index on') ? dim('  -- writes wait until it is made') : '';
+    const warning = statement.startsWith('create index on') ? dim('  -- blocks writes while it is created') : '';
     terminal.say(`  ${cyan(`${statement};`)}${warning}`);
   }
 }

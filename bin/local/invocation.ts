@@ -9,19 +9,19 @@ import type { RunReport } from '../../lambda/report';
 import type { RuntimeMessage } from './lambda-runtime';
 
 export interface Invocation {
-  /** All that the function finds in its environment, besides what Lambda's own runtime would have set. */
+  /** The environment of the function, apart from the variables that Lambda's runtime sets. */
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** @default - none, as a function that was invoked without a payload */
+  /** @default - none, as if the function was invoked without a payload */
   readonly event?: unknown;
   /**
-   * The time until the function must have returned, which it asks its context for. Nothing ends it when it does not.
+   * The time limit that the function reads from its context. It is not enforced.
    *
    * @default 900_000, the longest that Lambda allows
    */
   readonly timeLimitMs?: number;
-  /** Told of each line that the function logs, as it comes. */
+  /** Called with each line of the log. */
   readonly onLog?: (line: LogLine) => void;
-  /** Tells the function to end, by a signal as Lambda does before it shuts a runtime down. */
+  /** Signals the function to end, as Lambda does before it shuts down a runtime. */
   readonly interrupt?: AbortSignal;
 }
 
@@ -33,7 +33,7 @@ export interface LogLine {
 }
 
 export interface InvocationResult {
-  /** What the handler returned. */
+  /** The value that the handler returned. */
   readonly report: RunReport;
   readonly logs: readonly LogLine[];
 }
@@ -43,10 +43,10 @@ const LAMBDA_TIME_LIMIT_MS = 900_000;
 /**
  * Invokes the function of `lambda/handler.ts` once, in a process of its own as on Lambda, and captures its log.
  *
- * Nothing of this process's environment reaches the function but what a program needs to start: a `DB_HOST`, a `PGHOST` or
- * an `AWS_PROFILE` that happens to be set in a shell must not decide where rows are deleted.
+ * The function inherits only the variables that a program needs to start: a `DB_HOST`, a `PGHOST` or an `AWS_PROFILE` that
+ * happens to be set in a shell must not decide where rows are deleted.
  *
- * @throws Error with what the process wrote, when it ended without an answer
+ * @throws Error with the output of the process if it ends without an answer
  */
 export async function invoke(invocation: Invocation): Promise<InvocationResult> {
   const { environment, event, timeLimitMs = LAMBDA_TIME_LIMIT_MS, onLog, interrupt } = invocation;
@@ -54,16 +54,17 @@ export async function invoke(invocation: Invocation): Promise<InvocationResult> 
     execArgv: ['--import', pathToFileURL(require.resolve('tsx')).href],
     env: { ...inherited(), ...RUNTIME_ENVIRONMENT, ...environment },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    // A Ctrl-C reaches every process of the terminal's group. This one is told by us, once it listens.
+    // A Ctrl-C reaches every process of the terminal's group. This one gets a message instead, once it listens.
     detached: true,
+    ...{ windowsHide: true }, // a detached process opens a window on Windows; passed on to spawn, which the types lack
   });
-  const tell = (message: RuntimeMessage) => runtime.connected && runtime.send(message, () => {});
-  const onInterrupt = () => tell({ signal: 'SIGINT' });
+  const send = (message: RuntimeMessage) => runtime.connected && runtime.send(message, () => {});
+  const onInterrupt = () => send({ signal: 'SIGINT' });
   const kill = () => runtime.kill('SIGKILL');
   process.once('exit', kill);
   interrupt?.addEventListener('abort', onInterrupt);
   try {
-    tell({ event, timeLimitMs });
+    send({ event, timeLimitMs });
     if (interrupt?.aborted) {
       onInterrupt();
     }
@@ -97,8 +98,8 @@ async function resultOf(runtime: ChildProcess, onLog?: (line: LogLine) => void):
   return { report, logs };
 }
 
-/** To find programs, temporary files, and the certificates of a company's network. */
-const INHERITED = ['PATH', 'HOME', 'TMPDIR', 'TEMP', 'TMP', 'SystemRoot', 'NODE_EXTRA_CA_CERTS'];
+/** They locate programs, temporary files, and the certificates of a company's network. */
+const INHERITED = ['PATH', 'HOME', 'USERPROFILE', 'TMPDIR', 'TEMP', 'TMP', 'SystemRoot', 'NODE_EXTRA_CA_CERTS'];
 
 function inherited(): Record<string, string | undefined> {
   return Object.fromEntries(INHERITED.map((name) => [name, process.env[name]]));
@@ -107,10 +108,10 @@ function inherited(): Record<string, string | undefined> {
 const RUNTIME_ENVIRONMENT: Readonly<Record<string, string>> = {
   TZ: 'UTC', // as Lambda has it
   POWERTOOLS_LOG_LEVEL: 'DEBUG', // with the lines of progress
-  // Not the developer's own accounts and endpoints.
+  // Ignores the developer's own accounts and endpoints.
   AWS_CONFIG_FILE: devNull,
   AWS_SHARED_CREDENTIALS_FILE: devNull,
-  // A warning about the Node.js of this machine, which is not that of the function.
+  // Silences a warning about the Node.js of this machine, which is not the function's.
   AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
 };
 

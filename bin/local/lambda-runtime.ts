@@ -1,21 +1,21 @@
 import { handler } from '../../lambda/handler';
 
-/** What the process that started this one says. */
+/** A message from the parent process. */
 export type RuntimeMessage =
   | { readonly event?: unknown; readonly timeLimitMs: number }
   | { readonly signal: 'SIGINT' | 'SIGTERM' };
 
-// A process of its own in the part of Lambda's runtime: it calls the handler once and sends back what that returns.
+// A stand-in for Lambda's runtime: calls the handler once and sends its result to the parent process.
 process.on('message', (message: RuntimeMessage) => {
   if ('signal' in message) {
-    // Not by the operating system, which would end the process where the handler does not listen yet or any more.
+    // Emitted here: a signal of the operating system would end the process if the handler does not listen.
     process.emit(message.signal, message.signal);
   } else {
     void respond(message.event, message.timeLimitMs);
   }
 });
 
-// Nobody is left to work for, so the handler is told to come to its end.
+// The parent process is gone, so the handler ends its run.
 process.on('disconnect', () => process.emit('SIGTERM', 'SIGTERM'));
 
 async function respond(event: unknown, timeLimitMs: number): Promise<void> {

@@ -2,7 +2,7 @@ import type { Target } from '../../lambda/configuration/targets';
 import type { StopReason } from '../../lambda/engine/outcome';
 import type { RunReport, TargetReport } from '../../lambda/report';
 import { type Database, isSocket } from './database-url';
-import { count, rows, seconds } from './figures';
+import { count, percent, rows, seconds } from './figures';
 import { showFindings } from './findings';
 import { ruleSql, tableSql } from './target-sql';
 import type { Terminal } from './terminal';
@@ -61,6 +61,11 @@ export function summarize(terminal: Terminal, report: RunReport, targets: readon
     const head = ['Table', 'Result', ...COLUMNS.map(([name]) => name)].map((name) => dim(name));
     terminal.table([head, ...report.targets.map(cells)], 2);
   }
+  for (const { table, pace } of report.targets.filter(({ durationMs }) => durationMs >= SHORT_RUN_MS)) {
+    if (pace?.reason && !report.dryRun) {
+      terminal.say(dim(`  ${table} worked ${percent(pace.share)} of the time: ${pace.reason}`));
+    }
+  }
   for (const note of report.targets.flatMap((target) => notes(target, report.dryRun))) {
     terminal.warn(note);
   }
@@ -87,9 +92,13 @@ const COLUMNS: readonly Column[] = [
   ['Deleted', ({ rowsDeleted }) => count(rowsDeleted)],
   ['Remaining', ({ rowsRemaining }) => (rowsRemaining === undefined ? 'unknown' : count(rowsRemaining))],
   ['Batches', ({ batches }) => count(batches)],
+  ['Worked', ({ pace }) => (pace ? `${Math.round(100 * pace.share)} %` : '')],
   ['Longest', ({ longestBatchMs }) => `${count(longestBatchMs)} ms`],
   ['Took', ({ durationMs }) => seconds(durationMs)],
 ];
+
+/** Runs shorter than this need no explanation of their pace. */
+const SHORT_RUN_MS = 2_000;
 
 const NEXT = 'the next run goes on';
 const REASONS: Readonly<Record<StopReason, readonly string[]>> = {

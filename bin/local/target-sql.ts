@@ -9,16 +9,16 @@ import {
 import { quoteIdentifier } from '../../lambda/engine/sql';
 
 /**
- * The rules of a target as SQL for people to read, a rule each. It is not what the function executes, so that it can be
- * held against that.
+ * The rules of a target as readable SQL, one condition for each rule. Written independently of the SQL that the function
+ * executes, so that the two can be compared.
  *
- * @param now the moment that ages count back from, as SQL of type `timestamptz`; the session's time zone must be UTC
+ * @param now the cutoff, as SQL of type `timestamptz`; the session's time zone must be UTC
  */
 export function ruleSql(target: Target, now = 'now()'): string[] {
   return target.deleteWhen.map((rule) => testsSql(rule, now));
 }
 
-/** The table of a target, likewise. */
+/** The table of a target as readable SQL. */
 export function tableSql({ schema, table }: Target): string {
   return `${readable(schema)}.${readable(table)}`;
 }
@@ -74,7 +74,7 @@ function ageOf(ms: number): string {
   return `${amount} ${unit}${amount === 1 ? '' : 's'}`;
 }
 
-/** Quotes only what has to be, but for reserved words, which nobody misreads here. */
+/** Quotes a name if it needs quotes. Reserved words stay bare, since people read them correctly. */
 function readable(name: string): string {
   return /^[a-z_][a-z0-9_]*$/.test(name) ? name : quoteIdentifier(name);
 }
