@@ -134,8 +134,8 @@ export class Command {
     this.#terminal.say(this.#terminal.colors.bold('Prepares the demo'));
     const server = await this.#terminal.step(
       'starting PostgreSQL',
-      // A Ctrl-C must not stop the server, and its data need not survive a crash.
-      () => EmbeddedPostgres.start({ detached: true, settings: { fsync: 'off' } }),
+      // A Ctrl-C must not stop the server, and its data need not survive a crash. The run would yield to autovacuum.
+      () => EmbeddedPostgres.start({ detached: true, settings: { fsync: 'off', autovacuum: 'off' } }),
       ({ host, port }) => `PostgreSQL 18 runs on ${host}:${port}`,
     );
     try {
