@@ -1,4 +1,4 @@
-import type { RunReport, RunStatus } from './report';
+import type { RunReport, RunStatus, TargetReport } from './report';
 
 export const METRIC_NAMESPACE = 'TokenCleanup';
 
@@ -39,12 +39,13 @@ export function emitReport(metrics: RunMetrics, report: RunReport, complete = tr
   if (report.dryRun) {
     return;
   }
-  for (const target of report.targets) {
-    metrics.addDimensions({ [STAGE_DIMENSION]: report.stage, [TABLE_DIMENSION]: target.table });
-    metrics.addMetric(TABLE_METRICS.rowsDeleted, 'Count', target.rowsDeleted);
-    metrics.addMetric(TABLE_METRICS.duration, 'Milliseconds', target.durationMs);
-    if (target.rowsRemaining !== undefined) {
-      metrics.addMetric(TABLE_METRICS.rowsRemaining, 'Count', target.rowsRemaining);
+  for (const [table, targets] of groupedByName(report.targets)) {
+    metrics.addDimensions({ [STAGE_DIMENSION]: report.stage, [TABLE_DIMENSION]: table });
+    metrics.addMetric(TABLE_METRICS.rowsDeleted, 'Count', sumOf(targets, 'rowsDeleted') ?? 0);
+    metrics.addMetric(TABLE_METRICS.duration, 'Milliseconds', sumOf(targets, 'durationMs') ?? 0);
+    const rowsRemaining = sumOf(targets, 'rowsRemaining');
+    if (rowsRemaining !== undefined) {
+      metrics.addMetric(TABLE_METRICS.rowsRemaining, 'Count', rowsRemaining);
     }
     metrics.publishStoredMetrics();
   }
@@ -53,6 +54,27 @@ export function emitReport(metrics: RunMetrics, report: RunReport, complete = tr
     metrics.addMetric(RUN_METRICS[status as RunStatus], 'Count', value);
   }
   metrics.publishStoredMetrics();
+}
+
+/** The tables of many schemas that one target matches share a metric: each name of a dimension costs. */
+function groupedByName(targets: readonly TargetReport[]): Map<string, TargetReport[]> {
+  const groups = new Map<string, TargetReport[]>();
+  for (const target of targets) {
+    const name = target.pattern ?? target.table;
+    groups.set(name, [...(groups.get(name) ?? []), target]);
+  }
+  return groups;
+}
+
+/** Unknown if any of them is. */
+function sumOf(
+  targets: readonly TargetReport[],
+  key: 'rowsDeleted' | 'durationMs' | 'rowsRemaining',
+): number | undefined {
+  return targets.reduce<number | undefined>(
+    (sum, { [key]: value }) => (sum === undefined || value === undefined ? undefined : sum + value),
+    0,
+  );
 }
 
 function runValues(status: RunStatus, complete: boolean): Partial<Record<RunStatus, 0 | 1>> {

@@ -45,6 +45,8 @@ export interface ServerReport {
 /** What a run did to one table. */
 export interface TargetReport {
   readonly table: string;
+  /** The name of the configured target, if its table was found by a pattern of schemas. Metrics carry this name. */
+  readonly pattern?: string;
   readonly status: RunStatus;
   /** Absent when the table was not swept. */
   readonly stopReason?: StopReason;

@@ -27,6 +27,7 @@ import {
   type TargetReport,
   targetReport,
 } from './report';
+import { expandSchemas } from './schemas';
 import { AnotherRunError, GREATEST_CLOCK_DIFFERENCE_MS, OLDEST_SERVER, replicasOf, takeLock } from './server';
 
 export interface TokenCleanupOptions {
@@ -110,6 +111,8 @@ class Run {
   /** One for all tables: they share the server with the same sessions. */
   readonly #turns: Turns;
   readonly #warnings: string[] = [];
+  /** The name of the configured target of each table. */
+  readonly #configuredNames = new Map<string, string>();
   #cutoff: Date | undefined;
   #server: ServerReport | undefined;
 
@@ -176,8 +179,14 @@ class Run {
       ...(error && { error }),
       ...(this.#warnings.length > 0 && { warnings: this.#warnings }),
       ...(this.#dryRun && this.#server && { server: this.#server }),
-      targets,
+      targets: targets.map((report) => this.#withPattern(report)),
     };
+  }
+
+  /** Names the configured target of a table that it matched by pattern. */
+  #withPattern(report: TargetReport): TargetReport {
+    const pattern = this.#configuredNames.get(report.table);
+    return pattern === undefined || pattern === report.table ? report : { ...report, pattern };
   }
 
   #session(onConnect?: (query: Query) => Promise<void>): Session {
@@ -223,11 +232,24 @@ class Run {
 
   /** Looks at every table before the first row of any goes. What is wrong with one table does not keep the others. */
   async #inspectAll(session: Session): Promise<Map<Target, Inspected | PreflightError>> {
+    const expanded = await expandSchemas(session, this.#options.targets);
     const found = await inspect(session, {
-      configured: this.#options.targets,
-      requested: this.#targets,
+      configured: [...expanded.values()].flat(),
+      requested: this.#targets.flatMap((target) => expanded.get(target) ?? []),
       dryRun: this.#dryRun,
     });
+    for (const target of this.#targets) {
+      for (const { name } of expanded.get(target) ?? []) {
+        this.#configuredNames.set(name, target.name);
+      }
+      if (expanded.get(target)?.length === 0) {
+        const { like } = target.schemas ?? { like: [] };
+        found.set(
+          target,
+          new PreflightError([`no schema like ${like.join(', ')} has a table ${JSON.stringify(target.table)}`]),
+        );
+      }
+    }
     for (const { warnings } of found.values()) {
       warnings.forEach(this.#warn, this);
     }

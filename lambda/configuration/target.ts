@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { namePattern } from './name-pattern';
 import { identifier, ruleSchema } from './rule';
 import { timeZone } from './time-zone';
 
@@ -8,8 +9,21 @@ export type TargetInput = z.input<typeof targetSchema>;
 /** The schema that tables are in if nothing else is said. */
 export const DEFAULT_SCHEMA = 'public';
 
+/** The places of a table, or of the tables of a preset. */
+export const places = {
+  schema: identifier.describe(`The schema, ${DEFAULT_SCHEMA} by default or that of the preset`).optional(),
+  schemas: namePattern.describe('All schemas that match and have the table, in place of one').optional(),
+};
+
+/** That a schema is named and schemas are matched, too. */
+export function isPlacedTwice({ schema, schemas }: { schema?: string | undefined; schemas?: unknown }): boolean {
+  return schema !== undefined && schemas !== undefined;
+}
+
+export const PLACE_RULE = 'must not stand beside "schema"';
+
 export const targetSchema = z.strictObject({
-  schema: identifier.describe(`The schema of the table, ${DEFAULT_SCHEMA} by default`).optional(),
+  ...places,
   table: identifier.describe('The table to delete from'),
   deleteWhen: z
     .array(ruleSchema, 'must be a list of rules')

@@ -1,7 +1,8 @@
 import * as z from 'zod';
+import type { NamePattern } from './name-pattern';
 import { type Preset, presets } from './presets';
-import { columnsIn, identifier, type Rule } from './rule';
-import { DEFAULT_SCHEMA, type TargetInput, targetSchema } from './target';
+import { columnsIn, type Rule } from './rule';
+import { DEFAULT_SCHEMA, isPlacedTwice, PLACE_RULE, places, type TargetInput, targetSchema } from './target';
 import { didYouMean, InvalidInputError, isObject, mistakesIn } from './validation';
 
 export type { AgeTest, ColumnTest, ReferenceTest, Rule, ValueTest } from './rule';
@@ -11,7 +12,10 @@ export { columnsIn, isAge, isReference } from './rule';
 export interface Target {
   /** Its name in events, results, metrics and logs: the table, with its schema if another target has the same table name. */
   readonly name: string;
+  /** If {@link schemas} is set, only a name for these. */
   readonly schema: string;
+  /** The schemas to sweep: all that match and have the table. */
+  readonly schemas?: NamePattern | undefined;
   readonly table: string;
   readonly deleteWhen: readonly Rule[];
   /** Tables whose foreign keys protect the rows that they refer to, whatever their ON DELETE says. */
@@ -41,17 +45,15 @@ const presetElement = z
   .discriminatedUnion(
     'preset',
     Object.entries(presets).map(([name, { parameters }]) =>
-      z.strictObject({
-        preset: z.literal(name),
-        schema: identifier.describe('The schema of the tables').optional(),
-        ...parameters,
-      }),
-    ) as unknown as [z.ZodObject<{ preset: z.ZodString; schema: z.ZodOptional<z.ZodString> }, z.core.$loose>],
+      z.strictObject({ preset: z.literal(name), ...places, ...parameters }),
+    ) as unknown as [z.ZodObject<{ preset: z.ZodString } & typeof places, z.core.$loose>],
     { error: ({ input }) => presetRule((input as { preset?: unknown }).preset) },
   )
-  .transform(({ preset: name, schema, ...given }): TargetInput[] => {
+  .refine((element) => !isPlacedTwice(element), { path: ['schemas'], error: PLACE_RULE })
+  .transform(({ preset: name, schema, schemas, ...given }): TargetInput[] => {
     const { schema: usual, targets } = presets[name] as Preset;
-    return targets(given).map((target) => ({ schema: schema ?? usual, ...target }));
+    const place = schemas ? { schemas } : { schema: schema ?? usual };
+    return targets(given).map((target) => ({ ...place, ...target }));
   })
   .pipe(z.array(targetSchema));
 
@@ -61,7 +63,12 @@ function presetRule(name: unknown): string {
 }
 
 const element = z.union(
-  [targetSchema.transform((target) => [target]), presetElement],
+  [
+    targetSchema
+      .refine((target) => !isPlacedTwice(target), { path: ['schemas'], error: PLACE_RULE })
+      .transform((target) => [target]),
+    presetElement,
+  ],
   'must be an object with "table" and "deleteWhen", or with "preset"',
 );
 
@@ -70,13 +77,18 @@ export const targetsSchema = z
   .array(element, 'must be a list of targets')
   .min(1, 'must name at least one table')
   .transform((elements) =>
-    elements.map((targets) => targets.map((target) => ({ ...target, schema: target.schema ?? DEFAULT_SCHEMA }))),
+    elements.map((targets) =>
+      targets.map((target) => ({
+        ...target,
+        schema: target.schema ?? target.schemas?.like.join(', ') ?? DEFAULT_SCHEMA,
+      })),
+    ),
   )
   .superRefine((elements, context) => {
     const seen = new Set<string>();
     elements.forEach((targets, index) => {
-      for (const { schema, table } of targets) {
-        const id = JSON.stringify([schema, table]);
+      for (const { schema, schemas, table } of targets) {
+        const id = JSON.stringify([schemas ?? schema, table]);
         if (seen.has(id)) {
           context.addIssue({ code: 'custom', path: [index], message: `repeats the table ${JSON.stringify(table)}` });
         }
@@ -92,8 +104,10 @@ export const targetsSchema = z
     });
   });
 
-/** A list of targets in a file, where an editor finds the schema that it completes from. */
-const targetsFile = z.strictObject({ $schema: z.string('must be a text').optional(), targets: targetsSchema });
+const targetsObject = z.strictObject({ $schema: z.string('must be a text').optional(), targets: targetsSchema });
+
+/** What {@link parseTargets} reads: a list, or an object in which an editor finds the JSON Schema that it completes from. */
+export const targetsFile = z.union([targetsSchema, targetsObject]);
 
 /**
  * Reads a list of targets, or an object with the list as `targets` and the address of the JSON Schema as `$schema`.
@@ -102,7 +116,7 @@ const targetsFile = z.strictObject({ $schema: z.string('must be a text').optiona
  * @throws InvalidInputError with every mistake
  */
 export function parseTargets(input: unknown, name = 'targets'): Target[] {
-  const schema = isObject(input) && Object.hasOwn(input, 'targets') ? targetsFile : targetsSchema;
+  const schema = isObject(input) && Object.hasOwn(input, 'targets') ? targetsObject : targetsSchema;
   const result = schema.safeParse(input);
   if (!result.success) {
     throw new InvalidInputError(mistakesIn(result.error, name, input, { schema }));

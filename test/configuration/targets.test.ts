@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import { SCHEMA_FILE, targetsJsonSchema } from '../../bin/targets-schema';
+import { matchesPattern } from '../../lambda/configuration/name-pattern';
 import { DEFAULT_TARGETS, parseTargets } from '../../lambda/configuration/targets';
 import { InvalidInputError } from '../../lambda/configuration/validation';
 
@@ -192,4 +195,51 @@ test('calls a target by its table, and by its schema too if another table has th
 
   expect(names([{ schema: 'auth', table: 'tokens' }, { table: 'resets' }])).toEqual(['tokens', 'resets']);
   expect(names([{ schema: 'auth', table: 'tokens' }, { table: 'tokens' }])).toEqual(['auth.tokens', 'public.tokens']);
+});
+
+test('sweeps the schemas that match a pattern in place of one', () => {
+  const [pattern, one] = parseTargets([
+    {
+      schemas: { like: ['tenant_*', 'main'], except: ['tenant_demo'] },
+      table: 'sessions',
+      deleteWhen: [{ dead: true }],
+    },
+    { table: 'sessions', deleteWhen: [{ dead: true }] },
+  ]);
+  expect(pattern).toMatchObject({
+    name: 'tenant_*, main.sessions',
+    schemas: { like: ['tenant_*', 'main'], except: ['tenant_demo'] },
+  });
+  expect(one).toMatchObject({ name: 'public.sessions', schema: 'public' });
+
+  expect(
+    mistakesIn([
+      { schema: 'a', schemas: { like: ['b'] }, table: 't', deleteWhen: [{ dead: true }] },
+      { schemas: { like: [], exept: ['b'] }, table: 't', deleteWhen: [{ dead: true }] },
+      { schemas: 'tenant_*', table: 't', deleteWhen: [{ dead: true }] },
+    ]),
+  ).toEqual([
+    'targets[0].schemas must not stand beside "schema", got {"like":["b"]}',
+    'targets[1].schemas.like must hold at least one pattern, got []',
+    'targets[1].schemas.exept is not a known key (did you mean except?)',
+    'targets[2].schemas must be an object such as { "like": ["tenant_*"], "except": ["tenant_demo"] }, got "tenant_*"',
+  ]);
+});
+
+test.each([
+  ['tenant_*', ['tenant_', 'tenant_a'], ['tenant', 'xtenant_a']],
+  ['*', ['', 'a'], []],
+  ['a*b*c', ['abc', 'aXbYc', 'abbcc'], ['ac', 'acb', 'ab']],
+  ['*_eu', ['_eu', 'a_eu'], ['a_eu_']],
+  ['a*a', ['aa', 'aba'], ['a']],
+  ['a.*', ['a.b'], ['ab']],
+])('the pattern %s takes %j and not %j', (pattern, taken, others) => {
+  const matches = (name: string) => matchesPattern({ like: [pattern] }, name);
+  expect(taken.filter(matches)).toEqual(taken);
+  expect(others.filter(matches)).toEqual([]);
+  expect(taken.filter((name) => matchesPattern({ like: ['*'], except: [pattern] }, name))).toEqual([]);
+});
+
+test('is described by a JSON Schema that is up to date: node --import tsx bin/targets-schema.ts', () => {
+  expect(readFileSync(SCHEMA_FILE, 'utf8')).toBe(targetsJsonSchema());
 });
