@@ -39,17 +39,22 @@ export function isUnsupported(error: unknown): boolean {
 
 /** One line for logs and results. It repeats nothing that could hold a row's values, a password or a user's name. */
 export function describeError(error: unknown): string {
-  return printable(textOf(error));
+  return textOf(error)
+    .split('\n')
+    .map((line) => printable(line))
+    .join('\n');
 }
 
 /**
- * Escapes what a terminal would obey or show as something else. The names of tables may hold it, and it is others who give
- * them: control characters, line and paragraph separators, and those that change the direction of writing.
+ * Escapes characters that a terminal would obey or show as something else, which names of tables may hold: controls, breaks
+ * of lines and paragraphs, changes of the direction of writing.
+ *
+ * @param mark precedes the four hexadecimal digits of the character
  */
-export function printable(text: string): string {
+export function printable(text: string, mark = '\\u'): string {
   return text.replace(
-    /(?!\n)[\p{Cc}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    /[\p{Cc}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu,
+    (character) => mark + character.charCodeAt(0).toString(16).padStart(4, '0'),
   );
 }
 

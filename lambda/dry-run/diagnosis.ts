@@ -18,7 +18,7 @@ export interface Diagnosis {
   /** How many rows meet each rule, in the order of the rules. A row may meet several. */
   readonly rules?: readonly { readonly rule: string; readonly rows: number }[];
   readonly rowsKept?: number;
-  /** Whether an index led to the dead rows, so that nobody counted the others: then that is the server's estimate. */
+  /** Whether that is the server's estimate: an index led to the dead rows, or policies hide the others from the role. */
   readonly rowsKeptEstimated?: boolean;
   /** Of the table and all of its partitions, with what is stored out of line. */
   readonly tableBytes?: number;
@@ -61,7 +61,10 @@ async function examine(options: DiagnosisOptions) {
   const { sessions, condition, target, inspected, stopCounting } = options;
   const heaps = await measure(options);
   const census = await takeCensus(options);
-  const rows = census.rows + estimatedRows(census, heaps);
+  // Rows that policies hide from the role are in the statistics.
+  const rows = inspected.rowsAreHidden
+    ? heaps.reduce((total, heap) => total + (heap.estimatedRows ?? Number.NaN), 0)
+    : census.rows + estimatedRows(census, heaps);
   const diagnosis: Omit<Diagnosis, 'remedies'> = {
     tableBytes: sum(heaps, 'tableBytes'),
     indexBytes: sum(heaps, 'indexBytes'),
@@ -87,7 +90,7 @@ async function examine(options: DiagnosisOptions) {
     diagnosis: {
       rules: condition.rules.map(({ readable }, rule) => ({ rule: readable, rows: census.deadByRule[rule] ?? 0 })),
       ...(Number.isFinite(rows) && { rowsKept: Math.max(0, Math.round(rows - census.dead)) }),
-      ...(census.indexed.length > 0 && { rowsKeptEstimated: true }),
+      ...((census.indexed.length > 0 || inspected.rowsAreHidden) && { rowsKeptEstimated: true }),
       ...diagnosis,
       ...estimatedDuration(options, census, heaps),
     },

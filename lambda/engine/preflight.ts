@@ -1,13 +1,15 @@
 import type { Target } from '../configuration/targets';
+import { printable } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 import type { Root } from './aftermath';
 import { type Columns, inspectColumns } from './columns';
 import type { Catalog } from './condition';
 import { type ForeignKeyFindings, type ReferringKey, readForeignKeys } from './foreign-keys';
+import { type GuardFindings, type Need, readGuards } from './guards';
 import { type Keepers, keepersOf } from './keepers';
-import { type Grant, type Reads, readMissingGrants } from './privileges';
+import { type Reads, readMissingGrants } from './privileges';
 import type { Relation } from './relation';
-import { quoteTable } from './sql';
+import { printableSql, quoteTable } from './sql';
 import { isTable, missingTable, readTables, storageFindings, type TargetTable } from './tables';
 
 /** A table that may be swept. */
@@ -19,9 +21,11 @@ export interface Inspected extends Catalog {
   readonly relations: readonly Relation[];
   /** The foreign keys that point at the table, besides the keepers. */
   readonly referringKeys: readonly ReferringKey[];
+  /** Whether policies hide rows from the role, so that what it counts is not all. */
+  readonly rowsAreHidden: boolean;
   /** Findings that do not forbid a sweep. */
   readonly warnings: readonly string[];
-  /** The privileges that a run needs and a dry run does not, as the statements that grant them. */
+  /** What a run needs and a dry run does not, such as privileges, as the statements that provide it. */
   readonly missingGrants: readonly string[];
   /** The indexes that foreign keys need on their own side, as the statements that make them. */
   readonly missingIndexes: readonly string[];
@@ -35,7 +39,7 @@ export class PreflightError extends Error {
   readonly remedies: readonly string[];
 
   constructor(findings: readonly string[], warnings: readonly string[] = [], remedies: readonly string[] = []) {
-    super(findings.join('\n'));
+    super(findings.map((finding) => printable(finding)).join('\n'));
     this.warnings = warnings;
     this.remedies = remedies;
   }
@@ -75,13 +79,14 @@ export async function inspect(
       results.set(target, new PreflightError(findings));
     }
   }
+  const guardsOf = await readGuards(session, [...usable.keys()]);
   const read = [...usable].map(([table, columns]) => {
     const keys = foreignKeys.of(table);
-    return { columns, keys, ...keepersOf(table, keys.referringKeys, columns) };
+    return { columns, keys, guards: guardsOf(table), ...keepersOf(table, keys.referringKeys, columns) };
   });
-  const grants = await readMissingGrants(session, read);
+  const missingGrantsOf = await readMissingGrants(session, read);
   for (const each of read) {
-    results.set(each.table.target, judge(each, grants(each), dryRun));
+    results.set(each.table.target, judge(each, missingGrantsOf(each), dryRun));
   }
   return results;
 }
@@ -89,21 +94,31 @@ export async function inspect(
 interface Read extends Reads, Keepers {
   readonly columns: Columns;
   readonly keys: ForeignKeyFindings;
+  readonly guards: GuardFindings;
 }
 
 function judge(
-  { table: { target, root, heaps }, columns, keys, keepers, findings }: Read,
-  grants: readonly Grant[],
+  { table: { target, root, heaps }, columns, keys, guards, keepers, findings }: Read,
+  missingGrants: readonly Need[],
   dryRun: boolean,
 ): Inspected | PreflightError {
-  const { referringKeys, warnings, missingIndexes } = keys;
-  const dangers = [...keys.dangers, ...findings];
-  const missingGrants = grants.map(({ sql }) => sql);
-  const privilegeFindings = missingGrants.map((sql) => `a privilege is missing: ${sql}`);
+  const needs = [...missingGrants, ...guards.needs];
+  const dangers = [...keys.dangers, ...guards.dangers, ...findings];
+  const remedies = needs.map(({ sql }) => printableSql(sql));
+  const missingIndexes = keys.missingIndexes.map(printableSql);
   // A dry run does without the privilege to delete. If it has to end anyway, it names that one, too.
-  if (dangers.length > 0 || grants.some(({ toRead }) => toRead || !dryRun)) {
-    return new PreflightError([...dangers, ...privilegeFindings], warnings, [...missingGrants, ...missingIndexes]);
+  if (dangers.length > 0 || needs.some(({ toRead }) => toRead || !dryRun)) {
+    return new PreflightError(
+      [...dangers, ...needs.map(({ finding }) => finding)],
+      keys.warnings.map((warning) => printable(warning)),
+      [...remedies, ...missingIndexes],
+    );
   }
+  const warnings = [
+    ...needs.map(({ finding }) => `${target.name}: ${finding}`),
+    ...keys.warnings,
+    ...(guards.rowsAreHidden && dryRun ? [`${target.name}: ${HIDDEN}`] : []),
+  ];
   return {
     oid: root.oid,
     isPartitioned: root.kind === 'p',
@@ -116,9 +131,13 @@ function judge(
     columnTypes: columns.types,
     references: columns.references,
     keepers,
-    referringKeys: referringKeys.filter((key) => !keepers.includes(key)),
-    warnings: [...privilegeFindings.map((finding) => `${target.name}: ${finding}`), ...warnings],
-    missingGrants,
+    referringKeys: keys.referringKeys.filter((key) => !keepers.includes(key)),
+    rowsAreHidden: guards.rowsAreHidden,
+    warnings: warnings.map((warning) => printable(warning)),
+    missingGrants: remedies,
     missingIndexes,
   };
 }
+
+const HIDDEN =
+  'row security hides rows from this role: the counts are of the rows that it sees, and a run deletes no other';

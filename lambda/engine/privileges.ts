@@ -1,13 +1,6 @@
 import type { Queryable } from '../database/queryable';
+import type { Need } from './guards';
 import type { TargetTable } from './tables';
-
-/** A privilege that the role lacks. */
-export interface Grant {
-  /** The statement that grants it. */
-  readonly sql: string;
-  /** Whether a dry run needs it, too. */
-  readonly toRead: boolean;
-}
 
 /** The columns that the rules of a target read. */
 export interface Reads {
@@ -20,18 +13,21 @@ export interface Reads {
 export async function readMissingGrants(
   session: Queryable,
   targets: readonly Reads[],
-): Promise<(target: Reads) => readonly Grant[]> {
+): Promise<(target: Reads) => readonly Need[]> {
   const needed = targets.flatMap(({ table, own, others }, index) => [
     ...table.heaps.flatMap(({ oid }) => ['ctid', ...own].map((column) => ({ index, oid, column, isOwn: true }))),
     ...others.flatMap(({ oid, columns }) => columns.map((column) => ({ index, oid, column, isOwn: false }))),
   ]);
-  const { rows } = await session.query<Grant & { readonly index: number }>(PRIVILEGES_SQL, [
+  const { rows } = await session.query<Omit<Need, 'finding'> & { readonly index: number }>(PRIVILEGES_SQL, [
     needed.map(({ index }) => index),
     needed.map(({ oid }) => oid),
     needed.map(({ column }) => column),
     needed.map(({ isOwn }) => isOwn),
   ]);
-  return (target) => rows.filter(({ index }) => targets[index] === target);
+  return (target) =>
+    rows
+      .filter(({ index }) => targets[index] === target)
+      .map(({ sql, toRead }) => ({ finding: `a privilege is missing: ${sql}`, sql, toRead }));
 }
 
 // If row security binds the role and no policy is for it, all rows are hidden: it would find nothing dead.

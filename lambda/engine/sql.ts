@@ -1,3 +1,5 @@
+import { printable } from '../database/database-error';
+
 /** An SQL expression, as it is executed and as people read it. */
 export interface Sql {
   /** With operators and types of `pg_catalog` alone: nothing of it can be taken from a schema that others may write to. */
@@ -42,4 +44,11 @@ export function quoteTable(schema: string, table: string): string {
 /** The name that an identifier stands for, quoted or not. */
 export function unquoted(identifier: string): string {
   return identifier.startsWith('"') ? identifier.slice(1, -1).replaceAll('""', '"') : identifier;
+}
+
+/** A statement for people to copy. Names with control characters are written by their codes. */
+export function printableSql(statement: string): string {
+  return statement.replace(/"(?:[^"]|"")*"/g, (name) =>
+    printable(name) === name ? name : `U&${printable(name.replaceAll('\\', '\\\\'), '\\')}`,
+  );
 }
