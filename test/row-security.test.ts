@@ -139,3 +139,51 @@ test('refuses a table of which no policy shows the role a row, rather than findi
   await database.sql(policy);
   expect(await run()).toMatchObject({ status: 'succeeded', rowsDeleted: 2_000 });
 });
+
+describe('the SQL of the README, if it fails', () => {
+  beforeEach(() =>
+    database.sql(`
+      alter table refresh_tokens disable row level security;
+      drop policy token_service on refresh_tokens;
+      drop policy token_cleanup on refresh_tokens;
+      drop policy token_cleanup_dead_only on refresh_tokens`),
+  );
+  afterEach(() => database.sql('drop role if exists token_reporter'));
+
+  async function expectNothingChanged(): Promise<void> {
+    expect(await database.sql('select from pg_policy')).toEqual([]);
+    const service = await as('token_service');
+    expect((await service.query('select from refresh_tokens')).rowCount).toBe(3_002);
+  }
+
+  test('changes nothing for a role that does not exist', async () => {
+    const sql = POLICIES.replaceAll('to token_service', 'to token_servce');
+    await expect(database.sql(sql)).rejects.toThrow('role "token_servce" does not exist');
+    await expectNothingChanged();
+  });
+
+  test.each([
+    ['a role', 'create role token_reporter; grant select (id) on refresh_tokens to token_reporter', 'token_reporter'],
+    ['everybody', 'grant select on refresh_tokens to public', 'public'],
+  ])('changes nothing if %s that may use the table was forgotten', async (_, sql, name) => {
+    await database.sql(sql);
+    await expect(database.sql(POLICIES)).rejects.toThrow(`would see no row of the table any more: ${name}`);
+    await expectNothingChanged();
+    await database.sql(`revoke all on refresh_tokens from ${name}`);
+    await database.sql(POLICIES);
+  });
+});
+
+test('says in a dry run that rows are hidden, and does not take those that it sees for all', async () => {
+  await database.sql('analyze refresh_tokens');
+  const service = database.service({ connection: database.connection(LOGIN) });
+
+  expect(await service.run({ dryRun: true })).toMatchObject({
+    status: 'succeeded',
+    warnings: [
+      'refresh_tokens: row security hides rows from this role: the counts are of the rows that it sees, and a run deletes no other',
+    ],
+    targets: [{ rowsRemaining: 2_000, diagnosis: { rowsKept: 1_002, rowsKeptEstimated: true } }],
+  });
+  expect(await service.run()).not.toHaveProperty('warnings');
+});
