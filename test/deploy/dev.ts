@@ -5,11 +5,12 @@ import { CloudWatchClient, SetAlarmStateCommand } from '@aws-sdk/client-cloudwat
 import { SNSClient, SubscribeCommand } from '@aws-sdk/client-sns';
 import { CreateQueueCommand, DeleteQueueCommand, ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { METRIC_NAMESPACE } from '../../lambda/metrics';
+import { metricId, metricsIn } from '../support/metrics';
 import { expectComplete } from './complete';
 import type { TokenDatabase } from './database';
 import { DeployedStack, differences } from './deployed-stack';
 import { ACCOUNT, type Description, REGION } from './emulator';
-import { DeployedFunction, metricId, metricsIn } from './invocation';
+import { DeployedFunction } from './invocation';
 import type { World } from './world';
 
 const EVERY_MINUTE = '* * * * *';

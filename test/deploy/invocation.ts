@@ -8,7 +8,6 @@ import {
   waitUntilFunctionUpdatedV2,
 } from '@aws-sdk/client-lambda';
 import type { LogLine } from '../../bin/local/invocation';
-import { METRIC_NAMESPACE } from '../../lambda/metrics';
 import type { RunReport } from '../../lambda/report';
 import type { Emulator } from './emulator';
 
@@ -77,36 +76,4 @@ export class DeployedFunction {
     }
     return lines;
   }
-}
-
-/** The metrics that CloudWatch makes of a log, with all that tells one from another: `Failed service=… stage=…`. */
-export function metricsIn(log: readonly LogLine[]): Record<string, unknown> {
-  const found: Record<string, unknown> = {};
-  for (const line of log) {
-    const { CloudWatchMetrics = [] } = (line._aws ?? {}) as { CloudWatchMetrics?: readonly EmfDirective[] };
-    for (const { Namespace, Dimensions, Metrics } of CloudWatchMetrics) {
-      for (const dimensions of Dimensions) {
-        const pairs = dimensions.map((name) => ({ Name: name, Value: line[name] }));
-        for (const { Name } of Metrics) {
-          found[metricId(Namespace, Name, pairs)] = line[Name];
-        }
-      }
-    }
-  }
-  return found;
-}
-
-export function metricId(
-  namespace: string | undefined,
-  name: string | undefined,
-  dimensions: readonly { readonly Name?: string | undefined; readonly Value?: unknown }[] = [],
-): string {
-  const prefix = namespace === METRIC_NAMESPACE ? '' : `${namespace} `;
-  return [`${prefix}${name}`, ...dimensions.map(({ Name, Value }) => `${Name}=${Value}`).sort()].join(' ');
-}
-
-interface EmfDirective {
-  readonly Namespace: string;
-  readonly Dimensions: readonly string[][];
-  readonly Metrics: readonly { readonly Name: string }[];
 }

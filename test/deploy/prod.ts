@@ -4,12 +4,13 @@ import { basename, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { METRIC_NAMESPACE } from '../../lambda/metrics';
 import type { DatabaseConfig, StageConfig } from '../../lib/stage-config';
+import { metricId, metricsIn } from '../support/metrics';
 import type { Rds } from '../support/rds';
 import { expectComplete } from './complete';
 import type { TokenDatabase } from './database';
 import { DeployedStack } from './deployed-stack';
 import { ACCOUNT, type Description, keysOf, REGION } from './emulator';
-import { DeployedFunction, metricId, metricsIn } from './invocation';
+import { DeployedFunction } from './invocation';
 import type { World } from './world';
 
 type Name = 'auth' | 'partners';
