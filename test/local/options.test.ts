@@ -107,7 +107,7 @@ describe('a stage', () => {
     ]);
     expect(job.environment).toMatchObject({
       ...{ STAGE: 'prod', NODE_ENV: 'production' },
-      ...{ CLEANUP_CONCURRENCY: '3', CLEANUP_MAX_LOAD: '0.5', CLEANUP_MAX_REPLICA_LAG_SECONDS: '30' },
+      ...{ CLEANUP_CONCURRENCY: '3', CLEANUP_MAX_LOAD: undefined, CLEANUP_MAX_REPLICA_LAG_SECONDS: '30' },
     });
   });
 
