@@ -9,7 +9,7 @@ import { Laboratory, SETTINGS } from './laboratory';
 import { help, type Options, parseOptions, WrongOptionError } from './options';
 import { drawService } from './picture';
 import type { Bench, Figures, Section } from './section';
-import { type Felt, NOBODY, service } from './service';
+import { NOBODY, type Scene, service } from './service';
 import { sparse } from './sparse';
 import { throughput } from './throughput';
 
@@ -63,7 +63,7 @@ async function run({ scale, only, contenders, json, svg }: Options): Promise<num
       }
     }
     if (svg) {
-      writeFileSync(svg, await drawService(results.service as readonly Felt[]));
+      writeFileSync(svg, await drawService(results.service as readonly Scene[]));
     }
     if (json) {
       process.stdout.write(`${JSON.stringify({ machine, scale, ...results, faults }, undefined, 2)}\n`);

@@ -20,6 +20,8 @@ export interface Contender {
    * @returns the time that counts, in milliseconds, where not all of it does
    */
   readonly run: (arena: Arena) => Promise<number | undefined>;
+  /** Whether it works in batches, between which it can rest. */
+  readonly batched?: boolean;
 }
 
 /** Where a contender works. */
@@ -27,8 +29,8 @@ export interface Arena {
   readonly url: string;
   readonly table: Table;
   readonly signal: AbortSignal;
-  /** Whether a contender rests between batches where its project does. */
-  readonly pauses: boolean;
+  /** How contenders rest between batches: not at all, as their projects do, or so that they delete so many rows a second. */
+  readonly rest: 'none' | 'usual' | { readonly rowsPerSecond: number };
 }
 
 export function titleOf({ name, detail }: Contender): string {
@@ -43,11 +45,14 @@ export const ONE_DELETE: Contender = {
   }),
 };
 
+/** As it is without any settings: at the automatic pace. */
+export const BY_DEFAULT = ours('this project', {});
+
 export const OURS: readonly Contender[] = [
+  BY_DEFAULT,
   ours('this project, 1 connection', { concurrency: 1, maxLoad: 1 }),
   ours('this project, 2 connections', { concurrency: 2, maxLoad: 1 }),
   ours('this project, 4 connections', { concurrency: 4, maxLoad: 1 }),
-  ours('this project, default pace', {}),
 ];
 
 function ours(name: string, settings: Pick<TokenCleanupOptions, 'concurrency' | 'maxLoad'>): Contender {
@@ -90,7 +95,8 @@ export const OTHERS: readonly Contender[] = [
     // ory/hydra: flushInactiveTokens in persistence/sql/persister_oauth2.go; the batch size is the default of cmd/janitor.go.
     name: 'Ory Hydra',
     detail: 'id in (… limit 100)',
-    run: whileFound(async (client) => {
+    batched: true,
+    run: whileFound(100, async (client) => {
       const { rowCount } = await client.query(
         `delete from refresh_tokens
          where id in (
@@ -98,7 +104,7 @@ export const OTHERS: readonly Contender[] = [
            from (select id from refresh_tokens where ${DEAD} order by expires_at limit 100) as oldest
          )`,
       );
-      return rowCount === 100;
+      return rowCount ?? 0;
     }),
   },
   {
@@ -106,7 +112,9 @@ export const OTHERS: readonly Contender[] = [
     // internal/maintenance/job_cleaner.go; batch size and pauses are those of rivershared/riversharedmaintenance.
     name: 'River',
     detail: 'id in (… limit 10000)',
+    batched: true,
     run: whileFound(
+      10_000,
       async (client) => {
         const { rows } = await client.query<{ count: number }>(
           `with deleted as (
@@ -116,7 +124,7 @@ export const OTHERS: readonly Contender[] = [
            )
            select count(*)::int as count from deleted`,
         );
-        return rows[0]?.count === 10_000;
+        return rows[0]?.count ?? 0;
       },
       () => 50 + Math.random() * 950,
     ),
@@ -126,7 +134,10 @@ export const OTHERS: readonly Contender[] = [
     // CLEAR_EXPIRED_TOKENS_BATCH_SIZE.
     name: 'django-oauth-toolkit',
     detail: '10000 ids read, then deleted',
-    run: onConnection(async (client, { signal }) => {
+    batched: true,
+    run: onConnection(async (client, arena) => {
+      const { signal } = arena;
+      const rest = restOf(arena);
       for (const condition of ['revoked = true', 'expires_at < now()']) {
         const count = async () => {
           const { rows } = await client.query(`select count(*)::int as left from refresh_tokens where ${condition}`);
@@ -139,6 +150,7 @@ export const OTHERS: readonly Contender[] = [
           if (rows.length > 0) {
             const ids = rows.map(({ id }) => client.escapeLiteral(id)).join(', ');
             await client.query(`delete from refresh_tokens where id in (${ids})`);
+            await rest(rows.length);
           }
         }
       }
@@ -148,32 +160,35 @@ export const OTHERS: readonly Contender[] = [
     // zabbix/zabbix has this shape in src/zabbix_server/housekeeper/housekeeper.c, with 5000 rows and without the locks.
     name: 'ctid = any (array(…))',
     detail: 'limit 10000',
-    run: whileFound(async (client) => {
+    batched: true,
+    run: whileFound(1, async (client) => {
       const { rowCount } = await client.query(
         `delete from refresh_tokens
          where ctid = any (array(select ctid from refresh_tokens where ${DEAD} limit 10000 for update skip locked))`,
       );
-      return rowCount !== 0;
+      return rowCount ?? 0;
     }),
   },
   {
     // xmtp/xmtpd: DeleteExpiredEnvelopesBatch in pkg/db/sqlc/prune.sql; the batch size is that of pkg/config/pruneOptions.go.
     name: 'xmtpd',
     detail: 'order by expires_at limit 10000',
-    run: whileFound(async (client) => {
+    batched: true,
+    run: whileFound(1, async (client) => {
       const { rowCount } = await client.query(
         `with to_delete as (
            select id from refresh_tokens where ${DEAD} order by expires_at limit 10000 for update skip locked
          )
          delete from refresh_tokens using to_delete where refresh_tokens.id = to_delete.id`,
       );
-      return rowCount !== 0;
+      return rowCount ?? 0;
     }),
   },
   {
     // The careful form: a condition, an index and a cursor for each of the two reasons to be dead.
     name: 'keyset loop',
     detail: 'two arms, limit 10000',
+    batched: true,
     run: onConnection(async (client, arena) => {
       await keysetArm(client, arena, 'revoked = true', 'id', { id: '00000000-0000-0000-0000-000000000000' });
       await keysetArm(client, arena, 'expires_at < now()', 'expires_at, id', {
@@ -186,7 +201,7 @@ export const OTHERS: readonly Contender[] = [
 
 async function keysetArm(
   client: Client,
-  { signal }: Arena,
+  arena: Arena,
   condition: string,
   columns: string,
   start: Readonly<Record<string, string>>,
@@ -194,9 +209,10 @@ async function keysetArm(
   const types: Readonly<Record<string, string>> = { id: 'uuid', expires_at: 'timestamptz' };
   const names = Object.keys(start);
   const cursor = names.map((name, index) => `$${index + 1}::${types[name]}`).join(', ');
+  const rest = restOf(arena);
   let after: Readonly<Record<string, string>> | undefined = start;
-  while (after && !signal.aborted) {
-    const { rows }: { rows: Record<string, string>[] } = await client.query(
+  while (after && !arena.signal.aborted) {
+    const { rows }: { rows: (Record<string, string> & { deleted: number })[] } = await client.query(
       `with batch as (
          select ${columns} from refresh_tokens
          where ${condition} and (${columns}) > (${cursor})
@@ -206,25 +222,45 @@ async function keysetArm(
        ), deleted as (
          delete from refresh_tokens using batch where refresh_tokens.id = batch.id
        )
-       select ${names.map((name) => `${name}::text as ${name}`).join(', ')}
+       select ${names.map((name) => `${name}::text as ${name}`).join(', ')},
+         (select count(*)::int from batch) as deleted
        from batch
        order by ${names.map((name) => `batch.${name} desc`).join(', ')}
        limit 1`,
       names.map((name) => after?.[name]),
     );
     after = rows[0];
+    await rest(rows[0]?.deleted ?? 0);
   }
 }
 
-/** Repeats a batch as long as it says that there may be more. */
-function whileFound(batch: (client: Client) => Promise<boolean>, pauseMs?: () => number): Contender['run'] {
-  return onConnection(async (client, { signal, pauses }) => {
-    while (!signal.aborted && (await batch(client))) {
-      if (pauses && pauseMs) {
-        await delay(pauseMs(), undefined, { signal }).catch(() => {});
-      }
+/** Repeats a batch, which resolves to the number of its rows, until there are fewer than these. */
+function whileFound(
+  leastRows: number,
+  batch: (client: Client) => Promise<number>,
+  usualRestMs?: () => number,
+): Contender['run'] {
+  return onConnection(async (client, arena) => {
+    const rest = restOf(arena, usualRestMs);
+    for (let rows = leastRows; rows >= leastRows && !arena.signal.aborted; ) {
+      rows = await batch(client);
+      await rest(rows);
     }
   });
+}
+
+/** Rests after a batch of so many rows. */
+function restOf({ rest, signal }: Arena, usualMs: () => number = () => 0): (rows: number) => Promise<void> {
+  const startedAt = performance.now();
+  let total = 0;
+  return async (rows) => {
+    total += rows;
+    const dueMs = typeof rest === 'object' ? (1_000 * total) / rest.rowsPerSecond - (performance.now() - startedAt) : 0;
+    const ms = rest === 'usual' ? usualMs() : dueMs;
+    if (ms > 0) {
+      await delay(ms, undefined, { signal }).catch(() => {});
+    }
+  };
 }
 
 function onConnection(work: (client: Client, arena: Arena) => Promise<void>): Contender['run'] {

@@ -51,6 +51,13 @@ export class Laboratory {
     await this.#server.remove();
   }
 
+  /** Lets autovacuum look at the tables every few seconds, until it is called off again. */
+  async setAutovacuum(on: boolean): Promise<void> {
+    await this.#admin.query(`alter system set autovacuum = ${on ? 'on' : 'off'}`);
+    await this.#admin.query(`alter system set autovacuum_naptime = ${on ? `'5s'` : 'default'}`);
+    await this.#admin.query('select pg_reload_conf()');
+  }
+
   async version(): Promise<string> {
     const { rows } = await this.#admin.query<{ server_version: string }>('show server_version');
     return rows[0]?.server_version ?? '';

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
-import { type Contender, titleOf } from './contenders';
+import { type Arena, type Contender, titleOf } from './contenders';
 import { connect, type Laboratory, type Prepared } from './laboratory';
 import type { Bench } from './section';
 import { median } from './statistics';
@@ -101,7 +101,7 @@ async function takeTurn(
       url,
       ...course,
       capMs,
-      pauses: false,
+      rest: 'none',
     });
     const walBytes = (await logPosition(observer)) - position;
     const blocks = await blocksTouched(observer);
@@ -131,7 +131,7 @@ async function takeTurn(
 export async function runCapped(
   observer: Client,
   contender: Contender,
-  arena: { url: string; table: Prepared['course']['table']; capMs: number; pauses: boolean },
+  arena: Omit<Arena, 'signal'> & { readonly capMs: number },
 ): Promise<{ durationMs: number; stopped: boolean; error?: string }> {
   const timeUp = new AbortController();
   const timer = setTimeout(() => {

@@ -9,8 +9,8 @@ export interface Load {
   readonly url: string;
   /** How many rows the table has; row `n` holds the hash of the token `n`. */
   readonly rows: number;
-  /** Operations a second, whether those before are done or not. */
-  readonly rate: number;
+  /** Operations a second, whether those before are done or not, or as many as get done. */
+  readonly rate: number | 'unlimited';
   readonly warmUpMs: number;
 }
 
@@ -62,6 +62,13 @@ class TokenService {
       `select token_hash from refresh_tokens where ${LIVE} order by random() limit ${KNOWN_TOKENS}`,
     );
     this.#known = rows.map(({ token_hash }) => token_hash);
+    if (this.#load.rate === 'unlimited') {
+      for (let i = 0; i < CONNECTIONS; i += 1) {
+        void this.#issueAgainAndAgain();
+      }
+      await new Promise((warm) => setTimeout(warm, this.#load.warmUpMs));
+      return;
+    }
     const intervalMs = 1_000 / this.#load.rate;
     let dueAt = performance.now();
     const issue = () => {
@@ -92,7 +99,13 @@ class TokenService {
     };
   }
 
-  #issue(dueAt: number): void {
+  async #issueAgainAndAgain(): Promise<void> {
+    while (this.#endedAt === Number.POSITIVE_INFINITY) {
+      await this.#issue(performance.now());
+    }
+  }
+
+  #issue(dueAt: number): Promise<void> {
     const operation = this.#operation()
       .catch((error: { code?: string; message: string }) => {
         if (error.code === '40P01') {
@@ -109,6 +122,7 @@ class TokenService {
         this.#underWay.delete(operation);
       });
     this.#underWay.add(operation);
+    return operation;
   }
 
   #operation(): Promise<void> {

@@ -127,7 +127,7 @@ async function findNothing({ laboratory, scale, chosen, step }: Bench, prepared:
   }
 
   async function runOnce(contender: Contender, address: string): Promise<number> {
-    const arena = { url: address, table: REFRESH_TOKENS, capMs: scale.capMs, pauses: false };
+    const arena = { url: address, table: REFRESH_TOKENS, capMs: scale.capMs, rest: 'none' as const };
     const { durationMs, error } = await runCapped(observer, contender, arena);
     if (error !== undefined) {
       throw new Error(`${contender.name} failed with nothing to do: ${error}`);
