@@ -38,6 +38,16 @@ export async function readCatalog(session: Queryable): Promise<readonly CatalogT
   return rows;
 }
 
+/** Reads the foreign keys that delete rows: a table, and the tables whose rows take its rows along. */
+export async function readCascades(session: Queryable): Promise<ReadonlyMap<number, readonly number[]>> {
+  const { rows } = await session.query<{ child: number; parents: number[] }>(`
+    select conrelid::int8::float8 as child, array_agg(distinct confrelid::int8::float8) as parents
+    from pg_constraint
+    where contype = 'f' and confdeltype = 'c' and conparentid = 0
+    group by conrelid`);
+  return new Map(rows.map(({ child, parents }) => [child, parents]));
+}
+
 /** The heap of a table with its partitions. */
 export interface Size {
   readonly heapBytes: number;

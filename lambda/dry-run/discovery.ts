@@ -1,12 +1,11 @@
-import { parseTargets, type TargetsInput } from '../configuration/targets';
-import { describeError, sqlStateOf } from '../database/database-error';
+import type { TargetsInput } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
-import { conditionOf } from '../engine/condition';
-import { inspect, PreflightError } from '../engine/preflight';
-import { type CatalogTable, readCatalog, readSize, readValues, sampleOf, type Values } from './catalog';
-import { adviseOnIndexes } from './index-advice';
+import { type CatalogTable, readCascades, readCatalog, readValues, type Values } from './catalog';
+import { examine, type FoundTable } from './examination';
 import { knownSystems } from './known-systems';
 import { type Lookalike, lookalike } from './lookalikes';
+
+export type { FoundTable } from './examination';
 
 /** The tables of a database that a run could clean. */
 export interface Discovery {
@@ -31,43 +30,22 @@ export interface Found {
   readonly tables: readonly FoundTable[];
 }
 
-export interface FoundTable {
-  readonly schema: string;
-  readonly table: string;
-  /** Absent if the server has no statistics and the rows were not counted. */
-  readonly rows?: number | undefined;
-  /** The rows that the target would delete, foreign keys aside; absent if they were not counted. */
-  readonly rowsToDelete?: number | undefined;
-  /** Whether the two numbers are estimates from a part of the table. */
-  readonly isEstimate: boolean;
-  /** SQL for the owner of the table: missing privileges, and indexes that a run would be glad of. */
-  readonly missing: readonly string[];
-  /** The reason why the target cannot be used as it is, or why the rows were not counted. */
-  readonly problem?: string | undefined;
-}
-
-const COUNT_LIMITS = { statementTimeoutMs: 10_000, lockTimeoutMs: 500 };
-
 /** Looks for the tables of known systems, and for tables that look like tokens, codes or sessions. Read only. */
 export async function discover(session: Queryable): Promise<Discovery> {
   const catalog = await readCatalog(session);
   const known = knownSystems(catalog);
-  const taken = new Set(known.flatMap(({ tables }) => tables));
-  const alike = catalog.flatMap((table) => {
-    const proposal = taken.has(table) ? undefined : lookalike(table);
-    return proposal ? [{ table, proposal }] : [];
-  });
+  const alike = await lookalikes(session, catalog, new Set(known.flatMap(({ tables }) => tables)));
   const clock = await readClock(session);
   const found: Found[] = [];
   for (const { tables, ...system } of known) {
     found.push({
       ...system,
       remarks: [...system.remarks, ...zoneRemarks(tables, clock)],
-      tables: await examine(session, system.target, tables, clock),
+      tables: await examine(session, system.target, tables, clock.now),
     });
   }
-  for (const { table, proposal } of alike) {
-    found.push(await examineLookalike(session, table, proposal, clock));
+  for (const candidate of alike) {
+    found.push(await examineLookalike(session, candidate, clock));
   }
   const order = ['certain', 'likely', 'possible'];
   return { found: found.sort((a, b) => order.indexOf(a.sureness) - order.indexOf(b.sureness)) };
@@ -100,65 +78,66 @@ function zoneRemarks(tables: readonly CatalogTable[], { timeZone }: Clock): stri
     : [];
 }
 
-/** Counts what a target would delete, and looks for what a run would miss. */
-async function examine(
+interface Candidate {
+  readonly table: CatalogTable;
+  readonly proposal: Lookalike;
+  /** Other candidates whose rows go with those of this table, by on delete cascade: live ones must keep theirs. */
+  readonly children: readonly string[];
+  /** Tables that are swept already, and whose rows take the rows of this table along. */
+  readonly goesWith: readonly string[];
+}
+
+/** The tables that look like it, but for those of known systems. Children come before their parents. */
+async function lookalikes(
   session: Queryable,
-  input: TargetsInput[number],
-  tables: readonly CatalogTable[],
-  { now }: Clock,
-): Promise<FoundTable[]> {
-  const targets = parseTargets([input]);
-  const inspected = await inspect(session, { configured: targets, requested: targets, dryRun: true });
-  const examined: FoundTable[] = [];
-  for (const target of targets) {
-    const oid = tables.find(({ table }) => table === target.table)?.oid ?? 0;
-    const size = await readSize(session, oid);
-    const result = inspected.get(target);
-    const found = { schema: target.schema, table: target.table, isEstimate: true, rows: size.rows ?? undefined };
-    if (!result || result instanceof PreflightError) {
-      examined.push({ ...found, missing: result?.remedies ?? [], problem: result?.message });
-      continue;
-    }
-    const missing = [...result.missingGrants, ...result.missingIndexes];
-    const condition = conditionOf(target, now, result);
-    const { share, sql: sample } = sampleOf(target.schema, target.table, size);
-    try {
-      const { rows } = await session.query<{ rows: number; dead: number }>(
-        `select count(*)::float8 as rows, count(*) filter (where ${condition.text})::float8 as dead
-         from ${sample}`,
-        condition.values,
-        COUNT_LIMITS,
+  catalog: readonly CatalogTable[],
+  known: ReadonlySet<CatalogTable>,
+): Promise<readonly Candidate[]> {
+  const alike = catalog.flatMap((table) => {
+    const proposal = known.has(table) ? undefined : lookalike(table);
+    return proposal ? [{ table, proposal }] : [];
+  });
+  const parents = await readCascades(session);
+  const isParent = (parent: CatalogTable, child: CatalogTable) =>
+    parent !== child && parent.schema === child.schema && (parents.get(child.oid) ?? []).includes(parent.oid);
+  const ancestors = new Map(alike.map(({ table }) => [table, ancestorsOf(table.oid, parents)]));
+  const depth = (table: CatalogTable) => ancestors.get(table)?.size ?? 0;
+  return alike
+    .map(({ table, proposal }) => {
+      const above = [...known, ...alike.map((other) => other.table)].filter((other) =>
+        ancestors.get(table)?.has(other.oid),
       );
-      const { rows: read = 0, dead = 0 } = rows[0] ?? {};
-      const whole = { rows: Math.round(read / share), dead: Math.round(dead / share) };
-      const advice = await adviseOnIndexes(session, {
-        target,
-        inspected: result,
-        largest: result.relations[0]?.oid ?? oid,
-        heapBytes: size.heapBytes,
-        ...whole,
-      });
-      examined.push({
-        ...found,
-        rows: whole.rows,
-        rowsToDelete: whole.dead,
-        isEstimate: share < 1,
-        missing: [...missing, ...advice.statements],
-      });
-    } catch (error) {
-      if (sqlStateOf(error) === undefined) {
-        throw error;
+      return {
+        table,
+        proposal,
+        children: alike
+          .map((other) => other.table)
+          .filter((other) => isParent(table, other))
+          .map((child) => child.table),
+        goesWith: above.filter((other) => known.has(other) || !isParent(other, table)).map((other) => other.table),
+      };
+    })
+    .sort((a, b) => depth(b.table) - depth(a.table));
+}
+
+/** All tables whose rows take rows of this one along, by way of others, too. */
+function ancestorsOf(oid: number, parents: ReadonlyMap<number, readonly number[]>): Set<number> {
+  const found = new Set<number>();
+  const pending = [oid];
+  for (const each of pending) {
+    for (const parent of parents.get(each) ?? []) {
+      if (parent !== oid && !found.has(parent)) {
+        found.add(parent);
+        pending.push(parent);
       }
-      examined.push({ ...found, missing, problem: `the rows were not counted: ${describeError(error)}` });
     }
   }
-  return examined;
+  return found;
 }
 
 async function examineLookalike(
   session: Queryable,
-  table: CatalogTable,
-  proposal: Lookalike,
+  { table, proposal, children, goesWith }: Candidate,
   clock: Clock,
 ): Promise<Found> {
   const values = new Map<string, Values>();
@@ -174,12 +153,16 @@ async function examineLookalike(
     ...(table.schema !== 'public' && { schema: table.schema }),
     table: table.table,
     deleteWhen: proposal.rules.map((rule) => withEpochs(rule, epochs)),
+    ...(children.length > 0 && { unlessReferredToBy: children }),
   } as TargetsInput[number];
   return {
-    sureness: proposal.isLikely && !isLastUse ? 'likely' : 'possible',
+    sureness: proposal.isLikely && !isLastUse && goesWith.length === 0 ? 'likely' : 'possible',
     target,
     remarks: [
       `recognized by ${proposal.evidence.join(', ')}; the ages are cautious`,
+      ...(goesWith.length > 0
+        ? [`its rows go with those of ${goesWith.join(', ')} (on delete cascade), beside which it cannot be a target`]
+        : []),
       ...[...epochs].map(
         ([column, epoch]) =>
           `${column} is taken for ${epoch === 's' ? 'seconds' : 'milliseconds'} since 1970` +
@@ -190,7 +173,7 @@ async function examineLookalike(
         : []),
       ...zoneRemarks([table], clock),
     ],
-    tables: await examine(session, target, [table], clock),
+    tables: await examine(session, target, [table], clock.now),
   };
 }
 

@@ -175,6 +175,38 @@ test('leaves tables alone that only have an expiry, and what is no table of an a
   ]);
 });
 
+test('proposes targets that run together where rows go along by on delete cascade', async () => {
+  await database.sql(`
+    create table web_sessions (id int primary key, token text, expires_at timestamptz);
+    create table refresh_tokens (
+      id int primary key, token text, expires_at timestamptz, session_id int references web_sessions on delete cascade
+    );
+    create index on refresh_tokens (session_id);
+    create table django_session (session_key varchar(40) primary key, session_data text, expire_date timestamptz);
+    create table session_tokens (
+      id int primary key, token text, expires_at timestamptz, session_key varchar(40) references django_session on delete cascade
+    );
+    create index on session_tokens (session_key);
+    insert into web_sessions select id, '', now() - interval '40 days' from generate_series(1, 3) as id;
+    insert into refresh_tokens values (1, '', now() - interval '40 days', 1), (2, '', now() + interval '1 day', 2)`);
+
+  const { found } = await discovered();
+
+  const expired = [{ expires_at: { olderThan: '30d' } }];
+  expect(found.map(({ sureness, target }) => [sureness, target])).toEqual([
+    ['certain', { preset: 'django' }],
+    ['likely', { table: 'refresh_tokens', deleteWhen: expired }],
+    ['likely', { table: 'web_sessions', deleteWhen: expired, unlessReferredToBy: ['refresh_tokens'] }],
+    ['possible', { table: 'session_tokens', deleteWhen: expired }],
+  ]);
+  expect(found[3]?.remarks).toContain(
+    'its rows go with those of django_session (on delete cascade), beside which it cannot be a target',
+  );
+  const targets = found.slice(0, 3).map(({ target }) => target);
+  expect(await database.service({ targets }).run()).toMatchObject({ status: 'succeeded', rowsDeleted: 3 });
+  expect(await database.column('select id from web_sessions')).toEqual([2]);
+});
+
 test('lists the grants for a role without rights, and its targets all the same', async () => {
   await database.sql(KEYCLOAK);
   await database.sql(`
