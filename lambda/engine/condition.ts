@@ -1,9 +1,9 @@
-import { columnsOf, isReference, type Rule, type Target } from '../configuration/targets';
+import { columnsIn, columnsOf, isReference, type Rule, type Target } from '../configuration/targets';
 import { ColumnTests, type ColumnTypes, type TestContext } from './column-tests';
 import type { ReferringKey } from './foreign-keys';
 import { takesRows } from './keepers';
 import type { Reference } from './references';
-import { joinSql, quoteIdentifier, raw, type Sql } from './sql';
+import { joinSql, quoteIdentifier, quoteTable, raw, type Sql } from './sql';
 
 /** A boolean SQL expression, and the values of its parameters `$1` and on. */
 export interface Condition {
@@ -76,17 +76,18 @@ export function conditionOf(target: Target, cutoff: Date, catalog: Catalog): Dea
     values,
     rules: own.map((rule) => joinSql([rule, ...unreferred], ' and ')),
     ...(keepers.some(takesRows) && { isolation: 'repeatable read' }),
-    ...(references.size > 0 && { recheck: recheckOf(target, catalog, { text: anyRule, values }) }),
+    ...(references.size > 0 && { recheck: recheckOf(target, catalog, cutoff) }),
   };
 }
 
-function ruleSql(rule: Rule, { columnTypes, references }: Catalog, context: TestContext): Sql {
+/** @param gone rows of the table by its quoted name that a key may lead to as well, although they were deleted */
+function ruleSql(rule: Rule, { columnTypes, references }: Catalog, context: TestContext, gone?: Gone): Sql {
   const tests = new ColumnTests(context, columnTypes);
   const own: Sql[] = [];
   const others: Sql[] = [];
   for (const [column, test] of Object.entries(rule)) {
     if (isReference(test)) {
-      others.push(referredSql(references.get(column), test.refersTo, columnTypes, context));
+      others.push(referredSql(references.get(column), test.refersTo, columnTypes, context, gone));
     } else {
       own.push(tests.sql(column, test));
     }
@@ -101,6 +102,7 @@ function referredSql(
   rule: Rule,
   columnTypes: ColumnTypes,
   context: TestContext,
+  gone: Gone | undefined,
 ): Sql {
   if (!reference) {
     throw new Error('a foreign key that a rule follows was not looked up');
@@ -108,7 +110,12 @@ function referredSql(
   const { quotedTable, isPartitioned, columns, types } = reference;
   const tests = new ColumnTests(context, types, 'parent.');
   const name = nameBeside(columnTypes);
-  const place = `${isPartitioned ? '' : 'only '}${quotedTable} as parent`;
+  const table = `${isPartitioned ? '' : 'only '}${quotedTable}`;
+  const read = unique([...columns.map(({ referred }) => referred), ...columnsIn(rule)]).map(quoteIdentifier);
+  const place =
+    gone?.quotedTable === quotedTable
+      ? `(select ${read} from ${table} union all select ${read} from ${gone.source}) as parent`
+      : `${table} as parent`;
   const met = joinSql(
     Object.entries(rule).flatMap(([column, test]) => (isReference(test) ? [] : [tests.sql(column, test)])),
     ' and ',
@@ -170,9 +177,16 @@ function nameBeside(types: ColumnTypes): (index: number) => string {
   return (index) => quoteIdentifier(`${prefix}${index}`);
 }
 
-function recheckOf(target: Target, { columnTypes, references }: Catalog, { text, values }: Condition): Recheck {
-  const keys = [...references.values()].flatMap(({ columns }) => columns.map(({ own }) => own));
-  const columns = [...new Set([...columnsOf(target), ...keys])];
+function recheckOf(target: Target, catalog: Catalog, cutoff: Date): Recheck {
+  const { columnTypes, references } = catalog;
+  const gone = { quotedTable: quoteTable(target.schema, target.table), source: 'gone' };
+  const values: unknown[] = [];
+  const context = { cutoff, timeZone: target.timeZone, values };
+  const rules = target.deleteWhen.map((rule) => `(${ruleSql(rule, catalog, context, gone).text})`);
+  const keys = [...references.values()].flatMap(({ columns, quotedTable }) =>
+    columns.flatMap(({ own, referred }) => (quotedTable === gone.quotedTable ? [own, referred] : [own])),
+  );
+  const columns = unique([...columnsOf(target), ...keys, ...selfTested(target, references, gone.quotedTable)]);
   const selected = columns.map((name, index) => `column_${index} as ${quoteIdentifier(name)}`);
   const definitions = columns.map((name, index) => `column_${index} ${columnTypes.get(name)?.quotedName}`);
   return {
@@ -182,13 +196,31 @@ function recheckOf(target: Target, { columnTypes, references }: Catalog, { text,
     },
     statement: (rows) => ({
       text: `
-        select from (
+        with gone as materialized (
           select ${selected.join(', ')}
           from pg_catalog.jsonb_to_recordset($${values.length + 1}::pg_catalog.jsonb) as listed (${definitions.join(', ')})
-        ) as deleted
-        where ${text} is not true
-        limit 1`,
+        )
+        select from gone as deleted where (${rules.join(' or ')}) is not true limit 1`,
       values: [...values, rows],
     }),
   };
+}
+
+/** The deleted rows of a table, for keys that lead to the table itself. */
+interface Gone {
+  readonly quotedTable: string;
+  readonly source: string;
+}
+
+/** The columns that rules test in rows of the same table. */
+function selfTested({ deleteWhen }: Target, references: Catalog['references'], quotedTable: string): string[] {
+  return deleteWhen.flatMap((rule) =>
+    Object.entries(rule).flatMap(([column, test]) =>
+      isReference(test) && references.get(column)?.quotedTable === quotedTable ? columnsIn(test.refersTo) : [],
+    ),
+  );
+}
+
+function unique(names: readonly string[]): string[] {
+  return [...new Set(names)];
 }

@@ -58,6 +58,25 @@ describe('refersTo', () => {
     expect(await survivors('access_tokens')).toHaveLength(10);
   });
 
+  test('deletes rows together with those that they refer to in the same table', async () => {
+    await database.sql(`
+      create table refresh_tokens (
+        id int primary key, consumed_at timestamptz, next int references refresh_tokens on delete set null
+      );
+      create index on refresh_tokens (next);
+      insert into refresh_tokens
+      select id, case when id % 5 > 0 then now() - interval '1 day' end, case when id % 5 > 0 then id + 1 end
+      from generate_series(1, 20) as id`);
+
+    const targets: TargetsInput = [
+      { table: 'refresh_tokens', deleteWhen: [{ next: { refersTo: { consumed_at: { olderThan: '0s' } } } }] },
+    ];
+    const report = await database.service({ targets }).run();
+
+    expect(report).toMatchObject({ status: 'succeeded', targets: [{ stopReason: 'drained', rowsRemaining: 0 }] });
+    expect(await survivors()).toEqual([4, 5, 9, 10, 14, 15, 19, 20]);
+  });
+
   test('follows a key of several columns, in other schemas, with odd names, to a partitioned table', async () => {
     await database.sql(`
       create schema "it's";
