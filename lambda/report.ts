@@ -1,9 +1,11 @@
 import type { Target } from './configuration/targets';
 import { describeError } from './database/database-error';
 import type { Diagnosis } from './dry-run/diagnosis';
-import type { Blockage, Cascaded, StopReason, SweepOutcome } from './engine/outcome';
+import type { Blockage, Cascaded, StopReason } from './engine/outcome';
 import type { PaceReport } from './engine/pace-report';
-import type { Replica } from './server';
+import type { PreflightError } from './engine/preflight';
+import type { Worked } from './engine/purge';
+import type { ServerReport } from './server';
 
 /**
  * - `succeeded`: every table was swept to its end
@@ -29,17 +31,6 @@ export interface RunReport {
   /** Only in a dry run. */
   readonly server?: ServerReport;
   readonly targets: readonly TargetReport[];
-}
-
-/** What a dry run tells of the server. */
-export interface ServerReport {
-  readonly version: string;
-  /** Whether it is a replica, on which a run is refused. */
-  readonly isReplica: boolean;
-  /** How far its clock is ahead of the function's, at the least; negative when it is behind. */
-  readonly clockDifferenceMs: number;
-  /** Absent when the role may not see them. Those of Aurora share the storage of the primary and are none. */
-  readonly replicas?: readonly Replica[];
 }
 
 /** What a run did to one table. */
@@ -93,20 +84,71 @@ function summaryOf(part: RunReport | TargetReport, dryRun: boolean): string {
   return `${part.status}${reason}, ${deleted}, ${part.durationMs} ms${part.error ? `: ${part.error}` : ''}`;
 }
 
-export function targetReport(table: string, outcome: SweepOutcome, durationMs: number): TargetReport {
+/** A report without what only the service knows. */
+export type RunResult = Omit<RunReport, 'stage' | 'dryRun' | 'durationMs'>;
+
+interface Facts {
+  readonly cutoff?: Date;
+  readonly server?: ServerReport | undefined;
+  readonly warnings: readonly string[];
+}
+
+export function runResult({ reports, ...facts }: Facts & { readonly reports: readonly TargetReport[] }): RunResult {
+  const lines = reports.flatMap(({ table, error }) => error?.split('\n').map((line) => `${table}: ${line}`) ?? []);
+  return result(statusOf(reports), facts, reports, lines.join('\n'));
+}
+
+/** The result of a run that was skipped, or failed as a whole. */
+export function notRunResult(
+  run: Facts & { readonly targets: readonly Target[]; readonly status: 'skipped' | 'failed'; readonly reason?: string },
+): RunResult {
+  const { targets, status, reason } = run;
+  return result(
+    status,
+    run,
+    targets.map((target) => notSwept(target, status, reason)),
+    reason,
+  );
+}
+
+function result(status: RunStatus, facts: Facts, targets: readonly TargetReport[], error?: string): RunResult {
+  const { cutoff, server, warnings } = facts;
+  return {
+    status,
+    ...(cutoff && { cutoff: cutoff.toISOString() }),
+    rowsDeleted: targets.reduce((sum, target) => sum + target.rowsDeleted, 0),
+    ...(error && { error }),
+    ...(warnings.length > 0 && { warnings }),
+    ...(server && { server }),
+    targets,
+  };
+}
+
+/** What came of the work on a table; in a dry run with its diagnosis. */
+export interface Examined extends Worked {
+  readonly diagnosis?: Diagnosis;
+}
+
+export function targetReport({ name }: Target, { outcome, durationMs, diagnosis }: Examined): TargetReport {
   const { error, blockedBy, longestBatchMs, ...counts } = outcome;
   return {
-    table,
+    table: name,
     status: error !== undefined ? 'failed' : outcome.stopReason === 'drained' ? 'succeeded' : 'partial',
     ...counts,
     longestBatchMs: Math.round(longestBatchMs),
     durationMs: Math.round(durationMs),
     ...(blockedBy.length > 0 && { blockedBy }),
     ...(error !== undefined && { error: describeError(error) }),
+    ...(diagnosis && { diagnosis }),
   };
 }
 
-export function notSwept(target: Target, status: RunStatus, error?: string): TargetReport {
+/** A table that the preflight forbids to sweep. */
+export function refusedTarget(target: Target, { message, remedies }: PreflightError, dryRun: boolean): TargetReport {
+  return { ...notSwept(target, 'failed', message), ...(dryRun && { diagnosis: { remedies } }) };
+}
+
+function notSwept(target: Target, status: RunStatus, error?: string): TargetReport {
   return {
     table: target.name,
     status,
@@ -118,12 +160,8 @@ export function notSwept(target: Target, status: RunStatus, error?: string): Tar
   };
 }
 
-export function errorLines({ table, error }: TargetReport): string[] {
-  return error?.split('\n').map((line) => `${table}: ${line}`) ?? [];
-}
-
 /** A run is as good as the worst of its tables. */
-export function statusOf(reports: readonly TargetReport[]): RunStatus {
+function statusOf(reports: readonly TargetReport[]): RunStatus {
   const worst = (['failed', 'partial'] as const).find((status) => reports.some((report) => report.status === status));
   return worst ?? 'succeeded';
 }

@@ -1,5 +1,68 @@
+import type { Clock } from './clock';
+import { describeError } from './database/database-error';
 import type { Queryable } from './database/queryable';
 import type { Query } from './database/session';
+
+/** What a dry run reports of the server. */
+export interface ServerReport {
+  readonly version: string;
+  /** Whether it is a replica, on which a run is refused. */
+  readonly isReplica: boolean;
+  /** How far its clock is ahead of the function's, at the least; negative if it is behind. */
+  readonly clockDifferenceMs: number;
+  /** Absent if the role may not see them. Aurora replicas share the primary's storage and are not listed. */
+  readonly replicas?: readonly Replica[];
+}
+
+/** TID range scans came with version 14. */
+const OLDEST_SERVER = 140_000;
+
+/** Rows that a wrong clock takes for expired cannot be brought back. */
+const GREATEST_CLOCK_DIFFERENCE_MS = 5 * 60_000;
+
+/**
+ * Reads the time of the database, from which ages count back, and checks that it can be trusted.
+ *
+ * @param needs whether rows are to be deleted, which a replica does not allow
+ * @throws an error if the server must not be worked on
+ */
+export async function checkServer(
+  session: Queryable,
+  clock: Clock,
+  needs: 'read' | 'delete',
+): Promise<{ readonly cutoff: Date; readonly server: ServerReport }> {
+  const askedAt = clock.date().getTime();
+  const { rows } = await session.query<{ now: number; version: number; versionText: string; isReplica: boolean }>(
+    `select
+       floor(extract(epoch from clock_timestamp()) * 1000)::float8 as now,
+       current_setting('server_version_num')::int as version,
+       current_setting('server_version') as "versionText",
+       pg_is_in_recovery() as "isReplica"`,
+  );
+  const [server] = rows;
+  if (!server) {
+    throw new Error('the server returned no time');
+  }
+  if (server.version < OLDEST_SERVER) {
+    throw new Error(`the server must be PostgreSQL 14 or newer, is ${server.versionText}`);
+  }
+  if (server.isReplica && needs === 'delete') {
+    throw new Error('the server is a replica, from which nothing can be deleted: connect to the primary');
+  }
+  const answeredAt = clock.date().getTime();
+  // The server read its clock between the question and the answer.
+  const aheadMs = Math.max(server.now - answeredAt, 0) || Math.min(server.now - askedAt, 0);
+  if (Math.abs(aheadMs) > GREATEST_CLOCK_DIFFERENCE_MS) {
+    throw new Error(
+      `the clocks of the database (${new Date(server.now).toISOString()}) and of this machine ` +
+        `(${new Date(answeredAt).toISOString()}) must not differ by more than 5 minutes`,
+    );
+  }
+  return {
+    cutoff: new Date(server.now),
+    server: { version: server.versionText, isReplica: server.isReplica, clockDifferenceMs: aheadMs },
+  };
+}
 
 /** A streaming replica, as the primary sees it. */
 export interface Replica {
@@ -7,30 +70,37 @@ export interface Replica {
   readonly name: string;
   /** How much of the primary's log it has not replayed yet. */
   readonly lagBytes: number;
-  /** The age of what it replayed last, as the server reports it; absent where it does not. */
+  /** The age of what it replayed last, as the server reports it; absent if it does not. */
   readonly lagSeconds?: number;
 }
 
-/** The streaming replicas of a server, or the statement without which the role does not see them. */
+/** The streaming replicas of a server, or why they are not known. Never throws: a dry run does not fail for them. */
 export async function replicasOf(
   session: Queryable,
-): Promise<{ readonly replicas?: readonly Replica[]; readonly missingGrant?: string }> {
-  const { rows } = await session.query<{
-    name: string;
-    lagBytes: number;
-    lagSeconds: number | null;
-    missingGrant: string | null;
-  }>(REPLICAS_SQL);
-  const hidden = rows.find(({ missingGrant }) => missingGrant);
-  if (hidden?.missingGrant) {
-    return { missingGrant: hidden.missingGrant };
+): Promise<{ readonly replicas?: readonly Replica[]; readonly warning?: string }> {
+  const hidden = (reason: string) => ({ warning: `replicas cannot be seen, so their lag is not known: ${reason}` });
+  try {
+    const { rows } = await session.query<StandingReplica>(REPLICAS_SQL);
+    const missingGrant = rows.find((row) => row.missingGrant)?.missingGrant;
+    return missingGrant
+      ? hidden(missingGrant)
+      : {
+          replicas: rows.map(({ name, lagBytes, lagSeconds }) => ({
+            name,
+            lagBytes,
+            ...(lagSeconds !== null && { lagSeconds }),
+          })),
+        };
+  } catch (error) {
+    return hidden(describeError(error));
   }
-  const replicas = rows.map(({ name, lagBytes, lagSeconds }) => ({
-    name,
-    lagBytes,
-    ...(lagSeconds !== null && { lagSeconds }),
-  }));
-  return { replicas };
+}
+
+interface StandingReplica {
+  readonly name: string;
+  readonly lagBytes: number;
+  readonly lagSeconds: number | null;
+  readonly missingGrant: string | null;
 }
 
 // A client that replays nothing, such as pg_receivewal, is no replica. One that has nothing to replay reports no lag after a
@@ -54,12 +124,6 @@ const REPLICAS_SQL = `
   from standing
   order by name`;
 
-/** TID range scans came with version 14. */
-export const OLDEST_SERVER = 140_000;
-
-/** Rows that a wrong clock takes for expired cannot be brought back. */
-export const GREATEST_CLOCK_DIFFERENCE_MS = 5 * 60_000;
-
 /** The key of the advisory lock. In ASCII, and so in the hexadecimal of pg_locks, it reads `tokencln`. */
 const LOCK_KEY = [0x746f6b65, 0x6e636c6e];
 
@@ -67,6 +131,7 @@ export class AnotherRunError extends Error {
   override readonly name = 'AnotherRunError';
 }
 
+/** @throws AnotherRunError if another run holds the lock of the database */
 export async function takeLock(query: Query): Promise<void> {
   const { rows } = await query<{ taken: boolean }>('select pg_try_advisory_lock($1, $2) as taken', LOCK_KEY);
   if (!rows[0]?.taken) {

@@ -4,31 +4,32 @@ import { DEFAULT_CONCURRENCY, DEFAULT_STAGE } from './configuration/settings';
 import type { Target } from './configuration/targets';
 import { describeError } from './database/database-error';
 import { type ConnectionOptions, type Query, Session } from './database/session';
-import { diagnose } from './dry-run/diagnosis';
+import { examine } from './dry-run/diagnosis';
 import { ClusterState } from './engine/cluster-state';
 import { conditionOf } from './engine/condition';
 import { FixedPace } from './engine/fixed-pace';
 import { AutomaticPace } from './engine/pace';
 import { type Inspected, inspect, PreflightError } from './engine/preflight';
+import { purge, type Table, type Visiting } from './engine/purge';
+import type { Relation } from './engine/relation';
 import { ReplicaLagBrake } from './engine/replica-lag';
-import { Sweep, type SweepProgress } from './engine/sweep';
+import type { SweepProgress } from './engine/sweep';
 import { Turns } from './engine/turns';
 import { BATCH_LIMITS } from './engine/walk';
 import { partOfBlocks } from './engine/whole-table';
 import {
-  errorLines,
+  type Examined,
   logReport,
-  notSwept,
+  notRunResult,
   type RunLogger,
   type RunReport,
-  type RunStatus,
-  type ServerReport,
-  statusOf,
-  type TargetReport,
+  type RunResult,
+  refusedTarget,
+  runResult,
   targetReport,
 } from './report';
 import { expandSchemas } from './schemas';
-import { AnotherRunError, GREATEST_CLOCK_DIFFERENCE_MS, OLDEST_SERVER, replicasOf, takeLock } from './server';
+import { AnotherRunError, checkServer, replicasOf, type ServerReport, takeLock } from './server';
 
 export interface TokenCleanupOptions {
   readonly connection: ConnectionOptions;
@@ -46,6 +47,12 @@ export interface TokenCleanupOptions {
    * @default - automatic: full speed while no other session is at work, and 5 % of the time beside others
    */
   readonly maxLoad?: number | undefined;
+  /**
+   * How many rows of a table a run deletes, and one batch more at most.
+   *
+   * @default - no limit
+   */
+  readonly maxRows?: number | undefined;
   /**
    * A sweep pauses while a streaming replica is further behind, in seconds.
    *
@@ -65,7 +72,7 @@ export interface TokenCleanupOptions {
 
 const PROGRESS_INTERVAL_MS = 250;
 
-/** A replica that hovers around its limit is warned of every few seconds. The log has all, the report as many as one reads. */
+/** A replica that hovers around its limit causes a warning every few seconds. The log holds all of them. */
 const MOST_WARNINGS = 100;
 
 /** Deletes the dead rows of token tables. One run at a time works on a database. */
@@ -82,52 +89,74 @@ export class TokenCleanupService {
   async run(request: RunRequest = {}): Promise<RunReport> {
     const startedAt = this.#clock.now();
     const deadlines = deadlinesOf(request.timeLeftMs, request.signal);
-    const { status, ...result } = await new Run(this.#options, this.#clock, request, deadlines).execute();
+    const options = merged(DEFAULTS, this.#options, request);
+    const { status, ...result } = await new Run(options, this.#clock, deadlines).execute();
     deadlines.clear();
     const report: RunReport = {
       status,
-      stage: this.#options.stage ?? DEFAULT_STAGE,
-      dryRun: request.dryRun ?? false,
+      stage: options.stage,
+      dryRun: options.dryRun,
       ...result,
       durationMs: Math.round(this.#clock.now() - startedAt),
     };
-    logReport(this.#options.logger, report);
+    logReport(options.logger, report);
     return report;
   }
 }
 
-type RunResult = Omit<RunReport, 'stage' | 'dryRun' | 'durationMs'>;
+const DEFAULTS = { concurrency: DEFAULT_CONCURRENCY, stage: DEFAULT_STAGE, dryRun: false };
+
+/** The options of the service, overridden by those of the request. */
+type RunOptions = TokenCleanupOptions & Pick<RunRequest, 'tables'> & typeof DEFAULTS;
+
+/** Later options override earlier ones, unless they are undefined. */
+function merged(...options: readonly object[]): RunOptions {
+  const given = options.flatMap((some) => Object.entries(some).filter(([, value]) => value !== undefined));
+  return Object.fromEntries(given) as unknown as RunOptions;
+}
+
+/** What differs between a run and a dry run. */
+interface Plan {
+  readonly needs: 'read' | 'delete';
+  /** Executed on every new connection of the first session. */
+  readonly onConnect?: (query: Query) => Promise<void>;
+  /** Works on the tables that passed the preflight. */
+  work(tables: readonly Table[]): Promise<ReadonlyMap<Target, Examined>>;
+  /** What the report says of the server, if anything. */
+  describe(server: ServerReport, session: Session): Promise<ServerReport | undefined>;
+}
 
 /** One run, from its first connection to its last. */
 class Run {
-  readonly #options: TokenCleanupOptions;
+  readonly #options: RunOptions;
   readonly #clock: Clock;
-  readonly #startedAt: number;
-  readonly #request: RunRequest;
   readonly #deadlines: Deadlines;
+  readonly #startedAt: number;
+  readonly #plan: Plan;
   readonly #targets: readonly Target[];
-  /** One for all tables: they share the replicas, and a role that may not see these is told once. */
+  readonly #sessions: [Session, ...Session[]];
+  /** One for all tables: they share the replicas, and a role that may not see these is warned of once. */
   readonly #brake: ReplicaLagBrake | undefined;
   /** One for all tables: they share the server with the same sessions. */
   readonly #turns: Turns;
   readonly #warnings: string[] = [];
   /** The name of the configured target of each table. */
   readonly #configuredNames = new Map<string, string>();
-  #cutoff: Date | undefined;
-  #server: ServerReport | undefined;
+  #further: Promise<void> | undefined;
 
-  constructor(options: TokenCleanupOptions, clock: Clock, request: RunRequest, deadlines: Deadlines) {
+  constructor(options: RunOptions, clock: Clock, deadlines: Deadlines) {
     this.#options = options;
     this.#clock = clock;
-    this.#startedAt = clock.now();
-    this.#request = request;
     this.#deadlines = deadlines;
-    this.#targets = options.targets.filter((target) => request.tables?.includes(target.name) ?? true);
+    this.#startedAt = clock.now();
+    this.#plan = options.dryRun ? this.#examination : this.#purge;
+    this.#targets = options.targets.filter(({ name }) => options.tables?.includes(name) ?? true);
+    this.#sessions = [this.#session(this.#plan.onConnect)];
     const { maxReplicaLagSeconds } = options;
     this.#brake = maxReplicaLagSeconds
       ? new ReplicaLagBrake(maxReplicaLagSeconds, clock, (event) => this.#warn(event))
       : undefined;
-    const maxLoad = request.maxLoad ?? options.maxLoad;
+    const { maxLoad } = options;
     const cluster = new ClusterState(clock, BATCH_LIMITS);
     this.#turns = new Turns({
       pace: maxLoad === undefined ? new AutomaticPace() : new FixedPace(maxLoad),
@@ -137,193 +166,146 @@ class Run {
     });
   }
 
-  async execute(): Promise<RunResult> {
-    const main = this.#session(this.#dryRun ? undefined : takeLock);
-    const sessions: [Session, ...Session[]] = [main];
-    try {
-      this.#cutoff = await this.#readCutoff(main);
-      const inspected = await this.#inspectAll(main);
-      await this.#lookAtReplicas(main);
-      sessions.push(...(await this.#openFurther()));
-      const reports: TargetReport[] = [];
-      for (const [target, found] of inspected) {
-        if (found instanceof PreflightError) {
-          reports.push(this.#refused(target, found));
-        } else {
-          this.#turns.start(await this.#timeFor(target, inspected, main), found.referringKeys.length > 0);
-          reports.push(await this.#sweepTarget(sessions, this.#cutoff, target, found));
-        }
-      }
-      return this.#result(statusOf(reports), reports, reports.flatMap(errorLines).join('\n'));
-    } catch (error) {
-      const isAnotherRun = error instanceof AnotherRunError;
-      if (isAnotherRun) {
-        this.#warn(error.message);
-      }
-      const [status, reason] = isAnotherRun ? (['skipped', ''] as const) : (['failed', describeError(error)] as const);
-      return this.#result(
-        status,
-        this.#targets.map((target) => notSwept(target, status, reason)),
-        reason,
-      );
-    } finally {
-      await Promise.all(sessions.map((session) => session.close()));
-    }
-  }
-
-  #result(status: RunStatus, targets: readonly TargetReport[], error: string): RunResult {
+  get #purge(): Plan {
     return {
-      status,
-      ...(this.#cutoff && { cutoff: this.#cutoff.toISOString() }),
-      rowsDeleted: targets.reduce((sum, target) => sum + target.rowsDeleted, 0),
-      ...(error && { error }),
-      ...(this.#warnings.length > 0 && { warnings: this.#warnings }),
-      ...(this.#dryRun && this.#server && { server: this.#server }),
-      targets: targets.map((report) => this.#withPattern(report)),
+      needs: 'delete',
+      onConnect: takeLock,
+      work: (tables) => purge(tables, this.#visiting),
+      describe: async () => undefined,
     };
   }
 
-  /** Names the configured target of a table that it matched by pattern. */
-  #withPattern(report: TargetReport): TargetReport {
-    const pattern = this.#configuredNames.get(report.table);
-    return pattern === undefined || pattern === report.table ? report : { ...report, pattern };
+  get #examination(): Plan {
+    return {
+      needs: 'read',
+      work: (tables) => examine(tables, this.#visiting),
+      describe: async (server, session) => {
+        const { replicas, warning } = await replicasOf(session);
+        if (warning) {
+          this.#warn(warning);
+        }
+        return { ...server, ...(replicas && { replicas }) };
+      },
+    };
+  }
+
+  async execute(): Promise<RunResult> {
+    const [main] = this.#sessions;
+    const facts: { cutoff?: Date; server?: ServerReport | undefined } = {};
+    try {
+      const { cutoff, server } = await checkServer(main, this.#clock, this.#plan.needs);
+      facts.cutoff = cutoff;
+      const inspected = await this.#inspectAll(main);
+      facts.server = await this.#plan.describe(server, main);
+      const tables = [...inspected].flatMap(([target, found]) =>
+        found instanceof PreflightError ? [] : [this.#table(target, found, cutoff)],
+      );
+      const worked = await this.#plan.work(tables);
+      const reports = [...inspected].map(([target, found]) => {
+        const report =
+          found instanceof PreflightError
+            ? refusedTarget(target, found, this.#options.dryRun)
+            : targetReport(target, worked.get(target) as Examined);
+        const pattern = this.#configuredNames.get(report.table);
+        return pattern === undefined || pattern === report.table ? report : { ...report, pattern };
+      });
+      return runResult({ ...facts, reports, warnings: this.#warnings });
+    } catch (error) {
+      if (error instanceof AnotherRunError) {
+        this.#warn(error.message);
+        return notRunResult({ ...facts, targets: this.#targets, status: 'skipped', warnings: this.#warnings });
+      }
+      const reason = describeError(error);
+      return notRunResult({ ...facts, targets: this.#targets, status: 'failed', reason, warnings: this.#warnings });
+    } finally {
+      await Promise.all(this.#sessions.map((session) => session.close()));
+    }
   }
 
   #session(onConnect?: (query: Query) => Promise<void>): Session {
     const { stopCounting: stop, abandon } = this.#deadlines;
     const onRetry = (reason: string, waitMs: number) => {
-      this.#options.logger.warn('the database is out of reach, trying again', { reason, waitMs });
+      this.#options.logger.warn('the database is unreachable, trying again', { reason, waitMs });
     };
     return new Session(this.#options.connection, { clock: this.#clock, stop, abandon, onRetry }, onConnect);
   }
 
-  /** The database's own time, once it is established that it can be trusted and that the server is one to work on. */
-  async #readCutoff(session: Session): Promise<Date> {
-    const askedAt = this.#clock.date().getTime();
-    const { rows } = await session.query<{ now: number; version: number; versionText: string; isReplica: boolean }>(
-      `select
-         floor(extract(epoch from clock_timestamp()) * 1000)::float8 as now,
-         current_setting('server_version_num')::int as version,
-         current_setting('server_version') as "versionText",
-         pg_is_in_recovery() as "isReplica"`,
-    );
-    const [server] = rows;
-    if (!server) {
-      throw new Error('the server did not tell its time');
-    }
-    if (server.version < OLDEST_SERVER) {
-      throw new Error(`the server must be PostgreSQL 14 or newer, is ${server.versionText}`);
-    }
-    if (server.isReplica && !this.#dryRun) {
-      throw new Error('the server is a replica, from which nothing can be deleted: connect to the primary');
-    }
-    const answeredAt = this.#clock.date().getTime();
-    // The server read its clock between the question and the answer.
-    const aheadMs = Math.max(server.now - answeredAt, 0) || Math.min(server.now - askedAt, 0);
-    this.#server = { version: server.versionText, isReplica: server.isReplica, clockDifferenceMs: aheadMs };
-    if (Math.abs(aheadMs) > GREATEST_CLOCK_DIFFERENCE_MS) {
-      throw new Error(
-        `the clocks of the database (${new Date(server.now).toISOString()}) and of this machine ` +
-          `(${new Date(answeredAt).toISOString()}) must not differ by more than 5 minutes`,
-      );
-    }
-    return new Date(server.now);
-  }
-
-  /** Looks at every table before the first row of any goes. What is wrong with one table does not keep the others. */
+  /** Inspects every table before the first row of any is deleted. A finding about one does not keep the others. */
   async #inspectAll(session: Session): Promise<Map<Target, Inspected | PreflightError>> {
     const expanded = await expandSchemas(session, this.#options.targets);
     const found = await inspect(session, {
       configured: [...expanded.values()].flat(),
       requested: this.#targets.flatMap((target) => expanded.get(target) ?? []),
-      dryRun: this.#dryRun,
+      dryRun: this.#options.dryRun,
     });
-    for (const target of this.#targets) {
-      for (const { name } of expanded.get(target) ?? []) {
+    const results = this.#targets.flatMap((target) => {
+      const tables = expanded.get(target) ?? [];
+      for (const { name } of tables) {
         this.#configuredNames.set(name, target.name);
       }
-      if (expanded.get(target)?.length === 0) {
-        const { like } = target.schemas ?? { like: [] };
-        found.set(
-          target,
-          new PreflightError([`no schema like ${like.join(', ')} has a table ${JSON.stringify(target.table)}`]),
-        );
-      }
-    }
-    for (const { warnings } of found.values()) {
+      const like = target.schemas?.like.join(', ');
+      const missing = new PreflightError([`no schema like ${like} has a table ${JSON.stringify(target.table)}`]);
+      return tables.length === 0
+        ? [[target, missing] as const]
+        : tables.map((table) => [table, found.get(table) ?? missing] as const);
+    });
+    for (const [, { warnings }] of results) {
       warnings.forEach(this.#warn, this);
     }
-    return found;
+    return new Map(results);
   }
 
-  #refused(target: Target, { message, remedies }: PreflightError): TargetReport {
-    const report = notSwept(target, 'failed', message);
-    return this.#dryRun ? { ...report, diagnosis: { remedies } } : report;
-  }
-
-  /** For the report of a dry run, which does not fail for it. */
-  async #lookAtReplicas(session: Session): Promise<void> {
-    if (!this.#dryRun || !this.#server) {
-      return;
-    }
+  /** Opens the connections besides the first. If the server has none to spare, the run works with fewer. */
+  async #openFurther(): Promise<void> {
+    const { concurrency } = this.#options;
     try {
-      const { replicas, missingGrant } = await replicasOf(session);
-      this.#server = { ...this.#server, ...(replicas && { replicas }) };
-      if (missingGrant) {
-        this.#warn(`replicas cannot be seen, so their lag is not known: ${missingGrant}`);
-      }
-    } catch (error) {
-      this.#warn(`replicas cannot be seen, so their lag is not known: ${describeError(error)}`);
-    }
-  }
-
-  /** The connections besides the first. A server that has none to spare is swept with fewer. */
-  async #openFurther(): Promise<Session[]> {
-    const concurrency = this.#request.concurrency ?? this.#options.concurrency ?? DEFAULT_CONCURRENCY;
-    const opened: Session[] = [];
-    try {
-      while (opened.length < concurrency - 1) {
+      while (this.#sessions.length < concurrency) {
         const session = this.#session();
         await session.open();
-        opened.push(session);
+        this.#sessions.push(session);
       }
     } catch (error) {
-      this.#warn(`works with ${opened.length + 1} instead of ${concurrency} connections: ${describeError(error)}`);
+      this.#warn(`works with ${this.#sessions.length} instead of ${concurrency} connections: ${describeError(error)}`);
     }
-    return opened;
   }
 
-  async #sweepTarget(
-    sessions: readonly [Session, ...Session[]],
-    cutoff: Date,
-    target: Target,
-    inspected: Inspected,
-  ): Promise<TargetReport> {
-    const table = target.name;
-    const startedAt = this.#clock.now();
-    const options = {
-      sessions,
-      root: inspected.root,
-      relations: inspected.relations,
-      keys: inspected.referringKeys,
-      isInherited: !inspected.isPartitioned && inspected.relations.length > 1,
-      startAt: startOn(cutoff),
-      condition: conditionOf(target, cutoff, inspected),
-      turns: this.#turns,
-      brake: this.#brake,
-      clock: this.#clock,
-      stopDeleting: this.#deadlines.stopDeleting,
-      stopCounting: this.#deadlines.stopCounting,
-      onProgress: this.#progressLog(table),
+  #table(target: Target, inspected: Inspected, cutoff: Date): Table {
+    const { maxRows } = this.#options;
+    const { stopDeleting, stopCounting } = this.#deadlines;
+    return {
+      target,
+      inspected,
+      options: {
+        sessions: this.#sessions,
+        openFurther: () => {
+          this.#further ??= this.#openFurther();
+          return this.#further;
+        },
+        root: inspected.root,
+        relations: inspected.relations,
+        keys: inspected.referringKeys,
+        isInherited: !inspected.isPartitioned && inspected.relations.length > 1,
+        startAt: startOn(cutoff),
+        condition: conditionOf(target, cutoff, inspected),
+        maxRows,
+        turns: this.#turns,
+        brake: this.#brake,
+        clock: this.#clock,
+        stopDeleting,
+        stopCounting,
+        onProgress: this.#progressLog(target.name),
+      },
     };
-    if (this.#dryRun) {
-      const outcome = await diagnose({ ...options, target, inspected });
-      return targetReport(table, outcome, this.#clock.now() - startedAt);
-    }
-    const sweep = new Sweep(options);
-    await sweep.run();
-    const { outcome } = sweep;
-    return targetReport(table, outcome, this.#clock.now() - startedAt);
+  }
+
+  get #visiting(): Visiting {
+    return {
+      now: () => this.#clock.now(),
+      before: async ({ inspected }, later) => {
+        const others = later.flatMap((table) => table.inspected.relations);
+        this.#turns.start(await this.#timeFor(inspected.relations, others), inspected.referringKeys.length > 0);
+      },
+    };
   }
 
   /**
@@ -331,12 +313,10 @@ class Run {
    *
    * @returns milliseconds; Infinity if there is no deadline
    */
-  async #timeFor(target: Target, inspected: ReadonlyMap<Target, Inspected | PreflightError>, session: Session) {
+  async #timeFor(own: readonly Relation[], others: readonly Relation[]): Promise<number> {
     const msLeft = this.#startedAt + this.#deadlines.deletingMs - this.#clock.now();
-    const pending = [...inspected].slice([...inspected.keys()].indexOf(target));
-    const [own = [], ...later] = pending.map(([, its]) => (its instanceof PreflightError ? [] : its.relations));
-    const isShared = msLeft < Number.POSITIVE_INFINITY && later.some(({ length }) => length > 0);
-    return isShared ? msLeft * (await partOfBlocks(session, own, later.flat())) : msLeft;
+    const isShared = msLeft < Number.POSITIVE_INFINITY && own.length > 0 && others.length > 0;
+    return isShared ? msLeft * (await partOfBlocks(this.#sessions[0], own, others)) : msLeft;
   }
 
   #progressLog(table: string): (progress: SweepProgress) => void {
@@ -354,10 +334,6 @@ class Run {
       this.#warnings.push(warning);
     }
     this.#options.logger.warn(warning, {});
-  }
-
-  get #dryRun(): boolean {
-    return this.#request.dryRun ?? false;
   }
 }
 

@@ -1,8 +1,8 @@
 import type { Target } from '../../lambda/configuration/targets';
 import type { Diagnosis } from '../../lambda/dry-run/diagnosis';
 import { GREATEST_DEAD_SHARE, type IndexAdvice } from '../../lambda/dry-run/index-advice';
-import type { RunReport, ServerReport, TargetReport } from '../../lambda/report';
-import type { Replica } from '../../lambda/server';
+import type { RunReport, TargetReport } from '../../lambda/report';
+import type { Replica, ServerReport } from '../../lambda/server';
 import { bytes, count, percent, rows, seconds } from './figures';
 import { ruleSql } from './target-sql';
 import type { Terminal } from './terminal';

@@ -6,6 +6,7 @@ import {
   decimal,
   LAG_SECONDS,
   MAX_LOAD,
+  MAX_ROWS,
   PORT,
   SERVICE,
 } from './settings';
@@ -24,6 +25,7 @@ export interface Config {
   readonly concurrency: number;
   /** Absent for the automatic pace. */
   readonly maxLoad?: number | undefined;
+  readonly maxRows?: number | undefined;
   readonly maxReplicaLagSeconds?: number | undefined;
 }
 
@@ -115,6 +117,7 @@ function readConfigWith<L extends object>(
     targets,
     concurrency: settings.CLEANUP_CONCURRENCY,
     maxLoad: settings.CLEANUP_MAX_LOAD,
+    maxRows: settings.CLEANUP_MAX_ROWS,
     maxReplicaLagSeconds: settings.CLEANUP_MAX_REPLICA_LAG_SECONDS,
   };
 }
@@ -133,6 +136,7 @@ const settingsSchema = z.object({
   DB_SSL_ROOT_CERT: text.optional(),
   CLEANUP_CONCURRENCY: decimal(CONCURRENCY).default(DEFAULT_CONCURRENCY),
   CLEANUP_MAX_LOAD: decimal(MAX_LOAD).optional(),
+  CLEANUP_MAX_ROWS: decimal(MAX_ROWS).optional(),
   CLEANUP_MAX_REPLICA_LAG_SECONDS: decimal(LAG_SECONDS).optional(),
   STAGE: text.optional(),
 });

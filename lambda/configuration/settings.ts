@@ -28,6 +28,12 @@ export const LAG_SECONDS: Range = {
   accepts: (n: number) => n >= 1 && n <= 86_400,
 };
 
+/** A slip of the keyboard rather than a limit, beyond. */
+export const MAX_ROWS: Range = {
+  rule: 'must be a whole number from 1 to 1000000000000',
+  accepts: (n: number) => Number.isInteger(n) && n >= 1 && n <= 1_000_000_000_000,
+};
+
 interface Range {
   readonly rule: string;
   readonly accepts: (value: number) => boolean;

@@ -1,14 +1,13 @@
 import type { Target } from '../configuration/targets';
-import type { Condition, DeadRows } from '../engine/condition';
+import type { Condition } from '../engine/condition';
 import { count } from '../engine/count';
 import { blockagesOf, endBy, type Obstacle, reasonOf, type SweepOutcome, type WalkEnd } from '../engine/outcome';
 import { blocksOf, type Piece, RowList } from '../engine/pieces';
-import type { Inspected } from '../engine/preflight';
+import type { Table, Visiting, Worked } from '../engine/purge';
 import type { Relation } from '../engine/relation';
 
-import type { SweepOptions } from '../engine/sweep';
 import { patiently } from '../engine/table-lock';
-import { type TableOptions, wholeTable } from '../engine/whole-table';
+import { SMALL_TABLE_BLOCKS, type TableOptions, wholeTable } from '../engine/whole-table';
 import { adviseOnIndexes, type IndexAdvice } from './index-advice';
 
 /** What a dry run tells of a table. What could not be found out is absent. */
@@ -28,12 +27,6 @@ export interface Diagnosis {
   readonly estimatedDurationMs?: number;
 }
 
-export interface DiagnosisOptions extends SweepOptions {
-  readonly condition: DeadRows;
-  readonly target: Target;
-  readonly inspected: Inspected;
-}
-
 // Measured beside a service that writes: 1 M rows in 150 MB, of which 0.1 to 95 % are dead, and 300,000 rows with foreign
 // keys, on two shared cores. The estimates were 1.0 to 1.4 times what the runs then took.
 /** To change a block and log that, in multiples of the time to read it. */
@@ -44,21 +37,33 @@ const ROW_MS = 0.0003;
 /** A foreign key that points here, with an index on its own side. A trigger may do anything, and mostly does as little. */
 const TRIGGER_MS = 0.03;
 
-/** Tells what a sweep would do to a table, and what it needs. Read only. Never throws: an error is returned. */
-export async function diagnose(options: DiagnosisOptions): Promise<SweepOutcome & { readonly diagnosis: Diagnosis }> {
-  const { missingGrants, missingIndexes } = options.inspected;
-  const remedies = [...missingGrants, ...missingIndexes];
-  const untouched = { rowsDeleted: 0, batches: 0, longestBatchMs: 0, blockedBy: [] };
-  try {
-    const { diagnosis, ...outcome } = await examine(options);
-    return { ...untouched, ...outcome, diagnosis: { remedies, ...diagnosis } };
-  } catch (error) {
-    return { ...untouched, ...endBy(error, options.stopCounting), diagnosis: { remedies } };
+/** Finds out what a run would do to tables, and what it needs. Read only. Never throws: an error is part of the outcome. */
+export async function examine(
+  tables: readonly Table[],
+  { now, before }: Visiting,
+): Promise<Map<Target, Worked & { readonly diagnosis: Diagnosis }>> {
+  const worked = new Map<Target, Worked & { readonly diagnosis: Diagnosis }>();
+  for (const [index, table] of tables.entries()) {
+    const startedAt = now();
+    await before(table, tables.slice(index + 1));
+    const { missingGrants, missingIndexes } = table.inspected;
+    const { diagnosis, ...outcome } = await diagnose(table).catch((error: unknown) => ({
+      ...endBy(error, table.options.stopCounting),
+      diagnosis: {},
+    }));
+    worked.set(table.target, {
+      outcome: { blockedBy: [], ...outcome, rowsDeleted: 0, batches: 0, longestBatchMs: 0 },
+      durationMs: now() - startedAt,
+      diagnosis: { remedies: [...missingGrants, ...missingIndexes], ...diagnosis },
+    });
   }
+  return worked;
 }
 
-async function examine(options: DiagnosisOptions) {
-  const { sessions, condition, target, inspected, stopCounting } = options;
+type Findings = Partial<SweepOutcome> & { readonly diagnosis: Omit<Diagnosis, 'remedies'> };
+
+async function diagnose({ target, inspected, options }: Table): Promise<Findings> {
+  const { sessions, condition, stopCounting } = options;
   const heaps = await measure(options);
   const census = await takeCensus(options);
   // Rows that policies hide from the role are in the statistics.
@@ -92,7 +97,7 @@ async function examine(options: DiagnosisOptions) {
       ...(Number.isFinite(rows) && { rowsKept: Math.max(0, Math.round(rows - census.dead)) }),
       ...((census.indexed.length > 0 || inspected.rowsAreHidden) && { rowsKeptEstimated: true }),
       ...diagnosis,
-      ...estimatedDuration(options, census, heaps),
+      ...estimatedDuration({ inspected, options }, census, heaps),
     },
   };
 }
@@ -141,7 +146,7 @@ function estimatedRows({ indexed }: Census, heaps: readonly Heap[]): number {
 }
 
 function estimatedDuration(
-  { sessions, turns, inspected }: DiagnosisOptions,
+  { inspected, options }: Pick<Table, 'inspected' | 'options'>,
   { dead, blocks, workMs }: Census,
   heaps: readonly Heap[],
 ): Pick<Diagnosis, 'estimatedDurationMs'> {
@@ -152,7 +157,8 @@ function estimatedDuration(
   const blocksToWrite = Math.min(dead, blocks);
   const writingMs = blocks > 0 ? (workMs * WRITE_FACTOR * blocksToWrite) / blocks : 0;
   const deletingMs = dead * (ROW_MS + triggers * TRIGGER_MS);
-  return { estimatedDurationMs: Math.ceil((workMs + writingMs + deletingMs) / turns.load(sessions.length)) };
+  const load = options.turns.load(options.sessions.length);
+  return { estimatedDurationMs: Math.ceil((workMs + writingMs + deletingMs) / load) };
 }
 
 function sum(heaps: readonly Heap[], key: 'heapBytes' | 'tableBytes' | 'indexBytes'): number {
@@ -183,10 +189,13 @@ interface Census {
  *
  * @throws an error that is neither a row's nor of those that a session repeats
  */
-async function takeCensus(options: DiagnosisOptions): Promise<Census> {
+async function takeCensus(options: Table['options']): Promise<Census> {
   const { condition, onProgress } = options;
   const { pieces } = await wholeTable(options);
   const blocksTotal = blocksOf(pieces);
+  if (blocksTotal > SMALL_TABLE_BLOCKS) {
+    await options.openFurther();
+  }
   const columns: Record<string, string> = {
     rows: 'pg_catalog.count(*)',
     dead: countOf(condition),

@@ -1,4 +1,4 @@
-import type { Queryable } from '../database/queryable';
+import type { Limits, Queryable } from '../database/queryable';
 import type { Relation } from './relation';
 
 /** The table that a target names, with or without blocks of its own. */
@@ -20,11 +20,8 @@ export interface Aftermath {
 }
 
 export async function aftermathOf(session: Queryable, root: Root, relations: readonly Relation[]): Promise<Aftermath> {
-  const { rows } = await session.query<Answer>(AFTERMATH_SQL, [
-    root.oid,
-    root.quotedName,
-    relations.map(({ oid }) => oid),
-  ]);
+  const values = [root.oid, root.quotedName, relations.map(({ oid }) => oid)];
+  const { rows } = await session.query<Answer>(AFTERMATH_SQL, values, LIMITS);
   const [answer] = rows;
   if (!answer) {
     throw new Error(`the server did not say what became of ${root.quotedName}`);
@@ -32,6 +29,9 @@ export async function aftermathOf(session: Queryable, root: Root, relations: rea
   const { added, ...rest } = answer;
   return { ...rest, added: added.map((partition) => ({ ...partition, rootOid: root.oid })) };
 }
+
+/** Those of the batches, since setting others takes a round trip. All names below are qualified. */
+const LIMITS: Limits = { statementTimeoutMs: 200, lockTimeoutMs: 25, ownSearchPath: true };
 
 interface Answer extends Omit<Aftermath, 'added'> {
   readonly added: readonly { readonly oid: number; readonly quotedName: string }[];

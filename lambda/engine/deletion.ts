@@ -39,11 +39,11 @@ export interface Deleted {
  *     with recursive
  *     dead as materialized (
  *       select ctid as place, dead."id" as value_0, dead."parent_id" as value_1, case
- *         when exists (select from "public"."devices" as referring where dead."id" = referring."token_id" offset 0) then 0
+ *         when exists (select from "public"."devices" as referring where dead."id" = referring."token_id") then 0
  *         when exists (select from "public"."refresh_tokens" as referring where dead."id" = referring."parent_id"
- *           and not <dead> offset 0) then 1
+ *           and not <dead>) then 1
  *         when exists (select from "public"."refresh_tokens" as referring where dead."id" = referring."parent_id"
- *           and <dead> and not <in these blocks> offset 0) then 2
+ *           and <dead> and not <in these blocks>) then 2
  *       end as protection
  *       from only "public"."refresh_tokens" as dead where <unchanged, in these blocks, dead>
  *     ),
@@ -117,9 +117,7 @@ function keptRows({ condition, protections }: Doomed, piece: Piece, where: strin
       : key.isSelf
         ? ` and not ${isReferringDead}`
         : '';
-    // With an index, rows are looked up one by one: to hash the other table for every batch takes longer.
-    const asSubplan = path.every(({ hasIndex }) => hasIndex) ? ' offset 0' : '';
-    return `when exists (select from ${referringTo('dead', path)}${which}${asSubplan}) then ${index}`;
+    return `when exists (select from ${referringTo('dead', path)}${which}) then ${index}`;
   });
   const chains = own.map(
     (key) =>

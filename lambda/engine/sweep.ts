@@ -23,7 +23,7 @@ import { type Remaining, remainingRows } from './remaining';
 import type { ReplicaLagBrake } from './replica-lag';
 import type { Turns } from './turns';
 import { Walk, type WalkOptions } from './walk';
-import { type TableOptions, type WholeTable, wholeTable } from './whole-table';
+import { SMALL_TABLE_BLOCKS, type TableOptions, type WholeTable, wholeTable } from './whole-table';
 
 export interface SweepOptions extends TableOptions {
   readonly condition: DeathCondition;
@@ -34,6 +34,8 @@ export interface SweepOptions extends TableOptions {
   /** Whether some of the relations are children by INHERITS. */
   readonly isInherited: boolean;
   readonly turns: Turns;
+  /** Opens the connections besides the first. */
+  readonly openFurther: () => Promise<void>;
   readonly brake?: ReplicaLagBrake | undefined;
   /** A share of the table, below one: ranges are visited from there on, if some may have to be left. */
   readonly startAt: number;
@@ -141,9 +143,14 @@ export class Sweep {
   }
 
   async #sweep(): Promise<Partial<SweepOutcome>> {
-    await this.#deleted.begin(this.#options.sessions[0]);
     for (let pass = 1; ; pass += 1) {
       const table = await wholeTable(this.#options);
+      if (blocksOf(table.pieces) > SMALL_TABLE_BLOCKS) {
+        await this.#options.openFurther();
+      }
+      if (pass === 1 && blocksOf(table.pieces) > 0) {
+        await this.#deleted.begin(this.#options.sessions[0]);
+      }
       const before = this.#state(table.files);
       this.#obstacles = [];
       this.#kept.clear();

@@ -7,7 +7,7 @@ import { isUnchanged, type Relation } from './relation';
 import { patiently } from './table-lock';
 
 export interface TableOptions {
-  /** The connections to work on. */
+  /** The connections to work on; more join them once there is work for more. */
   readonly sessions: readonly [Queryable, ...Queryable[]];
   /** The table, or its partitions. */
   readonly relations: readonly Relation[];
@@ -21,8 +21,8 @@ export interface TableOptions {
 /** No statement of a walk takes longer: the server cancels it, and its range is cut. */
 export const TIMEOUT_MS = 200;
 
-/** The planner's opinion is not worth a round trip for what is read in a few milliseconds. */
-const SMALL_TABLE_BLOCKS = 64;
+/** What is read in a few milliseconds is worth neither the planner's opinion nor another connection. */
+export const SMALL_TABLE_BLOCKS = 64;
 
 export interface WholeTable {
   /**
