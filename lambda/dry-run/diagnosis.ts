@@ -194,7 +194,7 @@ async function takeCensus(options: Table['options']): Promise<Census> {
   const { pieces } = await wholeTable(options);
   const blocksTotal = blocksOf(pieces);
   if (blocksTotal > SMALL_TABLE_BLOCKS) {
-    await options.openFurther();
+    await options.openFurther?.();
   }
   const columns: Record<string, string> = {
     rows: 'pg_catalog.count(*)',

@@ -35,7 +35,7 @@ export interface SweepOptions extends TableOptions {
   readonly isInherited: boolean;
   readonly turns: Turns;
   /** Opens the connections besides the first. */
-  readonly openFurther: () => Promise<void>;
+  readonly openFurther?: () => Promise<void>;
   readonly brake?: ReplicaLagBrake | undefined;
   /** A share of the table, below one: ranges are visited from there on, if some may have to be left. */
   readonly startAt: number;
@@ -146,7 +146,7 @@ export class Sweep {
     for (let pass = 1; ; pass += 1) {
       const table = await wholeTable(this.#options);
       if (blocksOf(table.pieces) > SMALL_TABLE_BLOCKS) {
-        await this.#options.openFurther();
+        await this.#options.openFurther?.();
       }
       if (pass === 1 && blocksOf(table.pieces) > 0) {
         await this.#deleted.begin(this.#options.sessions[0]);
