@@ -16,7 +16,7 @@ const CONNECTIONS = 12;
 /** Of the purge. */
 const SWEEPERS = 4;
 /** One after the other. */
-const LEAST_PURGES = 4;
+const LEAST_PURGES = 2;
 const FAMILIES = 3_000;
 /** What nobody who waits for a token should have to wait longer for. */
 const LONGEST_LOCK_WAIT_MS = 250;
