@@ -260,6 +260,20 @@ describe('beside a token service', () => {
   });
 });
 
+test('works half as much beside others while dead tuples pile up, and at full speed alone', async () => {
+  const [alone, beside] = [new World(), new World()];
+  const options = { ...ENDLESS, deadTuplesPileUp: true };
+  const [first, second] = [alone.purge(options), beside.purge(options)];
+  beside.service.serve(OPERATIONS_A_SECOND);
+
+  await alone.run(WHILE);
+  await beside.run(WHILE);
+
+  expect(first.share(SECOND, WHILE)).toBeGreaterThan(0.9);
+  expect(second.share(SECOND, WHILE)).toBeLessThanOrEqual(0.025);
+  expect(second.report?.reason).toContain('autovacuum did not keep up');
+});
+
 test('two purges on one cluster share it evenly, and the one that is left alone speeds up', async () => {
   const world = new World();
   const first = world.purge({ blocks: 20_000 });

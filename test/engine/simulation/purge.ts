@@ -23,6 +23,7 @@ export interface PurgeOptions {
   /** How long a batch waits for a lock before it succeeds. */
   readonly lockWaitMs?: (batch: number) => number;
   readonly canLook?: boolean;
+  readonly deadTuplesPileUp?: boolean;
 }
 
 /** A batch as the simulated server saw it. */
@@ -156,7 +157,7 @@ export class Purge {
       unflushedBytes: this.#server.insertedBytes - this.#server.flushedBytes,
       walSenders: [],
       sessions: [...this.#server.sessions].map(([its, { xid, xmin }]) => ({ pid: its, xid, xmin })),
-      deadTuplesPileUp: false,
+      deadTuplesPileUp: this.#options.deadTuplesPileUp ?? false,
       workedMs: this.#simulation.now() - begunAt,
     };
     await this.#simulation.sleep(NETWORK_MS / 2);
