@@ -12,7 +12,7 @@ from hypercorn.config import Config
 from ministack.app import app
 from ministack.core.lambda_runtime import Worker
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import ec2, lambda_svc, scheduler
+from ministack.services import cloudwatch, ec2, lambda_svc, scheduler
 from ministack.services.cloudformation import provisioners
 
 registries: dict[str, dict] = {}
@@ -102,6 +102,37 @@ def create_schema(_logical_id, props, _stack):
     return arn, {"SchemaName": name, "SchemaArn": arn, "SchemaVersion": "1"}
 
 
+def create_alarm(logical_id, props, stack):
+    """As MiniStack's own, which refuses metric math."""
+    return create_plain_alarm(logical_id, without_math(props), stack)
+
+
+def update_alarm(name, old, props, stack, logical_id=None):
+    return update_plain_alarm(name, without_math(old), without_math(props), stack, logical_id)
+
+
+def without_math(props):
+    """The first metric in place of the expression, once the expression has the form that AWS describes."""
+    if "Metrics" not in props:
+        return props
+    check("cloudwatch", "PutMetricAlarm", props)
+    plain = {key: value for key, value in props.items() if key != "Metrics"}
+    first = next(metric["MetricStat"] for metric in props["Metrics"] if "MetricStat" in metric)
+    return {**plain, **first["Metric"], "Period": first["Period"], "Statistic": first["Stat"]}
+
+
+def create_composite_alarm(_logical_id, props, _stack):
+    check("cloudwatch", "PutCompositeAlarm", props)
+    demand(cloudwatch._put_composite_alarm({}, props, False, True))
+    name = props["AlarmName"]
+    return name, {"Arn": f"arn:aws:cloudwatch:{get_region()}:{get_account_id()}:alarm:{name}"}
+
+
+def create_query(_logical_id, props, _stack):
+    check("logs", "PutQueryDefinition", {key[0].lower() + key[1:]: value for key, value in props.items()})
+    return str(uuid.uuid4()), {}
+
+
 def check(service, operation, props):
     """By AWS's own description of the API: no key that it does not know, none missing, none of another type."""
     shape = session.get_session().get_service_model(service).operation_model(operation).input_shape
@@ -130,6 +161,19 @@ handlers["AWS::Scheduler::Schedule"] |= {"create": create_schedule, "update": up
 create_plain_function = handlers["AWS::Lambda::Function"]["create"]
 update_plain_function = handlers["AWS::Lambda::Function"]["update"]
 handlers["AWS::Lambda::Function"] |= {"create": create_function, "update": update_function}
+create_plain_alarm = handlers["AWS::CloudWatch::Alarm"]["create"]
+update_plain_alarm = handlers["AWS::CloudWatch::Alarm"]["update"]
+handlers["AWS::CloudWatch::Alarm"] |= {"create": create_alarm, "update": update_alarm}
+handlers["AWS::CloudWatch::CompositeAlarm"] = {
+    "create": create_composite_alarm,
+    "update": refuse_update,
+    "delete": lambda name, _props: demand(cloudwatch._delete_alarms({}, {"AlarmNames": [name]}, False, True)),
+}
+handlers["AWS::Logs::QueryDefinition"] = {
+    "create": create_query,
+    "update": refuse_update,
+    "delete": lambda _physical_id, _props: None,
+}
 handlers["AWS::EC2::SecurityGroupIngress"] = {
     "create": create_ingress_rule,
     "update": refuse_update,
