@@ -1,19 +1,13 @@
 import { Fn } from 'aws-cdk-lib';
 import type * as ec2 from 'aws-cdk-lib/aws-ec2';
-import type {
-  DatabaseProxy,
-  Endpoint,
-  IDatabaseCluster,
-  IDatabaseInstance,
-  IServerlessCluster,
-} from 'aws-cdk-lib/aws-rds';
+import type { Endpoint } from 'aws-cdk-lib/aws-rds';
 import type { ISecret } from 'aws-cdk-lib/aws-secretsmanager';
 import { DEFAULT_PORT } from '../lambda/configuration/settings';
-import type { CleanupFunctionProps } from './cleanup-function';
+import type { CleanupNetworkProps } from './function-network';
 import { given } from './given';
 
 /** A database that is itself a construct of the CDK. */
-export type DatabaseConstruct = IDatabaseCluster | IDatabaseInstance | IServerlessCluster | DatabaseProxy;
+export type DatabaseConstruct = NonNullable<CleanupNetworkProps['database']>;
 
 /** The props that `database` answers, so that nothing may contradict it. */
 const ANSWERED = ['databaseHost', 'databasePort', 'databaseSecurityGroup', 'databaseCidrs'] as const;
@@ -23,7 +17,7 @@ const ANSWERED = ['databaseHost', 'databasePort', 'databaseSecurityGroup', 'data
  *
  * @throws Error with every mistake
  */
-export function withDatabase(props: CleanupFunctionProps): CleanupFunctionProps {
+export function withDatabase<Props extends CleanupNetworkProps>(props: Props): Props {
   const { database, iamUser } = props;
   if (database === undefined) {
     return props;

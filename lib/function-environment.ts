@@ -72,9 +72,9 @@ export interface CleanupJobProps {
   readonly concurrency?: number;
 
   /**
-   * The share of time that each connection works, above 0 up to 1, whoever else is there.
+   * A fixed share of time that each connection works, above 0 up to 1.
    *
-   * @default - automatic: full speed while no other session is at work, and 5 % of the time beside others
+   * @default - the automatic pace: full speed alone, at most 5 % of the time beside other sessions
    */
   readonly maxLoad?: number;
 

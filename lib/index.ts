@@ -2,6 +2,7 @@
 export type { CleanupFunctionProps } from './cleanup-function';
 export type { CleanupScheduleProps } from './cleanup-schedule';
 export type { CleanupJobProps } from './function-environment';
+export type { CleanupNetworkProps } from './function-network';
 export { type IamUser, SslMode } from './login';
 export { Monitoring, type MonitoringProps } from './monitoring';
 export type { CleanupTarget } from './target';

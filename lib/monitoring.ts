@@ -1,9 +1,11 @@
-import type { Alarm, Dashboard } from 'aws-cdk-lib/aws-cloudwatch';
+import { Names } from 'aws-cdk-lib';
+import { type Alarm, AlarmRule, CompositeAlarm, type Dashboard, type IAlarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { createAlarms, defaultRunbookUrl } from './alarms';
 import { createDashboard } from './dashboard';
+import { createQueries } from './saved-queries';
 import type { TokenCleanup } from './token-cleanup';
 
 export interface MonitoringProps {
@@ -32,9 +34,17 @@ export interface MonitoringProps {
   readonly rowsRemainingThreshold?: number;
 }
 
-/** Alarms for each of several token cleanups, and one dashboard for all of them. */
+/** The number of alarms that CloudWatch accepts in one composite alarm. */
+const LARGEST_COMPOSITE = 100;
+
+/** Alarms for each of several token cleanups, and one dashboard and saved queries for all of them. */
 export class Monitoring extends Construct {
   readonly alarms: Alarm[];
+  /**
+   * Is on while any of the alarms is: to gate deployments, or for one entry on a page of states. It has no action.
+   * Undefined for a single cleanup.
+   */
+  readonly anyAlarm?: CompositeAlarm;
   readonly dashboard: Dashboard;
 
   constructor(scope: Construct, id: string, props: MonitoringProps) {
@@ -47,6 +57,23 @@ export class Monitoring extends Construct {
     for (const alarm of this.alarms) {
       alarm.addAlarmAction(new SnsAction(props.topic));
     }
+    if (props.cleanups.length > 1) {
+      this.anyAlarm = anyOf(this, 'AnyAlarm', this.alarms);
+    }
     this.dashboard = createDashboard(this, props.cleanups, this.alarms, props.dashboardName);
+    const logGroups = props.cleanups.map(({ logGroup }) => logGroup);
+    createQueries(this, props.dashboardName ?? Names.uniqueResourceName(this, {}), logGroups);
   }
+}
+
+/** A composite alarm; of several others if there are too many alarms for one. */
+function anyOf(scope: Construct, id: string, alarms: readonly IAlarm[]): CompositeAlarm {
+  const parts = Array.from({ length: Math.ceil(alarms.length / LARGEST_COMPOSITE) }, (_, i) =>
+    alarms.slice(i * LARGEST_COMPOSITE, (i + 1) * LARGEST_COMPOSITE),
+  );
+  const children = parts.length > 1 ? parts.map((part, i) => anyOf(scope, `${id}${i + 1}`, part)) : alarms;
+  return new CompositeAlarm(scope, id, {
+    alarmRule: AlarmRule.anyOf(...children),
+    alarmDescription: `Token cleanup: any of ${alarms.length} alarms is on.`,
+  });
 }

@@ -311,3 +311,35 @@ test('lays the widgets out side by side in the 24 columns of CloudWatch, none ov
   expect(new Set(cells).size).toBe(cells.length);
   expect(widgets.every(({ x, width }: Properties) => x >= 0 && width > 0 && x + width <= 24)).toBe(true);
 });
+
+test('saves queries over the logs of all databases', () => {
+  const stage = createStage('prod');
+  const queries = resources(stage, 'AWS::Logs::QueryDefinition');
+
+  expect(queries.map(({ Name }) => Name).sort()).toEqual([
+    'TokenCleanup-prod/failures',
+    'TokenCleanup-prod/runs',
+    'TokenCleanup-prod/tables',
+  ]);
+  for (const { LogGroupNames } of queries) {
+    expect(LogGroupNames).toEqual([{ Ref: 'authLogsD6F3DC28' }, { Ref: 'partnersLogs3ABA738C' }]);
+  }
+  expect(queries.find(({ Name }) => Name.endsWith('runs'))?.QueryString).toBe(
+    'filter ispresent(run.status)\n| sort @timestamp desc\n' +
+      '| display @timestamp, @log, run.status, run.rowsDeleted, run.durationMs, run.error',
+  );
+});
+
+test('is in alarm as a stage while any alarm of its databases is, at most a hundred in one composite', () => {
+  const secretArn = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:test/auth-AbCdEf';
+  const names = Array.from({ length: 15 }, (_, i) => `db${i}`);
+  const stage = createStage('test', { databases: Object.fromEntries(names.map((name) => [name, { secretArn }])) });
+  const alarms = resources(stage, 'AWS::CloudWatch::Alarm');
+  const composites = resources(stage, 'AWS::CloudWatch::CompositeAlarm');
+  const children = composites.map(({ AlarmRule }) => JSON.stringify(AlarmRule).match(/ALARM\(/g)?.length ?? 0);
+
+  expect(alarms).toHaveLength(15 * 7);
+  expect(children.sort((a, b) => a - b)).toEqual([2, 5, 100]);
+  expect(composites.flatMap(({ AlarmActions }) => AlarmActions ?? [])).toEqual([]);
+  expect(resources(createStage('dev'), 'AWS::CloudWatch::CompositeAlarm')).toEqual([]);
+});

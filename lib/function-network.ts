@@ -1,0 +1,101 @@
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import type { FunctionOptions } from 'aws-cdk-lib/aws-lambda';
+import type { DatabaseProxy, IDatabaseCluster, IDatabaseInstance, IServerlessCluster } from 'aws-cdk-lib/aws-rds';
+import type { Construct } from 'constructs';
+import { DEFAULT_PORT } from '../lambda/configuration/settings';
+import type { CleanupJobProps } from './function-environment';
+import { given } from './given';
+
+/** The job, and where its function and its database are in the network. */
+export interface CleanupNetworkProps extends CleanupJobProps {
+  /**
+   * The database as a construct. Host, port, VPC, security groups, and the secret or the resource id come from it, and
+   * its security groups let the function in.
+   *
+   * @default - a database elsewhere, described by the other props
+   */
+  readonly database?: IDatabaseCluster | IDatabaseInstance | IServerlessCluster | DatabaseProxy;
+
+  /** @default - the VPC of `database`, else the function is outside of any VPC */
+  readonly vpc?: ec2.IVpc;
+
+  /** @default - the private subnets */
+  readonly vpcSubnets?: ec2.SubnetSelection;
+
+  /**
+   * The security groups of the function. They get the same rules as the one that is created by default.
+   *
+   * @default - a new one, without ingress
+   */
+  readonly securityGroups?: ec2.ISecurityGroup[];
+
+  /**
+   * The function's security group opens its egress to this group. This group gets an ingress rule, unless it is imported
+   * with `mutable: false`.
+   *
+   * @default - the groups of `database`, else egress to `databaseCidrs`
+   */
+  readonly databaseSecurityGroup?: ec2.ISecurityGroup;
+
+  /** @default - the addresses of the VPC */
+  readonly databaseCidrs?: string[];
+}
+
+/** The place of a function in a VPC, with the rules that let it out, and in at the other end. Nothing outside of a VPC. */
+export function networkOf(
+  scope: Construct,
+  props: CleanupNetworkProps,
+): Pick<FunctionOptions, 'vpc' | 'vpcSubnets' | 'securityGroups'> {
+  const { stage, vpc, vpcSubnets, secret } = props;
+  if (!vpc) {
+    return {};
+  }
+  const securityGroups = props.securityGroups ?? [
+    new ec2.SecurityGroup(scope, 'SecurityGroup', {
+      vpc,
+      description: `Token cleanup: out to PostgreSQL${secret ? ' and Secrets Manager' : ''}, nothing in`,
+      allowAllOutbound: false,
+    }),
+  ];
+  for (const group of securityGroups) {
+    for (const { peer, port, description, group: other } of peersOf(props, vpc)) {
+      if (!group.allowAllOutbound) {
+        group.addEgressRule(peer, port, description);
+      }
+      // A remote rule belongs to this stack, so that the stack of a database does not depend on this one in turn.
+      other?.addIngressRule(group, port, `Token cleanup (${stage})`, true);
+    }
+  }
+  return { vpc, ...given({ vpcSubnets }), securityGroups };
+}
+
+interface Peer {
+  readonly peer: ec2.IPeer;
+  readonly port: ec2.Port;
+  readonly description: string;
+  /** Gets the rule for ingress, if it is a group. */
+  readonly group?: ec2.ISecurityGroup;
+}
+
+function peersOf(props: CleanupNetworkProps, vpc: ec2.IVpc): Peer[] {
+  const { database, databaseSecurityGroup, databaseCidrs, databasePort, secret, secretsManagerEndpoint } = props;
+  // By id, so that the rules are inline: CloudFormation creates a group without inline rules with every port open.
+  const toGroup = (group: ec2.ISecurityGroup, port: ec2.Port, description: string) => ({
+    peer: ec2.Peer.securityGroupId(group.securityGroupId),
+    port,
+    description,
+    group,
+  });
+  const port = ec2.Port.tcp(databasePort ?? DEFAULT_PORT);
+  const groups = database?.connections.securityGroups ?? (databaseSecurityGroup ? [databaseSecurityGroup] : []);
+  const cidrs = database || databaseSecurityGroup ? [] : (databaseCidrs ?? [vpc.vpcCidrBlock]);
+  const endpointGroups = secretsManagerEndpoint?.connections.securityGroups ?? [];
+  return [
+    ...groups.map((group) => toGroup(group, port, 'PostgreSQL')),
+    ...cidrs.map((cidr) => ({ peer: ec2.Peer.ipv4(cidr), port, description: 'PostgreSQL' })),
+    ...(secret && !secretsManagerEndpoint
+      ? [{ peer: ec2.Peer.anyIpv4(), port: ec2.Port.HTTPS, description: 'Secrets Manager' }]
+      : []),
+    ...endpointGroups.map((group) => toGroup(group, ec2.Port.HTTPS, 'Secrets Manager')),
+  ];
+}
