@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** What MiniStack asks for. */
+/** What MiniStack and Django require. */
 const OLDEST = [3, 10] as const;
 
 /** The packages of requirements, in an environment of their own that is kept for the next time. */
@@ -19,6 +19,8 @@ export class PythonEnvironment {
 
   /**
    * Installs what a file of requirements names, unless that was done before by the same Python.
+   *
+   * @param requirements a path from this folder
    *
    * @throws Error that says what is missing on this machine
    */
@@ -67,7 +69,7 @@ async function findPython(): Promise<{ readonly python: string; readonly version
     }
   }
   throw new Error(
-    `npm run test:deploy must have Python ${OLDEST.join('.')} or newer on the PATH, for the emulator of AWS: ${found.join(', ')}`,
+    `Python ${OLDEST.join('.')} or newer must be on the PATH, for the emulator of AWS and for Django: ${found.join(', ')}`,
   );
 }
 

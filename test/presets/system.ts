@@ -16,7 +16,7 @@ export interface System {
 }
 
 /** A boundary is ten minutes from the nearest row, so that a crowded machine moves no row across it. */
-const ROW_SOURCES = `
+export const ROW_SOURCES = `
   create schema fixture;
   create function fixture.moments(age interval) returns setof timestamptz language sql as $$
     select now() - age + distance from unnest('{-100 days, -10 minutes, 10 minutes, 5 days}'::interval[]) as distance $$;
