@@ -178,7 +178,13 @@ class Run {
   get #examination(): Plan {
     return {
       needs: 'read',
-      work: (tables) => examine(tables, this.#visiting),
+      work: async (tables) => {
+        const examined = await examine(tables, this.#visiting);
+        for (const { diagnosis } of examined.values()) {
+          diagnosis.surprises?.forEach(this.#warn, this);
+        }
+        return examined;
+      },
       describe: async (server, session) => {
         const { replicas, warning } = await replicasOf(session);
         if (warning) {

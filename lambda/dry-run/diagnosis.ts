@@ -9,6 +9,7 @@ import type { Relation } from '../engine/relation';
 import { patiently } from '../engine/table-lock';
 import { SMALL_TABLE_BLOCKS, type TableOptions, wholeTable } from '../engine/whole-table';
 import { adviseOnIndexes, type IndexAdvice } from './index-advice';
+import { findSurprises } from './surprises';
 
 /** What a dry run tells of a table. What could not be found out is absent. */
 export interface Diagnosis {
@@ -23,6 +24,8 @@ export interface Diagnosis {
   readonly tableBytes?: number;
   readonly indexBytes?: number;
   readonly indexAdvice?: IndexAdvice;
+  /** Times that may not mean what the rules take them for, as sentences. */
+  readonly surprises?: readonly string[];
   /** How long a run takes, within a factor of three or so, if the pace stays as it was during the dry run. */
   readonly estimatedDurationMs?: number;
 }
@@ -70,9 +73,16 @@ async function diagnose({ target, inspected, options }: Table): Promise<Findings
   const rows = inspected.rowsAreHidden
     ? heaps.reduce((total, heap) => total + (heap.estimatedRows ?? Number.NaN), 0)
     : census.rows + estimatedRows(census, heaps);
+  const surprises = await findSurprises(sessions[0], {
+    target,
+    condition,
+    columnTypes: inspected.columnTypes,
+    relations: options.relations,
+  });
   const diagnosis: Omit<Diagnosis, 'remedies'> = {
     tableBytes: sum(heaps, 'tableBytes'),
     indexBytes: sum(heaps, 'indexBytes'),
+    ...(surprises.length > 0 && { surprises }),
     indexAdvice: await adviseOnIndexes(sessions[0], {
       target,
       inspected,

@@ -1,0 +1,69 @@
+import type { TargetsInput } from '../../lambda/configuration/targets';
+import { useDatabase } from '../support/database';
+
+const database = useDatabase();
+
+async function warningsOf(targets: TargetsInput): Promise<readonly string[]> {
+  const report = await database.service({ targets }).run({ dryRun: true });
+  expect(report.status).toBe('succeeded');
+  return report.warnings ?? [];
+}
+
+test('points out times that often stand for never', async () => {
+  await database.sql(`
+    create table tokens (revoked boolean, expires_at timestamptz, day date) partition by list (revoked);
+    create table tokens_live partition of tokens for values in (false);
+    create table tokens_dead partition of tokens for values in (true);
+    insert into tokens values
+      (false, '0001-01-01', null), (true, '1970-01-01', null), (false, '2000-01-01', '1970-01-01'), (false, '-infinity', null),
+      (false, '2001-01-01', '2001-01-01'), (false, 'infinity', null), (false, null, null)`);
+
+  expect(
+    await warningsOf([
+      {
+        table: 'tokens',
+        deleteWhen: [{ expires_at: { olderThan: '1d' } }, { day: { olderThan: '1d' }, revoked: false }],
+      },
+    ]),
+  ).toEqual([
+    'tokens: 4 rows would go whose "expires_at" is in 1970-01-01, 2000-01-01, or the year 1 or before, which often stand for "never"',
+    'tokens: 1 rows would go whose "day" is in 1970-01-01, 2000-01-01, or the year 1 or before, which often stand for "never"',
+  ]);
+});
+
+test('says which dates numbers stand for', async () => {
+  await database.sql(`
+    create table tokens (seconds int, milliseconds bigint);
+    insert into tokens values (0, 0), (1577880000, 1609502400000), (1609502400, 1577880000000), (2147483647, 9e15)`);
+
+  expect(
+    await warningsOf([
+      {
+        table: 'tokens',
+        deleteWhen: [{ seconds: { olderThan: '0s', epoch: 's' } }, { milliseconds: { olderThan: '0s', epoch: 'ms' } }],
+      },
+    ]),
+  ).toEqual([
+    'tokens: "seconds" of the rows that would go is from 2020-01-01 to 2021-01-01',
+    'tokens: "milliseconds" of the rows that would go is from 2020-01-01 to 2021-01-01',
+  ]);
+});
+
+test('points out timestamps without time zone in a database whose time zone is not UTC, unless the target says it', async () => {
+  await database.sql(`
+    create table tokens (at timestamp, zoned_at timestamptz);
+    create role berliner;
+    alter role berliner in database ${database.name} set timezone to 'Europe/Berlin';
+    alter database ${database.name} set timezone to 'Asia/Tokyo'`);
+  const target = { table: 'tokens', deleteWhen: [{ at: { olderThan: '1d' } }] };
+  const rest = 'and timestamps without time zone are taken for UTC: if they are not, say so with "timeZone"';
+
+  expect(await warningsOf([target])).toEqual([
+    `tokens: the time zone of a new session is Asia/Tokyo, ${rest}`,
+    `tokens: the time zone of the database is Asia/Tokyo, ${rest}`,
+    `tokens: the time zone of the role berliner is Europe/Berlin, ${rest}`,
+  ]);
+  expect(await warningsOf([{ ...target, timeZone: 'Asia/Tokyo' }])).toEqual([]);
+  expect(await warningsOf([{ table: 'tokens', deleteWhen: [{ zoned_at: { olderThan: '1d' } }] }])).toEqual([]);
+  await database.sql(`alter role berliner in database ${database.name} reset all; drop role berliner`);
+});
