@@ -29,6 +29,7 @@ export async function patiently<Row>(
       if (kindOf(error) !== 'locked' || stopCounting.aborted || waitedMs > TABLE_LOCK_PATIENCE_MS) {
         throw error;
       }
+      await clock.sleep(TABLE_LOCK_RETRY_MS, stopCounting);
     }
   }
 }

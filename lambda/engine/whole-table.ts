@@ -37,7 +37,7 @@ export interface WholeTable {
 }
 
 export async function wholeTable(options: TableOptions): Promise<WholeTable> {
-  const { rows } = await patiently<Size>(options, SIZES_SQL, [options.relations.map(({ oid }) => oid)]);
+  const { rows } = await patiently<Size>(options, SIZES_SQL, [options.relations.map(({ oid }) => oid)], SIZE_LIMITS);
   const pieces: Piece[] = [];
   for (const relation of options.relations) {
     // A partition that was dropped has no blocks.
@@ -51,6 +51,9 @@ export async function wholeTable(options: TableOptions): Promise<WholeTable> {
     mayRefuse: rows.some(({ hasTrigger }) => hasTrigger),
   };
 }
+
+/** As for the batches, since setting others takes a round trip. All names in the statement are qualified. */
+const SIZE_LIMITS: Limits = { statementTimeoutMs: TIMEOUT_MS, lockTimeoutMs: 25, ownSearchPath: true };
 
 interface Size {
   readonly oid: number;

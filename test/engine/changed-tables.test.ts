@@ -1,0 +1,112 @@
+import { useDatabase } from '../support/database';
+
+const database = useDatabase();
+
+/** Runs a service, and SQL of another session as soon as the sweep has deleted its first rows. */
+async function runBeside(sql: string) {
+  const other = await database.connect();
+  let done: Promise<unknown> | undefined;
+  const debug = (_: string, { progress }: Record<string, unknown>) => {
+    if (progress) {
+      done ??= other.query(sql);
+    }
+  };
+  const targets = [{ table: 'tokens', deleteWhen: [{ revoked: true }] }];
+  const report = await database.service({ targets, logger: { ...database.logger, debug } }).run({ maxLoad: 0.02 });
+  expect(done).toBeDefined();
+  await done;
+  return report;
+}
+
+const ROWS = `select id, true, repeat('x', 100) from generate_series(1, 30000) as id`;
+
+test('fails, and deletes nothing of the other table, where another takes the name of the one that was inspected', async () => {
+  await database.sql(`
+    create table tokens (id int, revoked boolean, filler text); insert into tokens ${ROWS};
+    create table other (id int, revoked boolean, filler text); insert into other ${ROWS}`);
+
+  const report = await runBeside('begin; alter table tokens rename to old; alter table other rename to tokens; commit');
+
+  expect(report).toMatchObject({
+    status: 'failed',
+    error: 'tokens: "public"."tokens" was replaced or dropped while the sweep was at work',
+  });
+  expect(await database.column('select count(*)::int from tokens')).toEqual([30_000]);
+  expect(await database.column('select count(*)::int from old')).toEqual([30_000 - report.rowsDeleted]);
+});
+
+test('fails where the table is dropped', async () => {
+  await database.sql(`create table tokens (id int, revoked boolean, filler text); insert into tokens ${ROWS}`);
+
+  expect(await runBeside('drop table tokens')).toMatchObject({
+    status: 'failed',
+    error: 'tokens: "public"."tokens" was replaced or dropped while the sweep was at work',
+  });
+});
+
+test('starts again where the table is rewritten, which gives rows other places', async () => {
+  await database.sql(`
+    create table tokens (id int, revoked boolean, filler text);
+    insert into tokens select id, false, repeat('x', 100) from generate_series(1, 10000) as id;
+    insert into tokens ${ROWS}; delete from tokens where not revoked and id % 2 = 0`);
+
+  expect(await runBeside('vacuum full tokens')).toMatchObject({ status: 'succeeded', targets: [{ rowsRemaining: 0 }] });
+  expect(await database.column('select count(*)::int from tokens where revoked')).toEqual([0]);
+});
+
+describe('a partitioned table', () => {
+  beforeEach(() =>
+    database.sql(`
+      create table tokens (id int, revoked boolean, filler text) partition by range (id);
+      create table tokens_1 partition of tokens for values from (0) to (10001);
+      create table tokens_2 partition of tokens for values from (10001) to (20001);
+      create table tokens_3 partition of tokens for values from (20001) to (30001);
+      insert into tokens ${ROWS}`),
+  );
+
+  test('is swept but for a partition that is detached meanwhile', async () => {
+    const report = await runBeside('alter table tokens detach partition tokens_2');
+
+    expect(report).toMatchObject({ status: 'succeeded', targets: [{ stopReason: 'drained', rowsRemaining: 0 }] });
+    expect(await database.column('select count(*)::int from tokens')).toEqual([0]);
+    expect(await database.column('select count(*)::int from tokens_2')).toEqual([30_000 - report.rowsDeleted]);
+    expect(report.rowsDeleted).toBeLessThan(30_000);
+  });
+
+  test('is swept but for a partition that is dropped meanwhile', async () => {
+    const report = await runBeside('drop table tokens_2');
+
+    expect(report).toMatchObject({ status: 'succeeded', targets: [{ stopReason: 'drained', rowsRemaining: 0 }] });
+    expect(await database.column('select count(*)::int from tokens')).toEqual([0]);
+  });
+
+  test('is swept in part where a partition with dead rows is attached meanwhile', async () => {
+    await database.sql('create table tokens_4 as select 30001 as id, true as revoked, null::text as filler');
+
+    const report = await runBeside('alter table tokens attach partition tokens_4 for values from (30001) to (40001)');
+
+    expect(report).toMatchObject({ status: 'partial', rowsDeleted: 30_000 });
+    expect(report.targets).toMatchObject([
+      {
+        stopReason: 'blocked',
+        rowsRemaining: 1,
+        blockedBy: [{ reason: 'partition public.tokens_4 was attached while the sweep was at work', rows: 1 }],
+      },
+    ]);
+  });
+});
+
+test('names the lock where the whole table is locked until the deadline', async () => {
+  await database.sql('create table tokens (id int, revoked boolean); insert into tokens values (1, true)');
+  const migration = await database.connect();
+  await migration.query('begin; lock table tokens');
+
+  const report = await database
+    .service({ targets: [{ table: 'tokens', deleteWhen: [{ revoked: true }] }] })
+    .run({ timeLeftMs: 4_000 });
+
+  expect(report.targets).toMatchObject([
+    { status: 'partial', stopReason: 'deadline', blockedBy: [{ reason: 'a lock on the whole table' }] },
+  ]);
+  await migration.query('rollback');
+});
