@@ -1,6 +1,7 @@
 import { existsSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually, useFaultyRuns } from '../../support/faulty-run';
+import { POSTGRES_VERSION } from '../../support/postgres';
 
 /** A disk that is full, for the log or for the tables. */
 
@@ -10,8 +11,10 @@ const { database } = faults;
 /** Linux's own full disk: whatever is written there fails with ENOSPC, and no privilege is needed to use it. */
 const FULL_DISK = '/dev/full';
 const testOnFullDisk = existsSync(FULL_DISK) ? test : test.skip;
+/** A server of version 14 does not meet the end of the disk in this way as it recovers. */
+const testOnFullLog = POSTGRES_VERSION >= 18 ? testOnFullDisk : test.skip;
 
-testOnFullDisk(
+testOnFullLog(
   'comes to a good end when the disk of the log is full and the server down with it for a while',
   async () => {
     const report = await faults.run({
@@ -31,7 +34,7 @@ testOnFullDisk(
   },
 );
 
-testOnFullDisk('fails and says why when the disk of the log is full for good', async () => {
+testOnFullLog('fails and says why when the disk of the log is full for good', async () => {
   let log: Awaited<ReturnType<typeof fillDiskOfLog>> | undefined;
   const report = await faults
     .run({
