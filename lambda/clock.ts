@@ -28,6 +28,8 @@ export interface Deadlines {
   readonly abandon: AbortSignal;
   /** The time for deleting, from the call on; Infinity if there is no limit. */
   readonly deletingMs: number;
+  /** The time for deleting and counting, likewise. */
+  readonly countingMs: number;
   /** To be called at the end of the run: timers keep a process alive. */
   clear(): void;
 }
@@ -70,6 +72,7 @@ export function deadlinesOf(timeLeftMs: number | undefined, interrupt?: AbortSig
     stopCounting: counting.controller.signal,
     abandon: abandon.controller.signal,
     deletingMs: after('stopDeleting') ?? Number.POSITIVE_INFINITY,
+    countingMs: after('stopCounting') ?? Number.POSITIVE_INFINITY,
     clear: () => {
       for (const { timer } of [deleting, counting, abandon]) {
         clearTimeout(timer);

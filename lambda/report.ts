@@ -4,7 +4,8 @@ import type { Diagnosis } from './dry-run/diagnosis';
 import type { Blockage, Cascaded, StopReason } from './engine/outcome';
 import type { PaceReport } from './engine/pace-report';
 import type { PreflightError } from './engine/preflight';
-import type { Worked } from './engine/purge';
+import type { Erased } from './erasure/erasing-purge';
+import type { Erasure } from './erasure/ladder';
 import type { ServerReport } from './server';
 
 /**
@@ -54,6 +55,10 @@ export interface TargetReport {
   readonly blockedBy?: readonly Blockage[];
   /** The rows of other tables that went along by `on delete cascade`; absent if none can. */
   readonly cascaded?: readonly Cascaded[];
+  /** How far the deleted rows are gone; absent if that could not be read. */
+  readonly erasure?: Erasure;
+  /** The partitions that were dropped as a whole, whose rows are not part of `rowsDeleted`; absent if none was. */
+  readonly partitionsDropped?: Erased['partitionsDropped'];
   readonly error?: string;
   /** Only in a dry run. */
   readonly diagnosis?: Diagnosis;
@@ -125,11 +130,12 @@ function result(status: RunStatus, facts: Facts, targets: readonly TargetReport[
 }
 
 /** What came of the work on a table; in a dry run with its diagnosis. */
-export interface Examined extends Worked {
+export interface Examined extends Erased {
   readonly diagnosis?: Diagnosis;
 }
 
-export function targetReport({ name }: Target, { outcome, durationMs, diagnosis }: Examined): TargetReport {
+export function targetReport({ name }: Target, examined: Examined): TargetReport {
+  const { outcome, durationMs, erasure, partitionsDropped, diagnosis } = examined;
   const { error, blockedBy, longestBatchMs, ...counts } = outcome;
   return {
     table: name,
@@ -138,6 +144,8 @@ export function targetReport({ name }: Target, { outcome, durationMs, diagnosis 
     longestBatchMs: Math.round(longestBatchMs),
     durationMs: Math.round(durationMs),
     ...(blockedBy.length > 0 && { blockedBy }),
+    ...(erasure && { erasure }),
+    ...(partitionsDropped && { partitionsDropped }),
     ...(error !== undefined && { error: describeError(error) }),
     ...(diagnosis && { diagnosis }),
   };

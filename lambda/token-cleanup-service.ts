@@ -10,13 +10,14 @@ import { conditionOf } from './engine/condition';
 import { FixedPace } from './engine/fixed-pace';
 import { AutomaticPace } from './engine/pace';
 import { type Inspected, inspect, PreflightError } from './engine/preflight';
-import { purge, type Table, type Visiting } from './engine/purge';
+import type { Table, Visiting } from './engine/purge';
 import type { Relation } from './engine/relation';
 import { ReplicaLagBrake } from './engine/replica-lag';
 import type { SweepProgress } from './engine/sweep';
 import { Turns } from './engine/turns';
 import { BATCH_LIMITS } from './engine/walk';
 import { partOfBlocks } from './engine/whole-table';
+import { type ErasingContext, erasingPurge } from './erasure/erasing-purge';
 import {
   type Examined,
   logReport,
@@ -75,6 +76,9 @@ const PROGRESS_INTERVAL_MS = 250;
 /** A replica that hovers around its limit causes a warning every few seconds. The log holds all of them. */
 const MOST_WARNINGS = 100;
 
+/** Without a deadline, a vacuum of more than a day has hung. */
+const LONGEST_VACUUM_MS = 86_400_000;
+
 /** Deletes the dead rows of token tables. One run at a time works on a database. */
 export class TokenCleanupService {
   readonly #options: TokenCleanupOptions;
@@ -121,7 +125,7 @@ interface Plan {
   /** Executed on every new connection of the first session. */
   readonly onConnect?: (query: Query) => Promise<void>;
   /** Works on the tables that passed the preflight. */
-  work(tables: readonly Table[]): Promise<ReadonlyMap<Target, Examined>>;
+  work(tables: readonly Table[], cutoff: Date): Promise<ReadonlyMap<Target, Examined>>;
   /** What the report says of the server, if anything. */
   describe(server: ServerReport, session: Session): Promise<ServerReport | undefined>;
 }
@@ -170,7 +174,7 @@ class Run {
     return {
       needs: 'delete',
       onConnect: takeLock,
-      work: (tables) => purge(tables, this.#visiting),
+      work: (tables, cutoff) => erasingPurge(tables, this.#visiting, this.#erasing(cutoff)),
       describe: async () => undefined,
     };
   }
@@ -206,7 +210,7 @@ class Run {
       const tables = [...inspected].flatMap(([target, found]) =>
         found instanceof PreflightError ? [] : [this.#table(target, found, cutoff)],
       );
-      const worked = await this.#plan.work(tables);
+      const worked = await this.#plan.work(tables, cutoff);
       const reports = [...inspected].map(([target, found]) => {
         const report =
           found instanceof PreflightError
@@ -301,6 +305,19 @@ class Run {
         stopCounting,
         onProgress: this.#progressLog(target.name),
       },
+    };
+  }
+
+  #erasing(cutoff: Date): ErasingContext {
+    const { stopDeleting, stopCounting, countingMs } = this.#deadlines;
+    return {
+      session: this.#sessions[0],
+      clock: this.#clock,
+      cutoff,
+      stopDeleting,
+      stopCounting,
+      timeLeftMs: () => Math.min(this.#startedAt + countingMs - this.#clock.now(), LONGEST_VACUUM_MS),
+      warn: (warning) => this.#warn(warning),
     };
   }
 

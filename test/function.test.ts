@@ -130,7 +130,7 @@ test.each<[string, Partial<Invocation>, string]>([
     { environment: { CLEANUP_MAX_LOAD: '2', CLEANUP_CONCURRENCY: '0' } },
     'CLEANUP_CONCURRENCY must be a whole number from 1 to 16, got "0"\nCLEANUP_MAX_LOAD must be above 0 and at most 1, got "2"',
   ],
-  ['the event is wrong', { event: { dryRum: true } }, 'event.dryRum is not a known key'],
+  ['the event is wrong', { event: { dryRum: true } }, 'event.dryRum is not a known key (did you mean dryRun?)'],
   [
     'the secret does not exist',
     { environment: { DB_SECRET_ARN: `${ARN}2` } },

@@ -22,17 +22,30 @@ export function isPlacedTwice({ schema, schemas }: { schema?: string | undefined
 
 export const PLACE_RULE = 'must not stand beside "schema"';
 
-export const targetSchema = z.strictObject({
-  ...places,
-  table: identifier.describe('The table to delete from'),
-  deleteWhen: z
-    .array(ruleSchema, 'must be a list of rules')
-    .min(1, 'must hold at least one rule, or it would match every row')
-    .describe('Rules, joined by OR: a row that meets one of them is deleted'),
-  unlessReferredToBy: z
-    .array(identifier, 'must be a list of tables')
-    .min(1, 'must name at least one table')
-    .describe('Tables whose foreign keys protect the rows that they refer to, whatever ON DELETE says')
-    .optional(),
-  timeZone: timeZone.describe('The time zone of timestamps without time zone, UTC by default').optional(),
-});
+export const targetSchema = z
+  .strictObject({
+    ...places,
+    table: identifier.describe('The table to delete from'),
+    deleteWhen: z
+      .array(ruleSchema, 'must be a list of rules')
+      .min(1, 'must hold at least one rule, or it would match every row')
+      .describe('Rules, joined by OR: a row that meets one of them is deleted'),
+    unlessReferredToBy: z
+      .array(identifier, 'must be a list of tables')
+      .min(1, 'must name at least one table')
+      .describe('Tables whose foreign keys protect the rows that they refer to, whatever ON DELETE says')
+      .optional(),
+    timeZone: timeZone.describe('The time zone of timestamps without time zone, UTC by default').optional(),
+    vacuum: z
+      .boolean('must be true or false')
+      .describe('Whether a run vacuums the table after it deleted rows')
+      .optional(),
+    dropPartitions: z
+      .boolean('must be true or false')
+      .describe('Whether a run drops partitions that are dead by their bound, instead of deleting their rows')
+      .optional(),
+  })
+  .refine(({ dropPartitions, unlessReferredToBy, timeZone }) => !dropPartitions || !(unlessReferredToBy || timeZone), {
+    path: ['dropPartitions'],
+    message: 'must not be combined with "unlessReferredToBy" or "timeZone": a bound proves neither',
+  });

@@ -26,6 +26,18 @@ export interface Target {
    * @default UTC
    */
   readonly timeZone?: string | undefined;
+  /**
+   * Whether a run vacuums the table after it deleted rows.
+   *
+   * @default false
+   */
+  readonly vacuum?: boolean | undefined;
+  /**
+   * Whether a run drops partitions that are dead by their bound, instead of deleting their rows.
+   *
+   * @default false
+   */
+  readonly dropPartitions?: boolean | undefined;
 }
 
 /** The columns of the table itself that the rules of a target read. */

@@ -9,6 +9,7 @@ export interface DroppedPartitions {
 }
 
 export interface DroppedPartition {
+  readonly oid: number;
   readonly partition: string;
   /** By the server's statistics; absent if it has none. */
   readonly estimatedRows?: number;
@@ -54,7 +55,7 @@ export async function dropDeadPartitions(
     }
     const reason = await drop(session, target, oid);
     if (reason === undefined) {
-      dropped.push({ partition, ...(estimatedRows !== null && { estimatedRows }) });
+      dropped.push({ oid, partition, ...(estimatedRows !== null && { estimatedRows }) });
     } else {
       kept.push({ partition, reason });
     }

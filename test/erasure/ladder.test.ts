@@ -38,10 +38,10 @@ async function placesOf(marker: string): Promise<{ heap: boolean; index: boolean
   };
 }
 
-async function erasure(oid: number, run?: { startedAt: Date; vacuumed: boolean }): Promise<Erasure> {
+async function erasure(oid: number, { startedAt, vacuumed }: { startedAt: Date; vacuumed: boolean }) {
   const session = database.session();
   try {
-    return await erasureOf(session, [oid], systemClock, signal, run);
+    return (await erasureOf(session, [{ relations: [oid], vacuumed }], systemClock, signal, startedAt))[0] as Erasure;
   } finally {
     await session.close();
   }

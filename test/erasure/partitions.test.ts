@@ -54,7 +54,7 @@ test.each(['timestamptz', 'timestamp', 'date'])(
   async (type) => {
     await createSessions(type);
     await expect(drop()).resolves.toEqual({
-      dropped: [{ partition: 'public.sessions_dead', estimatedRows: 2 }],
+      dropped: [{ oid: expect.any(Number), partition: 'public.sessions_dead', estimatedRows: 2 }],
       kept: [],
     });
     await expect(remaining()).resolves.toEqual([3, 4, 5]);

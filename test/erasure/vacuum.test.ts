@@ -23,8 +23,8 @@ async function vacuumAs(owner: boolean, timeLeftMs = 60_000, prepare = async () 
   const session = database.session(database.connection({ user: 'purge', password: 'secret' }));
   try {
     const outcome = await vacuum(session, [relation], systemClock, () => timeLeftMs);
-    const { unlinked } = await erasureOf(session, [relation.oid], systemClock, signal);
-    return { ...outcome, unlinked };
+    const [erasure] = await erasureOf(session, [{ relations: [relation.oid] }], systemClock, signal);
+    return { ...outcome, unlinked: erasure?.unlinked };
   } finally {
     await session.close();
   }

@@ -1,0 +1,122 @@
+import { useDatabase } from '../support/database';
+import { documentedSql } from '../support/erasure';
+
+const database = useDatabase({ autovacuum: 'off' });
+
+const OLD = { deleteWhen: [{ expires_at: { olderThan: '1d' } }] };
+
+async function createSessions(): Promise<void> {
+  await database.sql(
+    'create table sessions (id int not null, expires_at timestamptz not null) partition by range (expires_at)',
+  );
+  await database.sql(
+    `create table sessions_2020 partition of sessions for values from ('2020-01-01') to ('2021-01-01')`,
+  );
+  await database.sql(`create table sessions_since partition of sessions for values from ('2021-01-01') to (maxvalue)`);
+  await database.sql(`
+    insert into sessions values (1, '2020-05-01'), (2, '2020-12-31'), (3, '2021-01-01'), (4, '2100-01-01'), (5, now())`);
+  await database.sql('analyze sessions');
+  await database.sql(`
+    do $$ begin create role token_cleanup login password 'secret'; exception when duplicate_object then null; end $$`);
+  await database.sql(documentedSql('drop-partition'));
+}
+
+const run = (options: object, settings: object = {}) =>
+  database.service({ targets: [{ table: 'sessions', ...OLD, ...options }], ...settings }).run();
+
+const remaining = () => database.column<number>('select id from sessions');
+
+test('drops the dead partition and sweeps the others', async () => {
+  await createSessions();
+  const report = await run({ dropPartitions: true });
+  expect(report).toMatchObject({
+    status: 'succeeded',
+    rowsDeleted: 1,
+    targets: [{ rowsDeleted: 1, partitionsDropped: [{ partition: 'public.sessions_2020', estimatedRows: 2 }] }],
+  });
+  expect(await remaining()).toEqual([4, 5]);
+  expect(await database.column(`select relname from pg_class where relname = 'sessions_2020'`)).toEqual([]);
+});
+
+test('drops no partition unless the target demands it', async () => {
+  await createSessions();
+  const report = await run({});
+  expect(report.targets[0]).toMatchObject({ status: 'succeeded', rowsDeleted: 3 });
+  expect(report.targets[0]).not.toHaveProperty('partitionsDropped');
+  expect(await remaining()).toEqual([4, 5]);
+});
+
+test('sweeps the partition if the owner has not made the function, and says so', async () => {
+  await createSessions();
+  await database.sql('drop function token_cleanup_drop_partition');
+  const report = await run({ dropPartitions: true });
+  expect(report).toMatchObject({
+    status: 'succeeded',
+    rowsDeleted: 3,
+    warnings: [expect.stringMatching(/^sessions: partition public.sessions_2020 is swept instead of dropped: .*42883/)],
+  });
+  expect(await remaining()).toEqual([4, 5]);
+});
+
+test('drops nothing in a dry run', async () => {
+  await createSessions();
+  const service = database.service({ targets: [{ table: 'sessions', ...OLD, dropPartitions: true }] });
+  await service.run({ dryRun: true });
+  expect(await remaining()).toEqual([1, 2, 3, 4, 5]);
+});
+
+test('drops nothing where a run is bounded to a number of rows', async () => {
+  await createSessions();
+  const report = await run({ dropPartitions: true }, { maxRows: 1_000 });
+  expect(report.warnings).toEqual(['sessions: no partition is dropped, because a run is limited to a number of rows']);
+  expect(report.rowsDeleted).toBe(3);
+});
+
+test('drops no partition by a rule of two columns', async () => {
+  await createSessions();
+  const deleteWhen = [{ expires_at: { olderThan: '1d' }, id: { in: [1, 2] } }];
+  const report = await run({ dropPartitions: true, deleteWhen });
+  expect(report).toMatchObject({ rowsDeleted: 2 });
+  expect(report.targets[0]).not.toHaveProperty('partitionsDropped');
+});
+
+test('reports after a run how far its rows are gone, and what holds them back', async () => {
+  await createSessions();
+  const reader = await database.connect();
+  await reader.query('begin isolation level repeatable read');
+  await reader.query('select from sessions');
+  const held = await run({});
+  expect(held.targets[0]?.erasure).toMatchObject({
+    deleted: true,
+    unreadable: false,
+    heldBackBy: [{ kind: 'session' }],
+    unlinked: false,
+  });
+  await reader.query('commit');
+});
+
+test('vacuums the table if the target demands it, and reports its rows as unlinked', async () => {
+  await createSessions();
+  const report = await run({ vacuum: true });
+  expect(report.targets[0]?.erasure).toMatchObject({
+    deleted: true,
+    unreadable: true,
+    unlinked: true,
+    hoursUnlinkedAtMost: 0,
+  });
+  expect(report).not.toHaveProperty('warnings');
+  const again = await run({ vacuum: true });
+  expect(again.targets[0]).not.toHaveProperty('erasure');
+});
+
+test('warns if the role may not vacuum', async () => {
+  await createSessions();
+  await database.sql('grant delete, select on sessions, sessions_2020, sessions_since to token_cleanup');
+  const connection = database.connection({ user: 'token_cleanup', password: 'secret' });
+  const report = await run({ vacuum: true }, { connection });
+  expect(report).toMatchObject({
+    status: 'succeeded',
+    warnings: [expect.stringMatching('^sessions: not vacuumed: the server skipped it')],
+  });
+  expect(report.targets[0]?.erasure).toMatchObject({ unlinked: false });
+});
