@@ -2,10 +2,10 @@ import type { Target } from './configuration/targets';
 import { describeError } from './database/database-error';
 import type { Diagnosis } from './dry-run/diagnosis';
 import type { Blockage, Cascaded, StopReason } from './engine/outcome';
-import type { PaceReport } from './engine/pace-report';
-import type { PreflightError } from './engine/preflight';
 import type { Erased } from './erasure/erasing-purge';
 import type { Erasure } from './erasure/ladder';
+import type { PaceReport } from './pace/pace-report';
+import type { PreflightError } from './preflight/preflight';
 import type { ServerReport } from './server';
 
 /**

@@ -5,19 +5,19 @@ import type { Target } from './configuration/targets';
 import { describeError } from './database/database-error';
 import { type ConnectionOptions, type Query, Session } from './database/session';
 import { examine } from './dry-run/diagnosis';
-import { ClusterState } from './engine/cluster-state';
 import { conditionOf } from './engine/condition';
-import { FixedPace } from './engine/fixed-pace';
-import { AutomaticPace } from './engine/pace';
-import { type Inspected, inspect, PreflightError } from './engine/preflight';
 import type { Table, Visiting } from './engine/purge';
 import type { Relation } from './engine/relation';
 import { ReplicaLagBrake } from './engine/replica-lag';
 import type { SweepProgress } from './engine/sweep';
-import { Turns } from './engine/turns';
 import { BATCH_LIMITS } from './engine/walk';
 import { partOfBlocks } from './engine/whole-table';
 import { type ErasingContext, erasingPurge } from './erasure/erasing-purge';
+import { ClusterState } from './pace/cluster-state';
+import { FixedPace } from './pace/fixed-pace';
+import { AutomaticPace } from './pace/pace';
+import { Turns } from './pace/turns';
+import { type Inspected, inspect, PreflightError } from './preflight/preflight';
 import {
   type Examined,
   logReport,

@@ -2,7 +2,7 @@ import { parseTargets, type TargetsInput } from '../configuration/targets';
 import { describeError, sqlStateOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 import { conditionOf } from '../engine/condition';
-import { inspect, PreflightError } from '../engine/preflight';
+import { inspect, PreflightError } from '../preflight/preflight';
 import { type CatalogTable, readSize, sampleOf } from './catalog';
 import { adviseOnIndexes } from './index-advice';
 

@@ -1,7 +1,7 @@
 import { type ColumnTest, isAge, isReference, type Rule, type Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
-import type { Inspected } from '../engine/preflight';
 import { literal } from '../engine/sql';
+import type { Inspected } from '../preflight/preflight';
 
 /** Whether an index would make a sweep faster. */
 export interface IndexAdvice {

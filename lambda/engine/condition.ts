@@ -1,7 +1,7 @@
 import { columnsIn, columnsOf, isReference, type Rule, type Target } from '../configuration/targets';
+import type { ReferringKey } from '../preflight/referring-key';
+import { takesRows } from '../preflight/referring-key';
 import { ColumnTests, type ColumnTypes, type TestContext } from './column-tests';
-import type { ReferringKey } from './foreign-keys';
-import { takesRows } from './keepers';
 import type { Reference } from './references';
 import { joinSql, quoteIdentifier, quoteTable, raw, type Sql } from './sql';
 

@@ -1,8 +1,8 @@
+import type { Turns } from '../pace/turns';
 import type { Condition } from './condition';
 import type { Obstacle, WalkEnd } from './outcome';
 import type { Piece } from './pieces';
 import { isUnchanged } from './relation';
-import type { Turns } from './turns';
 import { Walk } from './walk';
 import type { TableOptions } from './whole-table';
 

@@ -1,7 +1,7 @@
 import type { Target } from '../configuration/targets';
+import type { Inspected } from '../preflight/preflight';
 import type { DeadRows } from './condition';
 import type { SweepOutcome } from './outcome';
-import type { Inspected } from './preflight';
 import { Sweep, type SweepOptions } from './sweep';
 
 /** A table that passed the preflight, and what came of the work on it. */

@@ -1,9 +1,11 @@
 import type { Statement } from '../database/queryable';
+import type { PaceReport } from '../pace/pace-report';
+import type { Turns } from '../pace/turns';
+import type { ReferringKey } from '../preflight/referring-key';
 import { type Aftermath, aftermathOf, type Root } from './aftermath';
 import type { DeathCondition, Recheck } from './condition';
 import { type Deleted, deletedIn, deletion } from './deletion';
 import { DurableCount } from './durable-count';
-import type { ReferringKey } from './foreign-keys';
 import { KeptRows } from './kept-rows';
 import {
   blockagesOf,
@@ -15,13 +17,11 @@ import {
   TABLE_LOCK,
   type WalkEnd,
 } from './outcome';
-import type { PaceReport } from './pace-report';
 import { blocksOf, type Piece } from './pieces';
 import { cascadesOf, type Path, type Protections, protectionsOf } from './protection';
 import { isMissing } from './relation';
 import { type Remaining, remainingRows } from './remaining';
 import type { ReplicaLagBrake } from './replica-lag';
-import type { Turns } from './turns';
 import { Walk, type WalkOptions } from './walk';
 import { SMALL_TABLE_BLOCKS, type TableOptions, type WholeTable, wholeTable } from './whole-table';
 

@@ -1,6 +1,6 @@
 import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
 import { conditionOf } from '../../lambda/engine/condition';
-import { inspect, PreflightError } from '../../lambda/engine/preflight';
+import { inspect, PreflightError } from '../../lambda/preflight/preflight';
 import { useDatabase } from '../support/database';
 
 const database = useDatabase();

@@ -3,10 +3,10 @@ import { parseTargets, type TargetsInput } from '../../lambda/configuration/targ
 import type { Queryable } from '../../lambda/database/queryable';
 import type { Session } from '../../lambda/database/session';
 import { conditionOf } from '../../lambda/engine/condition';
-import { FixedPace } from '../../lambda/engine/fixed-pace';
-import { inspect, PreflightError } from '../../lambda/engine/preflight';
 import { Sweep } from '../../lambda/engine/sweep';
-import { Turns } from '../../lambda/engine/turns';
+import { FixedPace } from '../../lambda/pace/fixed-pace';
+import { Turns } from '../../lambda/pace/turns';
+import { inspect, PreflightError } from '../../lambda/preflight/preflight';
 import { useDatabase } from '../support/database';
 
 /** Rules that look at other rows, while these change under a DELETE that waits for a lock. */

@@ -1,7 +1,7 @@
 import type { Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
+import { quoteTable } from '../engine/sql';
 import { alike } from './columns';
-import { quoteTable } from './sql';
 
 /** A table as the catalog has it. */
 export interface Member {

@@ -1,6 +1,6 @@
 import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
-import type { ReferringKey } from '../../lambda/engine/foreign-keys';
-import { type Inspected, inspect, PreflightError } from '../../lambda/engine/preflight';
+import { type Inspected, inspect, PreflightError } from '../../lambda/preflight/preflight';
+import type { ReferringKey } from '../../lambda/preflight/referring-key';
 import type { RunReport } from '../../lambda/report';
 import { REFRESH_TOKENS, type TestDatabase, useDatabase } from '../support/database';
 

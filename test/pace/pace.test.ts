@@ -1,5 +1,5 @@
-import { FixedPace } from '../../lambda/engine/fixed-pace';
-import { AutomaticPace, type Pace } from '../../lambda/engine/pace';
+import { FixedPace } from '../../lambda/pace/fixed-pace';
+import { AutomaticPace, type Pace } from '../../lambda/pace/pace';
 import { Purge, type PurgeOptions } from './simulation/purge';
 import { Server } from './simulation/server';
 import { Simulation } from './simulation/simulation';

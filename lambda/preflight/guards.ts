@@ -1,5 +1,5 @@
 import type { Queryable } from '../database/queryable';
-import { quoteIdentifier, quoteTable } from './sql';
+import { quoteIdentifier, quoteTable } from '../engine/sql';
 import type { TargetTable } from './tables';
 
 /** Something that the owner of a table has to do before a run. */

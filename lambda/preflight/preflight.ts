@@ -1,15 +1,16 @@
 import type { Target } from '../configuration/targets';
 import { printable } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
-import type { Root } from './aftermath';
+import type { Root } from '../engine/aftermath';
+import type { Catalog } from '../engine/condition';
+import type { Relation } from '../engine/relation';
+import { printableSql, quoteTable } from '../engine/sql';
 import { type Columns, inspectColumns } from './columns';
-import type { Catalog } from './condition';
-import { type ForeignKeyFindings, type ReferringKey, readForeignKeys } from './foreign-keys';
+import { type ForeignKeyFindings, readForeignKeys } from './foreign-keys';
 import { type GuardFindings, type Need, readGuards } from './guards';
 import { type Keepers, keepersOf } from './keepers';
 import { type Reads, readMissingGrants } from './privileges';
-import type { Relation } from './relation';
-import { printableSql, quoteTable } from './sql';
+import type { ReferringKey } from './referring-key';
 import { isTable, missingTable, readTables, storageFindings, type TargetTable } from './tables';
 
 /** A table that may be swept. */

@@ -2,9 +2,9 @@ import { Client } from 'pg';
 import { systemClock } from '../../lambda/clock';
 import type { Queryable } from '../../lambda/database/queryable';
 import type { Session } from '../../lambda/database/session';
-import { ClusterState } from '../../lambda/engine/cluster-state';
-import { Others } from '../../lambda/engine/others';
 import { BATCH_LIMITS } from '../../lambda/engine/walk';
+import { ClusterState } from '../../lambda/pace/cluster-state';
+import { Others } from '../../lambda/pace/others';
 import { useDatabase } from '../support/database';
 
 const database = useDatabase({ autovacuum: 'off' });

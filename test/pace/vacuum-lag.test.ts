@@ -1,5 +1,5 @@
-import { deadTuplesPileUp } from '../../lambda/engine/vacuum-lag';
 import { BATCH_LIMITS } from '../../lambda/engine/walk';
+import { deadTuplesPileUp } from '../../lambda/pace/vacuum-lag';
 import { useDatabase } from '../support/database';
 
 const database = useDatabase({ autovacuum_naptime: '1d', autovacuum_vacuum_threshold: 50 });

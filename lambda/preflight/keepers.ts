@@ -1,8 +1,7 @@
-import type { Target } from '../configuration/targets';
+import { quoteIdentifier, quoteTable, unquoted } from '../engine/sql';
 import type { Columns } from './columns';
-import type { ReferringKey } from './foreign-keys';
 import type { Reads } from './privileges';
-import { quoteIdentifier, quoteTable, unquoted } from './sql';
+import { isKeeper, isKeyOf, type ReferringKey, takesRows } from './referring-key';
 import type { TargetTable } from './tables';
 
 /** The foreign keys that keep the rows that they refer to, and all that is read because of them. */
@@ -49,18 +48,4 @@ export function keepersOf(table: TargetTable, keys: readonly ReferringKey[], col
       ),
     ],
   };
-}
-
-/** Whether the rows of a key keep those that they refer to because the target says so. */
-export function isKeeper(key: { readonly quotedTable: string }, { unlessReferredToBy = [] }: Target): boolean {
-  return unlessReferredToBy.some((listed) => isKeyOf(key, listed));
-}
-
-function isKeyOf({ quotedTable }: { readonly quotedTable: string }, table: string): boolean {
-  return quotedTable.endsWith(`.${quoteIdentifier(table)}`);
-}
-
-/** Whether a key deletes or changes the rows that refer to a deleted one. */
-export function takesRows({ onDelete }: Pick<ReferringKey, 'onDelete'>): boolean {
-  return onDelete !== 'no action' && onDelete !== 'restrict';
 }

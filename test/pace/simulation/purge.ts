@@ -1,7 +1,7 @@
-import type { Look } from '../../../lambda/engine/cluster-state';
-import type { Pace } from '../../../lambda/engine/pace';
-import type { PaceReport } from '../../../lambda/engine/pace-report';
-import { Turns } from '../../../lambda/engine/turns';
+import type { Look } from '../../../lambda/pace/cluster-state';
+import type { Pace } from '../../../lambda/pace/pace';
+import type { PaceReport } from '../../../lambda/pace/pace-report';
+import { Turns } from '../../../lambda/pace/turns';
 import type { Server, SessionState } from './server';
 import type { Simulation } from './simulation';
 
