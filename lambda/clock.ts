@@ -26,10 +26,10 @@ export interface Deadlines {
   readonly stopCounting: AbortSignal;
   /** Not even an answer that is under way is waited for any more. */
   readonly abandon: AbortSignal;
-  /** The time for deleting, from the call on; Infinity if there is no limit. */
-  readonly deletingMs: number;
-  /** The time for deleting and counting, likewise. */
-  readonly countingMs: number;
+  /** The moment at which deleting ends, on the clock of the run; Infinity if there is no limit. */
+  readonly deletingUntil: number;
+  /** The moment at which counting ends, likewise. */
+  readonly countingUntil: number;
   /** To be called at the end of the run: timers keep a process alive. */
   clear(): void;
 }
@@ -48,7 +48,7 @@ const RESERVES = {
  * @param timeLeftMs the time until the run must have returned; nothing when there is no such limit
  * @param interrupt ends deleting and counting early
  */
-export function deadlinesOf(timeLeftMs: number | undefined, interrupt?: AbortSignal): Deadlines {
+export function deadlinesOf(clock: Clock, timeLeftMs: number | undefined, interrupt?: AbortSignal): Deadlines {
   const after = (reserve: keyof typeof RESERVES) => {
     const { ms, share } = RESERVES[reserve];
     return timeLeftMs === undefined ? undefined : Math.max(0, timeLeftMs - Math.min(ms, timeLeftMs * share));
@@ -71,8 +71,8 @@ export function deadlinesOf(timeLeftMs: number | undefined, interrupt?: AbortSig
     stopDeleting: deleting.controller.signal,
     stopCounting: counting.controller.signal,
     abandon: abandon.controller.signal,
-    deletingMs: after('stopDeleting') ?? Number.POSITIVE_INFINITY,
-    countingMs: after('stopCounting') ?? Number.POSITIVE_INFINITY,
+    deletingUntil: clock.now() + (after('stopDeleting') ?? Number.POSITIVE_INFINITY),
+    countingUntil: clock.now() + (after('stopCounting') ?? Number.POSITIVE_INFINITY),
     clear: () => {
       for (const { timer } of [deleting, counting, abandon]) {
         clearTimeout(timer);

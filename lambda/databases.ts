@@ -1,7 +1,63 @@
+import type { Clock, Deadlines } from './clock';
 import { matchesPattern, type NamePattern } from './configuration/name-pattern';
 import type { Credentials } from './database/connection';
+import { describeError } from './database/database-error';
 import type { Queryable } from './database/queryable';
-import type { CredentialSource } from './database/session';
+import { type CredentialSource, Session } from './database/session';
+import { notRunResult, type RunResult, serverResult } from './report';
+import { Run } from './run';
+import type { RunOptions } from './run-options';
+import { AnotherRunError, takeLock } from './server';
+
+/** Sessions that idle for two minutes are ended, and the lock with them. */
+const KEEP_ALIVE_MS = 30_000;
+
+/**
+ * Runs on the databases of a server, one after the other, under one lock. A database that fails is reported and passed
+ * over. Never throws.
+ */
+export async function runOnDatabases(
+  options: RunOptions,
+  pattern: NamePattern,
+  clock: Clock,
+  deadlines: Deadlines,
+): Promise<RunResult> {
+  const { connection, targets, dryRun, after, logger } = options;
+  const { stopDeleting, stopCounting: stop, abandon } = deadlines;
+  const onRetry = (reason: string, waitMs: number) =>
+    logger.warn('the database is unreachable, trying again', { reason, waitMs });
+  const lock = new Session(connection, { clock, stop, abandon, onRetry }, dryRun ? undefined : takeLock);
+  const keepAlive = setInterval(() => lock.query('select').catch(() => {}), KEEP_ALIVE_MS).unref();
+  const runs = new Map<string, RunResult>();
+  let next = after;
+  try {
+    const databases = await databasesOf(lock, pattern, after);
+    for (const database of databases) {
+      if (stopDeleting.aborted) {
+        break;
+      }
+      const credentials = credentialsFor(database, connection.credentials);
+      const result = await new Run(
+        { ...options, connection: { ...connection, credentials } },
+        clock,
+        deadlines,
+      ).execute();
+      runs.set(database, result);
+      // What was cut short goes on with the next run, and is not passed over.
+      next = stopDeleting.aborted && result.status === 'partial' ? next : database;
+    }
+    return serverResult(runs, next === databases.at(-1) ? undefined : next);
+  } catch (error) {
+    const isLocked = error instanceof AnotherRunError;
+    const reason = describeError(error);
+    return isLocked
+      ? notRunResult({ targets, status: 'skipped', warnings: [reason] })
+      : notRunResult({ targets, status: 'failed', reason, warnings: [] });
+  } finally {
+    clearInterval(keepAlive);
+    await lock.close();
+  }
+}
 
 /**
  * Finds the databases of a server that a pattern takes, in the order of their names.
@@ -9,7 +65,7 @@ import type { CredentialSource } from './database/session';
  * @param after if given, only the databases behind this name
  * @throws Error if the pattern takes no database
  */
-export async function databasesOf(session: Queryable, pattern: NamePattern, after?: string): Promise<string[]> {
+async function databasesOf(session: Queryable, pattern: NamePattern, after?: string): Promise<string[]> {
   const { rows } = await session.query<{ name: string }>(DATABASES_SQL);
   const taken = rows.map(({ name }) => name).filter((name) => matchesPattern(pattern, name));
   if (taken.length === 0) {
@@ -30,7 +86,7 @@ function byCodeUnits(a: string, b: string): number {
 }
 
 /** The same login for another database of the server. */
-export function credentialsFor(database: string, source: CredentialSource): CredentialSource {
+function credentialsFor(database: string, source: CredentialSource): CredentialSource {
   const refusedAs = new WeakMap<Credentials, Credentials>();
   const renamed = (credentials: Credentials) => {
     const copy = { ...credentials, database };

@@ -47,8 +47,9 @@ async function run(
       return { report, complete: true };
     }
     const config = readConfig(process.env);
-    const request = readRequest(event, config.targets);
-    const complete = config.targets.every(({ name }) => request.tables?.includes(name) ?? true);
+    const request = readRequest(event, config);
+    const complete =
+      request.after === undefined && config.targets.every(({ name }) => request.tables?.includes(name) ?? true);
     // SIGTERM is sent to a runtime before it ends, SIGINT by a person in a terminal.
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
     const service = new TokenCleanupService({ ...config, connection: connectionOf(config), stage, logger });

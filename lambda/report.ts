@@ -32,10 +32,14 @@ export interface RunReport {
   /** Only in a dry run. */
   readonly server?: ServerReport;
   readonly targets: readonly TargetReport[];
+  /** The last database that was swept, if the run had to stop before the last one: the `after` of the run that goes on. */
+  readonly next?: string;
 }
 
 /** What a run did to one table. */
 export interface TargetReport {
+  /** Only if the run sweeps the databases of a server by pattern. */
+  readonly database?: string;
   readonly table: string;
   /** The name of the configured target, if its table was found by a pattern of schemas. Metrics carry this name. */
   readonly pattern?: string;
@@ -75,10 +79,14 @@ export interface RunLogger {
 /** Writes one line for each table and one for the run. */
 export function logReport(logger: RunLogger, report: RunReport): void {
   for (const target of report.targets) {
-    logger[LEVELS[target.status]](`${target.table}: ${summaryOf(target, report.dryRun)}`, { target });
+    logger[LEVELS[target.status]](`${titleOf(target)}: ${summaryOf(target, report.dryRun)}`, { target });
   }
   const { targets, ...run } = report;
   logger[LEVELS[report.status]](`token cleanup: ${summaryOf(report, report.dryRun)}`, { run });
+}
+
+function titleOf({ database, table }: TargetReport): string {
+  return database === undefined ? table : `${database}, ${table}`;
 }
 
 const LEVELS = { succeeded: 'info', partial: 'warn', skipped: 'info', failed: 'error' } as const;
@@ -88,6 +96,39 @@ function summaryOf(part: RunReport | TargetReport, dryRun: boolean): string {
   const reason = 'stopReason' in part && part.status === 'partial' ? `, ${part.stopReason}` : '';
   return `${part.status}${reason}, ${deleted}, ${part.durationMs} ms${part.error ? `: ${part.error}` : ''}`;
 }
+
+/** The result of the runs on the databases of a server, in the order in which they were swept. */
+export function serverResult(runs: ReadonlyMap<string, RunResult>, next: string | undefined): RunResult {
+  const results = [...runs];
+  const of = (status: RunStatus) => results.filter(([, result]) => result.status === status).length;
+  const isUndone = next !== undefined || of('partial') + of('skipped') > 0;
+  const targets = results.flatMap(([database, run]) => run.targets.map((target) => ({ database, ...target })));
+  const lines = (texts: (result: RunResult) => readonly string[]) =>
+    results.flatMap(([database, result]) => texts(result).map((text) => `${database}: ${text}`));
+  const errors = lines(({ error }) => error?.split('\n') ?? []);
+  const warnings = lines((result) => result.warnings ?? []).slice(0, MOST_WARNINGS);
+  const [first] = runs.values();
+  return {
+    status:
+      of('failed') > 0
+        ? 'failed'
+        : isUndone && of('skipped') < runs.size
+          ? 'partial'
+          : isUndone
+            ? 'skipped'
+            : 'succeeded',
+    ...(first?.cutoff && { cutoff: first.cutoff }),
+    rowsDeleted: results.reduce((sum, [, { rowsDeleted }]) => sum + rowsDeleted, 0),
+    ...(errors.length > 0 && { error: errors.join('\n') }),
+    ...(warnings.length > 0 && { warnings }),
+    ...(first?.server && { server: first.server }),
+    targets,
+    ...(next !== undefined && { next }),
+  };
+}
+
+/** A replica that hovers around its limit causes a warning every few seconds. The log holds all of them. */
+export const MOST_WARNINGS = 100;
 
 /** A report without what only the service knows. */
 export type RunResult = Omit<RunReport, 'stage' | 'dryRun' | 'durationMs'>;

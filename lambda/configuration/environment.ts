@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { type NamePattern, namePattern } from './name-pattern';
 import {
   CONCURRENCY,
   DEFAULT_CONCURRENCY,
@@ -22,6 +23,8 @@ export interface Config {
   /** `false` for a connection that is not encrypted. */
   readonly tls: { readonly rootCertificates?: string | undefined } | false;
   readonly targets: readonly Target[];
+  /** The databases of the server to sweep, in place of one. */
+  readonly databases?: NamePattern | undefined;
   readonly concurrency: number;
   /** Absent for the automatic pace. */
   readonly maxLoad?: number | undefined;
@@ -108,13 +111,15 @@ function readConfigWith<L extends object>(
   const login = collect(mistakes, () => loginFrom(environment));
   const settings = collect(mistakes, () => parse(settingsSchema, environment));
   const targets = collect(mistakes, () => readTargets(environment.CLEANUP_TARGETS));
-  if (!login || !settings || !targets) {
+  const databases = collect(mistakes, () => readDatabases(environment.DB_NAMES));
+  if (!login || !settings || !targets || mistakes.length > 0) {
     throw new InvalidInputError(mistakes);
   }
   return {
     login: { ...login, port: settings.DB_PORT, name: settings.DB_NAME },
     tls: settings.DB_SSL_MODE === 'verify-full' && { rootCertificates: settings.DB_SSL_ROOT_CERT },
     targets,
+    databases,
     concurrency: settings.CLEANUP_CONCURRENCY,
     maxLoad: settings.CLEANUP_MAX_LOAD,
     maxRows: settings.CLEANUP_MAX_ROWS,
@@ -177,6 +182,7 @@ const SHAPES: readonly Readonly<Record<string, z.core.$ZodType>>[] = [
 export const VARIABLES: readonly string[] = [
   ...new Set(SHAPES.flatMap((shape) => Object.keys(shape))),
   'CLEANUP_TARGETS',
+  'DB_NAMES',
   'NODE_ENV',
   'POWERTOOLS_SERVICE_NAME',
 ];
@@ -226,16 +232,27 @@ function readLogin(environment: Environment): Login {
 }
 
 function readTargets(json: string | undefined): Target[] {
-  const name = 'CLEANUP_TARGETS';
-  let input: unknown = DEFAULT_TARGETS;
-  if (json !== undefined) {
-    try {
-      input = JSON.parse(json);
-    } catch {
-      throw new InvalidInputError([`${name} must be JSON, got ${JSON.stringify(json)}`]);
-    }
+  return parseTargets(json === undefined ? DEFAULT_TARGETS : parseJson('CLEANUP_TARGETS', json), 'CLEANUP_TARGETS');
+}
+
+function readDatabases(json: string | undefined): NamePattern | undefined {
+  if (json === undefined) {
+    return undefined;
   }
-  return parseTargets(input, name);
+  const input = parseJson('DB_NAMES', json);
+  const result = namePattern.safeParse(input);
+  if (!result.success) {
+    throw new InvalidInputError(mistakesIn(result.error, 'DB_NAMES', input, { schema: namePattern }));
+  }
+  return result.data;
+}
+
+function parseJson(name: string, json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    throw new InvalidInputError([`${name} must be JSON, got ${JSON.stringify(json)}`]);
+  }
 }
 
 function parse<T>(schema: z.ZodType<T>, environment: Environment): T {

@@ -1,15 +1,25 @@
 import * as z from 'zod';
+import type { NamePattern } from './name-pattern';
 import { CONCURRENCY, MAX_LOAD, numberIn } from './settings';
 import type { Target } from './targets';
 import { didYouMean, InvalidInputError, isObject, mistakesIn } from './validation';
+
+/** The settings that an event may refer to. */
+interface RunSettings {
+  readonly targets: readonly Target[];
+  readonly databases?: NamePattern | undefined;
+}
 
 /**
  * Reads the event of an invocation: nothing, an envelope of EventBridge, or a request from the console.
  *
  * @throws InvalidInputError with every mistake
  */
-export function readRequest(event: unknown, targets: readonly Target[]): RunRequest {
-  const schema = requestSchema(targets.map(({ name }) => name));
+export function readRequest(event: unknown, { targets, databases }: RunSettings): RunRequest {
+  const schema = requestSchema(
+    targets.map(({ name }) => name),
+    databases !== undefined,
+  );
   if (isObject(event) && ENVELOPES.includes(event.source as string)) {
     const keys = [...Object.keys(event), ...keysOfDetail(event.detail).map((key) => `detail.${key}`)];
     const known = Object.keys(schema.shape);
@@ -31,6 +41,8 @@ export function readRequest(event: unknown, targets: readonly Target[]): RunRequ
   return result.data;
 }
 
+const AFTER_RULE = 'must be the name of a database';
+
 const ENVELOPES = ['aws.scheduler', 'aws.events'];
 
 /** EventBridge Scheduler sends the detail as a text. */
@@ -45,7 +57,7 @@ function keysOfDetail(detail: unknown): string[] {
   }
 }
 
-function requestSchema(tables: readonly string[]) {
+function requestSchema(tables: readonly string[], hasDatabases: boolean) {
   const tablesRule = `must be a list of configured tables (${tables.join(', ')})`;
   return z.strictObject(
     {
@@ -53,6 +65,11 @@ function requestSchema(tables: readonly string[]) {
       tables: z.array(z.enum(tables, tablesRule), tablesRule).min(1, tablesRule).optional(),
       concurrency: numberIn(CONCURRENCY).optional(),
       maxLoad: numberIn(MAX_LOAD).optional(),
+      after: z
+        .string(AFTER_RULE)
+        .min(1, AFTER_RULE)
+        .refine(() => hasDatabases, 'must not be set unless DB_NAMES is')
+        .optional(),
     },
     'must be an object',
   );
@@ -72,6 +89,12 @@ export interface RunRequest {
    * @default - all
    */
   readonly tables?: readonly string[] | undefined;
+  /**
+   * Sweeps only the databases whose names come after this one.
+   *
+   * @default - all
+   */
+  readonly after?: string | undefined;
   /** @default - as configured */
   readonly concurrency?: number | undefined;
   /** @default - as configured */

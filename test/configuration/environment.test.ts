@@ -82,7 +82,26 @@ test('needs the host and the user, and no secret, to log in with IAM', () => {
   });
 });
 
+test('takes the databases of a server by pattern', () => {
+  const databases = { like: ['tenant_*'], except: ['tenant_demo'] };
+  expect(readConfig({ DB_SECRET_ARN: SECRET, DB_NAMES: JSON.stringify(databases) })).toMatchObject({ databases });
+  expect(readConfig({ DB_SECRET_ARN: SECRET }).databases).toBeUndefined();
+});
+
 test.each<[string, Record<string, string>, string[]]>([
+  [
+    'databases that are not JSON',
+    { DB_SECRET_ARN: SECRET, DB_NAMES: 'tenant_*' },
+    ['DB_NAMES must be JSON, got "tenant_*"'],
+  ],
+  [
+    'databases without a pattern, and a slip',
+    { DB_SECRET_ARN: SECRET, DB_NAMES: '{ "like": [], "excpet": ["a"] }' },
+    [
+      'DB_NAMES.like must hold at least one pattern, got []',
+      'DB_NAMES.excpet is not a known key (did you mean except?)',
+    ],
+  ],
   [
     'IAM with a secret, without host and user, over a connection that is not encrypted',
     { DB_AUTH: 'iam', DB_SECRET_ARN: SECRET, DB_SSL_MODE: 'disable', DB_PORT: '0' },

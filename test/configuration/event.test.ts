@@ -23,18 +23,18 @@ describe('the event', () => {
     ],
     ['the envelope of an EventBridge rule', { source: 'aws.events', detail: {} }],
   ])('runs the job as configured for %s', (_, event) => {
-    expect(readRequest(event, targets)).toEqual({});
+    expect(readRequest(event, { targets })).toEqual({});
   });
 
   test('may ask for a dry run, for tables and for another pace', () => {
     const event = { dryRun: true, tables: ['refresh_tokens'], concurrency: 4, maxLoad: 1 };
-    expect(readRequest(event, targets)).toEqual(event);
+    expect(readRequest(event, { targets })).toEqual(event);
   });
 
   test('is refused by name for any other key, type or range', () => {
     expect(
       mistakes(() =>
-        readRequest({ dryrun: true, dryRun: 'yes', tables: ['users'], concurrency: 0, maxLoad: 1.5 }, targets),
+        readRequest({ dryrun: true, dryRun: 'yes', tables: ['users'], concurrency: 0, maxLoad: 1.5 }, { targets }),
       ),
     ).toEqual([
       'event.dryRun must be true or false, got "yes"',
@@ -43,29 +43,29 @@ describe('the event', () => {
       'event.maxLoad must be above 0 and at most 1, got 1.5',
       'event.dryrun is not a known key (did you mean dryRun?)',
     ]);
-    expect(mistakes(() => readRequest({ tables: [] }, targets))).toEqual([
+    expect(mistakes(() => readRequest({ tables: [] }, { targets }))).toEqual([
       'event.tables must be a list of configured tables (refresh_tokens), got []',
     ]);
-    expect(mistakes(() => readRequest('run', targets))).toEqual(['event must be an object, got "run"']);
-    expect(mistakes(() => readRequest({ source: 'aws.s3' }, targets))).toEqual(['event.source is not a known key']);
+    expect(mistakes(() => readRequest('run', { targets }))).toEqual(['event must be an object, got "run"']);
+    expect(mistakes(() => readRequest({ source: 'aws.s3' }, { targets }))).toEqual(['event.source is not a known key']);
   });
 
   test.each(['aws.scheduler', 'aws.events'])('is refused if it is both a request and an envelope of %s', (source) => {
     const refusal = (key: string) =>
       `event.${key} must not stand in an envelope of EventBridge, whose source is ${source}`;
-    expect(mistakes(() => readRequest({ source, dryRun: true, tables: ['refresh_tokens'] }, targets))).toEqual([
+    expect(mistakes(() => readRequest({ source, dryRun: true, tables: ['refresh_tokens'] }, { targets }))).toEqual([
       refusal('dryRun'),
       refusal('tables'),
     ]);
     // A slip in the key deletes as much as none.
-    expect(mistakes(() => readRequest({ source, dryrun: true, dry_run: true }, targets))).toEqual([
+    expect(mistakes(() => readRequest({ source, dryrun: true, dry_run: true }, { targets }))).toEqual([
       refusal('dryrun'),
       refusal('dry_run'),
     ]);
-    expect(mistakes(() => readRequest({ source, detail: { dryRun: true } }, targets))).toEqual([
+    expect(mistakes(() => readRequest({ source, detail: { dryRun: true } }, { targets }))).toEqual([
       refusal('detail.dryRun'),
     ]);
-    expect(mistakes(() => readRequest({ source, detail: '{"maxLoad":1}' }, targets))).toEqual([
+    expect(mistakes(() => readRequest({ source, detail: '{"maxLoad":1}' }, { targets }))).toEqual([
       refusal('detail.maxLoad'),
     ]);
   });

@@ -1,0 +1,67 @@
+import type { Clock } from './clock';
+import type { RunRequest } from './configuration/event';
+import type { NamePattern } from './configuration/name-pattern';
+import { DEFAULT_CONCURRENCY, DEFAULT_STAGE } from './configuration/settings';
+import type { Target } from './configuration/targets';
+import type { ConnectionOptions } from './database/session';
+import type { RunLogger } from './report';
+
+/** Options of the service. */
+export interface TokenCleanupOptions {
+  readonly connection: ConnectionOptions;
+  /**
+   * The databases of the server to sweep, one after the other, in place of the one that the credentials name. That one is
+   * where the list of databases is read and the lock of the run is held.
+   *
+   * @default - the database of the credentials
+   */
+  readonly databases?: NamePattern | undefined;
+  /** The tables, swept one after the other. */
+  readonly targets: readonly Target[];
+  /**
+   * How many connections sweep at once, 1 to 16.
+   *
+   * @default 1
+   */
+  readonly concurrency?: number;
+  /**
+   * The share of time that each connection works, above 0 up to 1, whoever else is there.
+   *
+   * @default - automatic: full speed while no other session is at work, and 5 % of the time beside others
+   */
+  readonly maxLoad?: number | undefined;
+  /**
+   * How many rows of a table a run deletes, and one batch more at most.
+   *
+   * @default - no limit
+   */
+  readonly maxRows?: number | undefined;
+  /**
+   * A sweep pauses while a streaming replica is further behind, in seconds.
+   *
+   * @default - replicas are not looked at
+   */
+  readonly maxReplicaLagSeconds?: number | undefined;
+  /**
+   * A name for the deployment, repeated in the report.
+   *
+   * @default local
+   */
+  readonly stage?: string;
+  readonly logger: RunLogger;
+  /** @default - the system's */
+  readonly clock?: Clock;
+}
+
+const DEFAULTS = { concurrency: DEFAULT_CONCURRENCY, stage: DEFAULT_STAGE, dryRun: false };
+
+/** The options of the service, overridden by those of the request. */
+export type RunOptions = TokenCleanupOptions & Pick<RunRequest, 'tables' | 'after'> & typeof DEFAULTS;
+
+/** The defaults, overridden by the options of the service, and these by the request. What is undefined overrides nothing. */
+export function runOptions(service: TokenCleanupOptions, request: RunRequest): RunOptions {
+  const given = [DEFAULTS, service, request].flatMap((some) =>
+    Object.entries(some).filter(([, value]) => value !== undefined),
+  );
+  return Object.fromEntries(given) as unknown as RunOptions;
+}

@@ -1,0 +1,283 @@
+import type { Clock, Deadlines } from './clock';
+import type { Target } from './configuration/targets';
+import { describeError } from './database/database-error';
+import { type Query, Session } from './database/session';
+import { examine } from './dry-run/diagnosis';
+import { conditionOf } from './engine/condition';
+import type { Table, Visiting } from './engine/purge';
+import type { Relation } from './engine/relation';
+import { ReplicaLagBrake } from './engine/replica-lag';
+import type { SweepProgress } from './engine/sweep';
+import { BATCH_LIMITS } from './engine/walk';
+import { partOfBlocks } from './engine/whole-table';
+import { type ErasingContext, erasingPurge } from './erasure/erasing-purge';
+import { ClusterState } from './pace/cluster-state';
+import { FixedPace } from './pace/fixed-pace';
+import { AutomaticPace } from './pace/pace';
+import { Turns } from './pace/turns';
+import { type Inspected, inspect, PreflightError } from './preflight/preflight';
+import {
+  type Examined,
+  MOST_WARNINGS,
+  notRunResult,
+  type RunResult,
+  refusedTarget,
+  runResult,
+  targetReport,
+} from './report';
+import type { RunOptions } from './run-options';
+import { expandSchemas } from './schemas';
+import { AnotherRunError, checkServer, replicasOf, type ServerReport, takeLock } from './server';
+
+const PROGRESS_INTERVAL_MS = 250;
+
+/** Without a deadline, a vacuum of more than a day has hung. */
+const LONGEST_VACUUM_MS = 86_400_000;
+
+/** What differs between a run and a dry run. */
+interface Plan {
+  readonly needs: 'read' | 'delete';
+  /** Executed on every new connection of the first session. */
+  readonly onConnect?: (query: Query) => Promise<void>;
+  /** Works on the tables that passed the preflight. */
+  work(tables: readonly Table[], cutoff: Date): Promise<ReadonlyMap<Target, Examined>>;
+  /** What the report says of the server, if anything. */
+  describe(server: ServerReport, session: Session): Promise<ServerReport | undefined>;
+}
+
+/** One run on one database, from its first connection to its last. */
+export class Run {
+  readonly #options: RunOptions;
+  readonly #clock: Clock;
+  readonly #deadlines: Deadlines;
+  readonly #plan: Plan;
+  readonly #targets: readonly Target[];
+  readonly #sessions: [Session, ...Session[]];
+  /** One for all tables: they share the replicas, and a role that may not see these is warned of once. */
+  readonly #brake: ReplicaLagBrake | undefined;
+  /** One for all tables: they share the server with the same sessions. */
+  readonly #turns: Turns;
+  readonly #warnings: string[] = [];
+  /** The name of the configured target of each table. */
+  readonly #configuredNames = new Map<string, string>();
+  #further: Promise<void> | undefined;
+
+  constructor(options: RunOptions, clock: Clock, deadlines: Deadlines) {
+    this.#options = options;
+    this.#clock = clock;
+    this.#deadlines = deadlines;
+    this.#plan = options.dryRun ? this.#examination : this.#purge;
+    this.#targets = options.targets.filter(({ name }) => options.tables?.includes(name) ?? true);
+    this.#sessions = [this.#session(this.#plan.onConnect)];
+    const { maxReplicaLagSeconds } = options;
+    this.#brake = maxReplicaLagSeconds
+      ? new ReplicaLagBrake(maxReplicaLagSeconds, clock, (event) => this.#warn(event))
+      : undefined;
+    const { maxLoad } = options;
+    const cluster = new ClusterState(clock, BATCH_LIMITS);
+    this.#turns = new Turns({
+      pace: maxLoad === undefined ? new AutomaticPace() : new FixedPace(maxLoad),
+      clock,
+      look: (session, oid) => cluster.look(session, oid),
+      onChange: (reason) => options.logger.debug('pace', { pace: { reason } }),
+    });
+  }
+
+  get #purge(): Plan {
+    return {
+      needs: 'delete',
+      onConnect: takeLock,
+      work: (tables, cutoff) => erasingPurge(tables, this.#visiting, this.#erasing(cutoff)),
+      describe: async () => undefined,
+    };
+  }
+
+  get #examination(): Plan {
+    return {
+      needs: 'read',
+      work: async (tables) => {
+        const examined = await examine(tables, this.#visiting);
+        for (const { diagnosis } of examined.values()) {
+          diagnosis.surprises?.forEach(this.#warn, this);
+        }
+        return examined;
+      },
+      describe: async (server, session) => {
+        const { replicas, warning } = await replicasOf(session);
+        if (warning) {
+          this.#warn(warning);
+        }
+        return { ...server, ...(replicas && { replicas }) };
+      },
+    };
+  }
+
+  async execute(): Promise<RunResult> {
+    const [main] = this.#sessions;
+    const facts: { cutoff?: Date; server?: ServerReport | undefined } = {};
+    try {
+      const { cutoff, server } = await checkServer(main, this.#clock, this.#plan.needs);
+      facts.cutoff = cutoff;
+      const inspected = await this.#inspectAll(main);
+      facts.server = await this.#plan.describe(server, main);
+      const tables = [...inspected].flatMap(([target, found]) =>
+        found instanceof PreflightError ? [] : [this.#table(target, found, cutoff)],
+      );
+      const worked = await this.#plan.work(tables, cutoff);
+      const reports = [...inspected].map(([target, found]) => {
+        const report =
+          found instanceof PreflightError
+            ? refusedTarget(target, found, this.#options.dryRun)
+            : targetReport(target, worked.get(target) as Examined);
+        const pattern = this.#configuredNames.get(report.table);
+        return pattern === undefined || pattern === report.table ? report : { ...report, pattern };
+      });
+      return runResult({ ...facts, reports, warnings: this.#warnings });
+    } catch (error) {
+      if (error instanceof AnotherRunError) {
+        this.#warn(error.message);
+        return notRunResult({ ...facts, targets: this.#targets, status: 'skipped', warnings: this.#warnings });
+      }
+      const reason = describeError(error);
+      return notRunResult({ ...facts, targets: this.#targets, status: 'failed', reason, warnings: this.#warnings });
+    } finally {
+      await Promise.all(this.#sessions.map((session) => session.close()));
+    }
+  }
+
+  #session(onConnect?: (query: Query) => Promise<void>): Session {
+    const { stopCounting: stop, abandon } = this.#deadlines;
+    const onRetry = (reason: string, waitMs: number) => {
+      this.#options.logger.warn('the database is unreachable, trying again', { reason, waitMs });
+    };
+    return new Session(this.#options.connection, { clock: this.#clock, stop, abandon, onRetry }, onConnect);
+  }
+
+  /** Inspects every table before the first row of any is deleted. A finding about one does not keep the others. */
+  async #inspectAll(session: Session): Promise<Map<Target, Inspected | PreflightError>> {
+    const expanded = await expandSchemas(session, this.#options.targets);
+    const found = await inspect(session, {
+      configured: [...expanded.values()].flat(),
+      requested: this.#targets.flatMap((target) => expanded.get(target) ?? []),
+      dryRun: this.#options.dryRun,
+    });
+    const results = this.#targets.flatMap((target) => {
+      const tables = expanded.get(target) ?? [];
+      for (const { name } of tables) {
+        this.#configuredNames.set(name, target.name);
+      }
+      const like = target.schemas?.like.join(', ');
+      const missing = new PreflightError([`no schema like ${like} has a table ${JSON.stringify(target.table)}`]);
+      return tables.length === 0
+        ? [[target, missing] as const]
+        : tables.map((table) => [table, found.get(table) ?? missing] as const);
+    });
+    for (const [, { warnings }] of results) {
+      warnings.forEach(this.#warn, this);
+    }
+    return new Map(results);
+  }
+
+  /** Opens the connections besides the first. If the server has none to spare, the run works with fewer. */
+  async #openFurther(): Promise<void> {
+    const { concurrency } = this.#options;
+    try {
+      while (this.#sessions.length < concurrency) {
+        const session = this.#session();
+        await session.open();
+        this.#sessions.push(session);
+      }
+    } catch (error) {
+      this.#warn(`works with ${this.#sessions.length} instead of ${concurrency} connections: ${describeError(error)}`);
+    }
+  }
+
+  #table(target: Target, inspected: Inspected, cutoff: Date): Table {
+    const { maxRows } = this.#options;
+    const { stopDeleting, stopCounting } = this.#deadlines;
+    return {
+      target,
+      inspected,
+      options: {
+        sessions: this.#sessions,
+        openFurther: () => {
+          this.#further ??= this.#openFurther();
+          return this.#further;
+        },
+        root: inspected.root,
+        relations: inspected.relations,
+        keys: inspected.referringKeys,
+        isInherited: !inspected.isPartitioned && inspected.relations.length > 1,
+        startAt: startOn(cutoff),
+        condition: conditionOf(target, cutoff, inspected),
+        maxRows,
+        turns: this.#turns,
+        brake: this.#brake,
+        clock: this.#clock,
+        stopDeleting,
+        stopCounting,
+        onProgress: this.#progressLog(target.name),
+      },
+    };
+  }
+
+  #erasing(cutoff: Date): ErasingContext {
+    const { stopDeleting, stopCounting, countingUntil } = this.#deadlines;
+    return {
+      session: this.#sessions[0],
+      clock: this.#clock,
+      cutoff,
+      stopDeleting,
+      stopCounting,
+      timeLeftMs: () => Math.min(countingUntil - this.#clock.now(), LONGEST_VACUUM_MS),
+      warn: (warning) => this.#warn(warning),
+    };
+  }
+
+  get #visiting(): Visiting {
+    return {
+      now: () => this.#clock.now(),
+      before: async ({ inspected }, later) => {
+        const others = later.flatMap((table) => table.inspected.relations);
+        this.#turns.start(await this.#timeFor(inspected.relations, others), inspected.referringKeys.length > 0);
+      },
+    };
+  }
+
+  /**
+   * The part of the time left that a table should take, by its size. If it needs more, the automatic pace hurries.
+   *
+   * @returns milliseconds; Infinity if there is no deadline
+   */
+  async #timeFor(own: readonly Relation[], others: readonly Relation[]): Promise<number> {
+    const msLeft = this.#deadlines.deletingUntil - this.#clock.now();
+    const isShared = msLeft < Number.POSITIVE_INFINITY && own.length > 0 && others.length > 0;
+    return isShared ? msLeft * (await partOfBlocks(this.#sessions[0], own, others)) : msLeft;
+  }
+
+  #progressLog(table: string): (progress: SweepProgress) => void {
+    let loggedAt = Number.NEGATIVE_INFINITY;
+    return (progress) => {
+      if (this.#clock.now() - loggedAt >= PROGRESS_INTERVAL_MS) {
+        loggedAt = this.#clock.now();
+        this.#options.logger.debug('progress', { progress: { table, ...progress } });
+      }
+    };
+  }
+
+  #warn(warning: string): void {
+    if (this.#warnings.length < MOST_WARNINGS) {
+      this.#warnings.push(warning);
+    }
+    this.#options.logger.warn(warning, {});
+  }
+}
+
+/** The golden ratio: the starts of successive days spread evenly over a table, whatever its size. */
+const GOLDEN_RATIO = 0.618_033_988_75;
+
+const DAY_MS = 86_400_000;
+
+function startOn(cutoff: Date): number {
+  return (Math.floor(cutoff.getTime() / DAY_MS) * GOLDEN_RATIO) % 1;
+}
