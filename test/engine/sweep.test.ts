@@ -420,13 +420,15 @@ test('counts what would go in a dry run, and deletes nothing', async () => {
 test('ends in time, says what remains, and goes on the next time', async () => {
   await fill(6_000);
   await database.sql(`
-    create function dawdle() returns trigger language plpgsql as 'begin perform pg_sleep(0.001); return old; end';
+    create function dawdle() returns trigger language plpgsql as 'begin perform pg_sleep(0.002); return old; end';
     create trigger dawdle before delete on refresh_tokens for each row execute function dawdle()`);
+  // A crowded machine needs part of it to count what the trigger may have kept, once the last batch is over.
+  const timeLeftMs = 4_000;
   const startedAt = systemClock.now();
 
-  const report = await database.service().run({ timeLeftMs: 1_500 });
+  const report = await database.service().run({ timeLeftMs });
 
-  expect(systemClock.now() - startedAt).toBeLessThan(1_500);
+  expect(systemClock.now() - startedAt).toBeLessThan(timeLeftMs);
   expect(report).toMatchObject({ status: 'partial', targets: [{ stopReason: 'deadline' }] });
   expect(report.rowsDeleted).toBeGreaterThan(0);
   const remaining = 3_000 - report.rowsDeleted;
