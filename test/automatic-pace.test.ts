@@ -25,6 +25,22 @@ test('works at full speed while no other session is at work, and says so', async
   expect(await live()).toEqual([30_000]);
 });
 
+test('works at full speed on every table of a run while no other session is at work', async () => {
+  await database.sql(`
+    create table password_resets as select * from refresh_tokens;
+    create table sessions as select * from refresh_tokens`);
+
+  const targets = ['refresh_tokens', 'password_resets', 'sessions'].map((table) => ({
+    table,
+    deleteWhen: [{ revoked: true }],
+  }));
+
+  const report = await database.service({ ...AUTOMATIC, targets }).run();
+
+  expect(report.rowsDeleted).toBe(90_000);
+  expect(report.targets.map(({ pace }) => pace?.reason)).toEqual(Array(3).fill('no other session was at work'));
+});
+
 test('yields to a session that writes elsewhere, and deletes all rows nevertheless', async () => {
   const writer = await database.connect();
   let writing = true;

@@ -35,10 +35,15 @@ export class DurableCount {
     this.#reconnections = this.#countReconnections();
   }
 
-  /** Call this before the first row is deleted. A server that cannot confirm commits later gets synchronous ones. */
-  async begin(session: Queryable): Promise<void> {
+  /**
+   * Call this before the first row is deleted. A server that cannot confirm commits later gets synchronous ones.
+   *
+   * @returns whether that took a transaction id
+   */
+  async begin(session: Queryable): Promise<boolean> {
     try {
       await session.query(CONFIRM_SQL);
+      return true;
     } catch (error) {
       if (!isUnsupported(error)) {
         throw error;
@@ -47,6 +52,7 @@ export class DurableCount {
       for (const each of this.#sessions) {
         each.synchronous = true;
       }
+      return false;
     }
   }
 
@@ -65,7 +71,11 @@ export class DurableCount {
     }
   }
 
-  /** Confirms if the last time is long enough ago. */
+  /**
+   * Confirms if the last time is long enough ago.
+   *
+   * @returns whether that took a transaction id
+   */
   async confirmSometimes(session: Queryable): Promise<boolean> {
     return this.#clock.now() - this.#confirmedAt >= CONFIRM_INTERVAL_MS && (await this.confirm(session));
   }

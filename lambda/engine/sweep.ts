@@ -149,7 +149,7 @@ export class Sweep {
         await this.#options.openFurther?.();
       }
       if (pass === 1 && blocksOf(table.pieces) > 0) {
-        await this.#deleted.begin(this.#options.sessions[0]);
+        await this.#options.turns.commit(() => this.#deleted.begin(this.#options.sessions[0]));
       }
       const before = this.#state(table.files);
       this.#obstacles = [];
