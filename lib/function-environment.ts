@@ -79,6 +79,14 @@ export interface CleanupJobProps {
   readonly maxLoad?: number;
 
   /**
+   * How many rows of a table a run deletes, and one batch more at most: 1 to 1,000,000,000,000. The next run continues
+   * from there. A run with this limit works on one connection and drops no partitions.
+   *
+   * @default - no limit but the time
+   */
+  readonly maxRows?: number;
+
+  /**
    * The run pauses while a streaming replica is further behind.
    *
    * @default - replicas are not checked
@@ -140,6 +148,7 @@ export function functionEnvironment(props: CleanupJobProps): FunctionEnvironment
     CLEANUP_TARGETS: props.targets && targetsJson(props.targets),
     CLEANUP_CONCURRENCY: props.concurrency?.toString(),
     CLEANUP_MAX_LOAD: props.maxLoad?.toString(),
+    CLEANUP_MAX_ROWS: props.maxRows?.toString(),
     CLEANUP_MAX_REPLICA_LAG_SECONDS: props.maxReplicaLag?.toSeconds().toString(),
     AWS_ENDPOINT_URL_SECRETS_MANAGER: secretsManagerEndpoint && addressOf(secretsManagerEndpoint),
   }) as { [name: string]: string };

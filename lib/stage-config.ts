@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import * as z from 'zod';
-import { CONCURRENCY, MAX_LOAD, numberIn, PORT } from '../lambda/configuration/settings';
+import { CONCURRENCY, MAX_LOAD, MAX_ROWS, numberIn, PORT } from '../lambda/configuration/settings';
 import { targetsSchema } from '../lambda/configuration/targets';
 import { timeZone } from '../lambda/configuration/time-zone';
 import { didYouMean, InvalidInputError, isObject, mistakesIn } from '../lambda/configuration/validation';
@@ -117,6 +117,7 @@ const databaseSchema = z.strictObject(
     targets: targetsSchema.optional(),
     concurrency: numberIn(CONCURRENCY).optional(),
     maxLoad: numberIn(MAX_LOAD).optional(),
+    maxRows: numberIn(MAX_ROWS).optional(),
     maxReplicaLagSeconds: wholeNumber(1, 86_400).optional(),
   },
   OBJECT,

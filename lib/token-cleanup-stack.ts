@@ -88,6 +88,7 @@ export class TokenCleanupStack extends Stack {
         targets: database.targets as CleanupTarget[] | undefined,
         concurrency: database.concurrency,
         maxLoad: database.maxLoad,
+        maxRows: database.maxRows,
         maxReplicaLag: maxReplicaLagSeconds === undefined ? undefined : Duration.seconds(maxReplicaLagSeconds),
         enabled: config.enabled,
         schedule: config.schedule,

@@ -125,6 +125,7 @@ test.each<[string, unknown, string]>([
   ['databases.auth.cidrs', '10.0.0.0/8', 'must be a list'],
   ['databases.auth.concurrency', 17, 'must be a whole number from 1 to 16'],
   ['databases.auth.maxLoad', 0, 'must be above 0 and at most 1'],
+  ['databases.auth.maxRows', 0.5, 'must be a whole number from 1 to 1000000000000'],
   ['databases.auth.maxReplicaLagSeconds', 0, 'must be a whole number from 1 to 86400'],
   ['databases.auth.targets', [], 'must name at least one table'],
 ])('refuses %s %j', (path, value, rule) => {
@@ -295,6 +296,7 @@ test.each<[string, string, number[]]>([
   ['port', 'DB_PORT', [0, 1, 65_535, 65_536, 1.5]],
   ['concurrency', 'CLEANUP_CONCURRENCY', [0, 1, 16, 17, 1.5]],
   ['maxLoad', 'CLEANUP_MAX_LOAD', [0, 0.01, 1, 1.01]],
+  ['maxRows', 'CLEANUP_MAX_ROWS', [0, 1, 1_000_000_000_000, 1_000_000_000_001, 1.5]],
   ['maxReplicaLagSeconds', 'CLEANUP_MAX_REPLICA_LAG_SECONDS', [0, 1, 86_400, 86_401]],
 ])('takes the values for %s that the function takes for %s', (key, variable, values) => {
   const takenHere = values.filter(

@@ -111,6 +111,7 @@ describe('the function', () => {
       targets: [{ table: 'sessions', deleteWhen: [{ revoked: true }] }],
       concurrency: 4,
       maxLoad: 0.25,
+      maxRows: 1_000_000,
       maxReplicaLag: Duration.seconds(30),
     });
     const variables = functionOf(cleanup).Environment.Variables;
@@ -129,6 +130,7 @@ describe('the function', () => {
       CLEANUP_TARGETS: '[{"table":"sessions","deleteWhen":[{"revoked":true}]}]',
       CLEANUP_CONCURRENCY: '4',
       CLEANUP_MAX_LOAD: '0.25',
+      CLEANUP_MAX_ROWS: '1000000',
       CLEANUP_MAX_REPLICA_LAG_SECONDS: '30',
     });
   });

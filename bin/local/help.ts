@@ -32,6 +32,8 @@ with about 200,000 rows, removed afterwards.
   --concurrency N     connections that delete at once, 1 to 16 [default: 1]
   --max-load X        share of time that a connection works, above 0 up to 1
                       [default: full speed alone, 5 % beside other sessions]
+  --max-rows N        rows to delete from each table, and one batch more at
+                      most [default: no limit]
   --json              prints only the result, as JSON, and never asks. All else
                       goes to stderr. Run npm --silent start, or npm adds lines
   --verbose           shows the function's log on stderr

@@ -54,6 +54,7 @@ export function jobOfStage(choice: string): Job {
       NODE_ENV: stage.nodeEnv,
       CLEANUP_CONCURRENCY: database.concurrency?.toString(),
       CLEANUP_MAX_LOAD: database.maxLoad?.toString(),
+      CLEANUP_MAX_ROWS: database.maxRows?.toString(),
       CLEANUP_MAX_REPLICA_LAG_SECONDS: database.maxReplicaLagSeconds?.toString(),
     },
   };

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import type { Environment } from '../../lambda/configuration/environment';
-import { CONCURRENCY, decimal, MAX_LOAD } from '../../lambda/configuration/settings';
+import { CONCURRENCY, decimal, MAX_LOAD, MAX_ROWS } from '../../lambda/configuration/settings';
 import { DEFAULT_TARGETS } from '../../lambda/configuration/targets';
 import { didYouMean, InvalidInputError, mistakesIn } from '../../lambda/configuration/validation';
 import { type Database, parseDatabaseUrl } from './database-url';
@@ -31,6 +31,7 @@ const OPTIONS = {
   stage: { type: 'string' },
   concurrency: { type: 'string' },
   'max-load': { type: 'string' },
+  'max-rows': { type: 'string' },
   json: { type: 'boolean' },
   verbose: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
@@ -40,6 +41,7 @@ const OPTIONS = {
 const NUMBERS = {
   concurrency: { variable: 'CLEANUP_CONCURRENCY', range: CONCURRENCY },
   'max-load': { variable: 'CLEANUP_MAX_LOAD', range: MAX_LOAD },
+  'max-rows': { variable: 'CLEANUP_MAX_ROWS', range: MAX_ROWS },
 } as const;
 
 /**

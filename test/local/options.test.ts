@@ -37,6 +37,7 @@ test.each([
   [['--discover'], '--discover requires --database-url: the demo has nothing to discover'],
   [[...URL, '--discover', '--stage', 'dev'], '--discover finds targets, and takes none from --targets or --stage'],
   [['--max-load', '2'], '--max-load must be above 0 and at most 1, got "2"'],
+  [['--max-rows', '0'], '--max-rows must be a whole number from 1 to 1000000000000, got "0"'],
 ])('refuses %j without repeating what may be a secret', (args, mistake) => {
   expect(mistakesOf(args)).toEqual([mistake]);
 });
@@ -93,7 +94,7 @@ describe('a run that deletes from a given database', () => {
 
 describe('a stage', () => {
   test('gives the targets and settings that are deployed', () => {
-    const { job } = options([...URL, '--stage', 'prod/auth', '--concurrency', '3']);
+    const { job } = options([...URL, '--stage', 'prod/auth', '--concurrency', '3', '--max-rows', '1000']);
 
     expect(job.targets).toEqual([
       {
@@ -107,7 +108,8 @@ describe('a stage', () => {
     ]);
     expect(job.environment).toMatchObject({
       ...{ STAGE: 'prod', NODE_ENV: 'production' },
-      ...{ CLEANUP_CONCURRENCY: '3', CLEANUP_MAX_LOAD: undefined, CLEANUP_MAX_REPLICA_LAG_SECONDS: '30' },
+      ...{ CLEANUP_CONCURRENCY: '3', CLEANUP_MAX_LOAD: undefined, CLEANUP_MAX_ROWS: '1000' },
+      CLEANUP_MAX_REPLICA_LAG_SECONDS: '30',
     });
   });
 
