@@ -88,6 +88,7 @@ const ADVICE: Readonly<Record<IndexAdvice['verdict'], string>> = {
   exists: 'not needed: every rule has one',
   helps: 'helps: without it each run reads the whole table to find these few rows',
   'helps-later': `does not help with so many dead rows; helps later, if a run deletes at most ${100 * GREATEST_DEAD_SHARE} %`,
+  'cannot-help': 'does not help: a rule tests only rows of other tables, so each run reads the whole table',
 };
 
 function duration(ms: number | undefined): string {

@@ -1,5 +1,6 @@
-import { type ColumnTest, isAge, isReference, type Rule, type Target } from '../configuration/targets';
+import { type ColumnTest, isAge, isReference, type Rule, type Target, type ValueTest } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
+import type { ColumnTypes } from '../engine/column-tests';
 import { literal } from '../engine/sql';
 import type { Inspected } from '../preflight/preflight';
 
@@ -10,8 +11,9 @@ export interface IndexAdvice {
    * - `exists`: every rule has an index that finds its rows
    * - `helps`: few rows are dead, and every run reads the whole table to find them
    * - `helps-later`: so many rows are dead that most blocks have to be visited anyway; it helps once that is over
+   * - `cannot-help`: a rule tests nothing but rows of other tables, so every run reads the whole table
    */
-  readonly verdict: 'not-needed' | 'exists' | 'helps' | 'helps-later';
+  readonly verdict: 'not-needed' | 'exists' | 'helps' | 'helps-later' | 'cannot-help';
   /** What makes the indexes that are missing. All of them are needed, since a single rule without one reads the table. */
   readonly statements: readonly string[];
 }
@@ -42,19 +44,25 @@ export async function adviseOnIndexes(session: Queryable, table: IndexedTable): 
   if (heapBytes < SMALL_HEAP_BYTES) {
     return { verdict: 'not-needed', statements: [] };
   }
+  if (target.deleteWhen.some((rule) => Object.values(rule).every(isReference))) {
+    return { verdict: 'cannot-help', statements: [] };
+  }
   const columns = target.deleteWhen.flatMap(Object.keys);
   // A partitioned table hands its indexes on to its partitions; other heirs get their own.
   const roots = inspected.isPartitioned ? [inspected.oid] : inspected.relations.map(({ oid }) => oid);
   const { rows: answers } = await session.query<Catalog>(CATALOG_SQL, [roots, columns, largest]);
   const [catalog] = answers;
-  const missing = target.deleteWhen.filter((rule) => !catalog?.indexes.some((index) => serves(index, rule, catalog)));
+  const { columnTypes } = inspected;
+  const missing = target.deleteWhen.filter(
+    (rule) => !catalog?.indexes.some((index) => serves(index, rule, { ...catalog, columnTypes })),
+  );
   if (!catalog || missing.length === 0) {
     return { verdict: 'exists', statements: [] };
   }
   // PostgreSQL makes no index of a partitioned table concurrently.
   const create = inspected.isPartitioned ? 'create index on' : 'create index concurrently on';
   const statements = catalog.tables.flatMap((name) =>
-    missing.map((rule) => `${create} ${name} ${definition(rule, catalog)}`),
+    missing.map((rule) => `${create} ${name} ${definition(rule, { ...catalog, columnTypes })}`),
   );
   const few = dead <= MOST_ROWS_FOUND && dead <= rows * GREATEST_DEAD_SHARE;
   return { verdict: few ? 'helps' : 'helps-later', statements: [...new Set(statements)] };
@@ -92,68 +100,97 @@ const CATALOG_SQL = `
       where indrelid = $3 and indisvalid and amname in ('btree', 'brin')
     ) as indexes`;
 
+interface Names {
+  readonly quoted: Catalog['quoted'];
+  readonly columnTypes: ColumnTypes;
+}
+
 /** Whether it leads to the rows that meet a rule, or to not many more. */
-function serves({ leading, predicate }: Index, rule: Rule, { quoted }: Catalog): boolean {
-  const leads = leading !== null && Object.hasOwn(rule, leading) && isIndexable(rule[leading]);
+function serves({ leading, predicate }: Index, rule: Rule, names: Names): boolean {
+  const leads = leading !== null && Object.hasOwn(rule, leading) && isIndexable(leading, rule[leading], names);
   if (predicate === null) {
     return leads;
   }
   const tests = Object.entries(rule);
-  const selective = tests.flatMap(([column, test]) => predicatesOf(quoted[column], test));
-  const present = tests.filter(([, test]) => isStrict(test)).map(([column]) => `${quoted[column]} IS NOT NULL`);
+  const selective = tests.flatMap(([column, test]) => predicatesOf(column, test, names).flatMap(conjunctsOf));
+  const present = tests.filter(([, test]) => isStrict(test)).map(([column]) => `${names.quoted[column]} IS NOT NULL`);
   const conjuncts = conjunctsOf(predicate);
   const isImplied = conjuncts.every((conjunct) => [...selective, ...present].includes(conjunct));
   return isImplied && (leads || conjuncts.some((conjunct) => selective.includes(conjunct)));
 }
 
 /** Whether an index that begins with the column finds the rows that pass. Rows of other tables are in no index. */
-function isIndexable(test: ColumnTest | undefined): boolean {
-  return test !== undefined && !isReference(test);
+function isIndexable(column: string, test: ColumnTest | undefined, { columnTypes }: Names): boolean {
+  return test !== undefined && !isReference(test) && !(isValue(test) && columnTypes.get(column)?.isLoose);
 }
 
-/** Whether NULL fails the test. */
+/** Whether NULL fails the test. The planner does not look for that inside a reference. */
 function isStrict(test: ColumnTest): boolean {
-  return test !== null && !(isAge(test) && test.orNull);
+  return test !== null && !isReference(test) && !(isAge(test) && test.orNull);
+}
+
+function isValue(test: ColumnTest): test is ValueTest {
+  return typeof test === 'object' && test !== null && 'in' in test;
 }
 
 /** The predicates of partial indexes, as the server prints them, that hold only rows that pass a test. */
-function predicatesOf(column: string | undefined, test: ColumnTest): string[] {
+function predicatesOf(column: string, test: ColumnTest, names: Names): string[] {
+  const operand = operandOf(column, test, names);
   if (test === null) {
-    return [`${column} IS NULL`];
+    return [`${operand} IS NULL`];
   }
   if (typeof test === 'boolean') {
-    return [test ? `${column}` : `NOT ${column}`, `${column} = ${test}`];
+    return [test ? operand : `NOT ${operand}`, `${operand} = ${test}`];
   }
-  if ('in' in test && test.in.length === 1) {
-    return test.in.map((value) => `${column} = ${literal(value)}`);
+  if (!isValue(test)) {
+    return [];
   }
-  return [];
+  const values = test.in.map((value) =>
+    literal(typeOf(column, names) === 'uuid' ? String(value).toLowerCase() : value),
+  );
+  return [values.length === 1 ? `${operand} = ${values[0]}` : `${operand} = ANY ARRAY[${values.join(', ')}]`];
 }
 
+/** The server casts constants and columns, and prints a number as text if it is negative or long. */
 function conjunctsOf(predicate: string): string[] {
   return predicate
-    .replaceAll(/::[\w". ]+/g, '')
+    .replaceAll(/::[\w". ]*[\w"](\[\])?/g, '')
     .split(' AND ')
-    .map((conjunct) => conjunct.replaceAll(/[()]/g, ''));
+    .map((conjunct) => conjunct.replaceAll(/[()]/g, '').replaceAll(/'(-?\d+)'/g, '$1'));
 }
 
 /** Ordered by time, and only of the rows whose other columns are as the rule wants them. */
-function definition(rule: Rule, { quoted }: Catalog): string {
+function definition(rule: Rule, names: Names): string {
   const tests = Object.entries(rule);
-  const times = tests.filter(([, test]) => isAge(test)).map(([column]) => column);
+  const ages = tests
+    .filter(([, test]) => isAge(test))
+    .sort(([, one], [, other]) => +!isStrict(one) - +!isStrict(other));
   const others = tests.filter(([, test]) => !isAge(test) && !isReference(test));
-  const keys = times.length > 0 ? times : others.slice(0, 1).map(([column]) => column);
-  const predicate = others.map(([column, test]) => predicateSql(quoted[column], test)).join(' and ');
-  return `(${keys.map((column) => quoted[column]).join(', ')})${predicate && ` where ${predicate}`}`;
+  // A column that has to be NULL may have a type without an order, such as json.
+  const ordered = [...others, ...tests].filter(([, test]) => test !== null).slice(0, 1);
+  const keys = (ages.length > 0 ? ages : ordered).map(([column, test]) => operandOf(column, test, names));
+  // The planner does not see that a char(n), which the sweep compares without its length, meets a predicate.
+  const provable = others.filter(([column, test]) => !(isValue(test) && typeOf(column, names) === 'character'));
+  const predicate = provable.map(([column, test]) => predicateSql(operandOf(column, test, names), test)).join(' and ');
+  return `(${keys.join(', ')})${predicate && ` where ${predicate}`}`;
 }
 
-function predicateSql(column: string | undefined, test: ColumnTest): string {
+/** A column as the sweep compares it. */
+function operandOf(column: string, test: ColumnTest, { quoted, columnTypes }: Names): string {
+  return `${quoted[column]}${isValue(test) && columnTypes.get(column)?.isLoose ? ' COLLATE "C"' : ''}`;
+}
+
+function typeOf(column: string, { columnTypes }: Names): string | undefined {
+  return columnTypes.get(column)?.name;
+}
+
+function predicateSql(operand: string, test: ColumnTest): string {
   if (test === null) {
-    return `${column} is null`;
+    return `${operand} is null`;
   }
   if (typeof test === 'boolean') {
-    return `${test ? '' : 'not '}${column}`;
+    return `${test ? '' : 'not '}${operand}`;
   }
-  const values = 'in' in test ? test.in.map(literal) : [];
-  return values.length === 1 ? `${column} = ${values[0]}` : `${column} in (${values.join(', ')})`;
+  const values = isValue(test) ? test.in.map(literal) : [];
+  return values.length === 1 ? `${operand} = ${values[0]}` : `${operand} in (${values.join(', ')})`;
 }
