@@ -3,7 +3,7 @@ import { matchesPattern, type NamePattern } from './configuration/name-pattern';
 import type { Credentials } from './database/connection';
 import { describeError } from './database/database-error';
 import type { Queryable } from './database/queryable';
-import { type CredentialSource, Session } from './database/session';
+import { type CredentialSource, Session, type SessionContext } from './database/session';
 import { notRunResult, type RunResult, serverResult } from './report';
 import { Run } from './run';
 import type { RunOptions } from './run-options';
@@ -24,8 +24,7 @@ export async function runOnDatabases(
 ): Promise<RunResult> {
   const { connection, targets, dryRun, after, logger } = options;
   const { stopDeleting, stopCounting: stop, abandon } = deadlines;
-  const onRetry = (reason: string, waitMs: number) =>
-    logger.warn('the database is unreachable, trying again', { reason, waitMs });
+  const onRetry: SessionContext['onRetry'] = (warning, details) => logger.warn(warning, details);
   const lock = new Session(connection, { clock, stop, abandon, onRetry }, dryRun ? undefined : takeLock);
   const keepAlive = setInterval(() => lock.query('select').catch(() => {}), KEEP_ALIVE_MS).unref();
   const runs = new Map<string, RunResult>();

@@ -1,7 +1,7 @@
 import type { Clock, Deadlines } from './clock';
 import type { Target } from './configuration/targets';
 import { describeError } from './database/database-error';
-import { type Query, Session } from './database/session';
+import { type Query, Session, type SessionContext } from './database/session';
 import { examine } from './dry-run/diagnosis';
 import { conditionOf } from './engine/condition';
 import type { Table, Visiting } from './engine/purge';
@@ -147,9 +147,7 @@ export class Run {
 
   #session(onConnect?: (query: Query) => Promise<void>): Session {
     const { stopCounting: stop, abandon } = this.#deadlines;
-    const onRetry = (reason: string, waitMs: number) => {
-      this.#options.logger.warn('the database is unreachable, trying again', { reason, waitMs });
-    };
+    const onRetry: SessionContext['onRetry'] = (warning, details) => this.#options.logger.warn(warning, details);
     return new Session(this.#options.connection, { clock: this.#clock, stop, abandon, onRetry }, onConnect);
   }
 

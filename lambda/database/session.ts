@@ -37,8 +37,8 @@ export interface SessionContext {
   readonly stop: AbortSignal;
   /** Cuts connections off, whatever they are doing. */
   readonly abandon: AbortSignal;
-  /** Told of each attempt that failed and is repeated. */
-  readonly onRetry: (reason: string, waitMs: number) => void;
+  /** Receives a warning for each failed attempt that is repeated. */
+  readonly onRetry: (warning: string, details: { readonly reason: string; readonly waitMs: number }) => void;
 }
 
 /** Runs a statement on one connection, without mending it. */
@@ -49,6 +49,11 @@ const OUTAGE_PATIENCE_MS = 60_000;
 const FIRST_RETRY_MS = 100;
 
 const LONGEST_RETRY_MS = 5_000;
+
+const RETRY_WARNINGS = {
+  'connection-lost': 'the database is unreachable, trying again',
+  transient: 'a change by another session undid a statement, trying again',
+};
 
 /** For everything but the statements of a sweep, which bring their own. */
 const LIMITS: Limits = { statementTimeoutMs: 30_000, lockTimeoutMs: 1_000 };
@@ -118,10 +123,11 @@ export class Session implements Queryable {
           throw new Error('the time was up before the database or Secrets Manager answered', { cause: error });
         }
         const kind = kindOf(error);
+        if (kind !== 'connection-lost' && kind !== 'transient') {
+          throw error;
+        }
         if (kind === 'connection-lost') {
           await this.#disconnect();
-        } else if (kind !== 'transient') {
-          throw error;
         }
         this.#failingSince ??= clock.now();
         this.#gaveUp ||= stop.aborted || clock.now() - this.#failingSince + retryMs > patienceMs;
@@ -130,7 +136,7 @@ export class Session implements Queryable {
         }
         // Half of the wait is random, so that the functions of several stages do not come back all at once.
         const waitMs = Math.round(retryMs * (0.5 + Math.random() / 2));
-        onRetry(describeError(error), waitMs);
+        onRetry(RETRY_WARNINGS[kind], { reason: describeError(error), waitMs });
         await clock.sleep(waitMs, stop);
       }
     }

@@ -16,7 +16,7 @@ afterEach(async () => {
 });
 
 function open(options?: Partial<ConnectionOptions>, context?: Partial<SessionContext>): Session {
-  const session = database.session(options, { onRetry: (reason) => retries.push(reason), ...context });
+  const session = database.session(options, { onRetry: (warning) => retries.push(warning), ...context });
   sessions.push(session);
   return session;
 }
@@ -97,8 +97,25 @@ test('gives up once its patience is over, and is quick to do so from then on', a
   await expect(session.query('select 1')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   const { length } = retries;
   expect(length).toBeGreaterThan(1);
+  expect(new Set(retries)).toEqual(new Set(['the database is unreachable, trying again']));
   await expect(session.query('select 1')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   expect(retries).toHaveLength(length);
+});
+
+test('repeats what a change by another session undid, and does not call the database unreachable', async () => {
+  await database.sql(`
+    create sequence attempts;
+    create function conflict() returns int language plpgsql as $$ begin
+      if nextval('public.attempts') = 1 then raise sqlstate '40001'; end if;
+      return currval('public.attempts');
+    end $$`);
+  const isOutdated = ({ length }: readonly unknown[]) =>
+    length > 0 ? { text: `select where nextval('public.attempts') = 3`, values: [] } : undefined;
+
+  const { rows } = await open().query('select public.conflict() as attempt', [], undefined, isOutdated);
+
+  expect(rows).toEqual([{ attempt: 4 }]);
+  expect(retries).toEqual(Array(2).fill('a change by another session undid a statement, trying again'));
 });
 
 test('does not repeat what a refused password or a mistake in a statement brought', async () => {
