@@ -9,7 +9,7 @@ export const TABLE_METRICS = {
   rowsRemaining: 'RowsRemaining',
 } as const;
 
-/** Metrics with the dimensions `service` and `stage`; each 0 or 1 on every run. */
+/** Metrics with the dimensions `service` and `stage`. Each is 0 or 1 on every run, except that dry runs have none. */
 export const RUN_METRICS = {
   succeeded: 'Succeeded',
   partial: 'Partial',
@@ -32,8 +32,8 @@ export interface RunMetrics {
 /**
  * Emits the metrics of a run. A dry run has none: it cleans nothing, and counts rows as rows that would go.
  *
- * @param complete whether the run was to sweep all configured tables. A run of some tables must not end an alarm about
- * the others, so that it emits no success, and no zeros for what it cannot rule out.
+ * @param complete whether the run was to sweep all configured tables. Only such a run counts as a success, which ends
+ * the alarm about missing ones.
  */
 export function emitReport(metrics: RunMetrics, report: RunReport, complete = true): void {
   if (report.dryRun) {
@@ -50,8 +50,9 @@ export function emitReport(metrics: RunMetrics, report: RunReport, complete = tr
     metrics.publishStoredMetrics();
   }
   metrics.addDimensions({ [STAGE_DIMENSION]: report.stage });
-  for (const [status, value] of Object.entries(runValues(report.status, complete))) {
-    metrics.addMetric(RUN_METRICS[status as RunStatus], 'Count', value);
+  for (const [status, name] of Object.entries(RUN_METRICS)) {
+    const counts = status === report.status && (complete || status !== 'succeeded');
+    metrics.addMetric(name, 'Count', counts ? 1 : 0);
   }
   metrics.publishStoredMetrics();
 }
@@ -75,11 +76,4 @@ function sumOf(
     (sum, { [key]: value }) => (sum === undefined || value === undefined ? undefined : sum + value),
     0,
   );
-}
-
-function runValues(status: RunStatus, complete: boolean): Partial<Record<RunStatus, 0 | 1>> {
-  if (!complete) {
-    return { succeeded: 0, ...(status === 'failed' && { failed: 1 }) };
-  }
-  return { succeeded: 0, partial: 0, failed: 0, skipped: 0, [status]: 1 };
 }

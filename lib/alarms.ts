@@ -58,12 +58,14 @@ function createAlarm(cleanup: TokenCleanup, settings: AlarmSettings, details: Al
 }
 
 function failedRun(cleanup: TokenCleanup): AlarmDetails {
+  // A run of some tables reports no failure of the others. So the alarm lasts until the next run of all tables is due.
+  const hours = cleanup.successWithin ? Math.min(hoursOf(cleanup.successWithin), LONGEST_LOOK_BACK_HOURS) : 24;
   return {
     name: 'failed-run',
     section: 'failed-run',
     happened: 'A run failed, as a whole or for at least one table.',
     look: 'The errors in the log, which the dashboard lists: they name the table and the reason.',
-    metric: cleanup.metricFailed(),
+    metric: cleanup.metricFailed({ statistic: cloudwatch.Stats.MAXIMUM, period: Duration.hours(hours) }),
     threshold: 1,
   };
 }
@@ -148,11 +150,12 @@ function rowsRemain(cleanup: TokenCleanup, table: string, periods: Periods, sett
  * that left only blocked rows has counted them, and does not set off this alarm.
  */
 function cutShort(cleanup: TokenCleanup, table: string, { count, hours, period }: Periods): AlarmDetails {
-  const statistic = cloudwatch.Stats.MINIMUM;
+  // The most of a period: a run of other tables is not partial, and must not end the alarm.
+  const statistic = cloudwatch.Stats.MAXIMUM;
   return {
     name: `cut-short-${table}`,
     section: 'cut-short',
-    happened: `Every run of the last ${hours} hours ended before it had finished ${table}.`,
+    happened: `Runs of the last ${hours} hours ended early, and none of them had finished ${table}.`,
     look: 'The stop reason of the runs in the log. A dry run counts the backlog.',
     metric: new cloudwatch.MathExpression({
       expression: 'IF(partial > 0 AND FILL(remaining, -1) < 0, 1, 0)',
@@ -169,12 +172,24 @@ function cutShort(cleanup: TokenCleanup, table: string, { count, hours, period }
 }
 
 function skippedRuns(cleanup: TokenCleanup, { count, hours, period }: Periods): AlarmDetails {
+  // Not the least of `skipped`: a run of some tables that succeeded is 0 in all four.
+  const props = { statistic: cloudwatch.Stats.MAXIMUM, period };
   return {
     name: 'skipped-runs',
     section: 'skipped-runs',
     happened: `Every run of the last ${hours} hours was skipped.`,
     look: 'The sessions that hold the lock of a run in the database: a run of another deployment, or one that hangs.',
-    metric: cleanup.metricSkipped({ statistic: cloudwatch.Stats.MINIMUM, period }),
+    metric: new cloudwatch.MathExpression({
+      expression: 'IF(skipped > 0 AND succeeded + partial + failed < 1, 1, 0)',
+      usingMetrics: {
+        skipped: cleanup.metricSkipped(props),
+        succeeded: cleanup.metricSucceeded(props),
+        partial: cleanup.metricPartial(props),
+        failed: cleanup.metricFailed(props),
+      },
+      period,
+      label: 'skipped runs',
+    }),
     threshold: 1,
     evaluationPeriods: count,
   };

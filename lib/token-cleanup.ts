@@ -124,7 +124,7 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
   }
 
   /**
-   * Runs that left no dead row in any table.
+   * Runs of all tables that left no dead row in any of them.
    *
    * @default - sum over 5 minutes
    */
