@@ -1,5 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
+import { readRequest } from '../lambda/configuration/event';
+import { DEFAULT_TARGETS, parseTargets } from '../lambda/configuration/targets';
 import { DOCUMENTS, readDocument } from './support/readme';
 
 /** The document without the code in it. */
@@ -49,4 +51,24 @@ test('are at least the README, the changelog and those of .github', () => {
 
 test.each(DOCUMENTS)('%s has no link that leads nowhere', (document) => {
   expect(brokenLinks(document)).toEqual([]);
+});
+
+test('keeps the first page short', () => {
+  expect(readDocument('README.md').split('\n').length).toBeLessThanOrEqual(220);
+});
+
+/** What stands in the blocks of JSON of all documents. */
+const JSON_BLOCKS = DOCUMENTS.flatMap((document) =>
+  [...readDocument(document).matchAll(/^\s*```json\n(.*?)```/gms)].map(([, text = '']) => [document, text] as const),
+);
+
+test.each(JSON_BLOCKS)('%s shows JSON, and targets that the function takes: %s', (_, text) => {
+  const value = JSON.parse(text);
+  if (Array.isArray(value)) {
+    expect(parseTargets(value).length).toBeGreaterThanOrEqual(value.length);
+  }
+  if (typeof value === 'object' && 'tables' in value) {
+    const databases = 'after' in value ? { like: ['*'] } : undefined;
+    expect(readRequest(value, { targets: parseTargets(DEFAULT_TARGETS), databases })).toEqual(value);
+  }
 });

@@ -55,7 +55,7 @@ test('ends a run by the SQL of the README, though it would outlast the loss of i
   const run = database.service({ connection: database.connection(LOGIN) }).run();
   await database.untilSweepWaits();
 
-  await database.sql(readmeSql('### Stopping it at once'));
+  await database.sql(readmeSql('## Stopping it at once'));
 
   expect(await run).toMatchObject({
     status: 'failed',

@@ -144,7 +144,7 @@ test('cleans the tables of TypeORM by the lines of the README, in a NestJS appli
   const nest = ['common', 'config', 'core', 'schedule', 'typeorm'].map((name) => `@nestjs/${name}`);
   const others = ['cron', 'pg', 'reflect-metadata', 'rxjs', 'typeorm', 'zod', '@types/node'];
   const app = createProject('nest-app', [...nest, ...others], {
-    'app.module.ts': readmeCode('ts', '## In-process with NestJS'),
+    'app.module.ts': readmeCode('ts', '### In-process with NestJS'),
     'main.ts': `
       import 'reflect-metadata';
       import { Module } from '@nestjs/common';
@@ -196,7 +196,7 @@ test('cleans the tables of TypeORM by the lines of the README, in a NestJS appli
     PATH: process.env.PATH,
     ...database.environment,
     DATABASE_URL: database.url,
-    CLEANUP_TARGETS: readmeCode('json', '## Tables as ORMs make them'),
+    CLEANUP_TARGETS: readmeCode('json', '### Tables as ORMs make them'),
   };
 
   await compile(app, { skipLibCheck: true });
