@@ -9,6 +9,19 @@ import { given } from './given';
 import { IAM_USER_NAME, type IamUser, loginMistakes, RESOURCE_ID, type SslMode } from './login';
 import { type CleanupTarget, targetsJson } from './target';
 
+/** Names of databases, in which `*` stands for any run of characters. */
+export interface DatabasePattern {
+  /** The databases to sweep. */
+  readonly like: string[];
+
+  /**
+   * The databases to leave out of those.
+   *
+   * @default - none
+   */
+  readonly except?: string[];
+}
+
 /** Where the database is, how to log in, and what to delete at which pace. */
 export interface CleanupJobProps {
   /** The name of the deployment: a dimension of every metric and a key of every log line. */
@@ -46,6 +59,14 @@ export interface CleanupJobProps {
 
   /** @default - the database in the secret, else postgres */
   readonly databaseName?: string;
+
+  /**
+   * Sweep each database of the server whose name matches, one after the other, under one lock. The list is read in the
+   * database of `databaseName`.
+   *
+   * @default - one database
+   */
+  readonly databases?: DatabasePattern;
 
   /** @default SslMode.VERIFY_FULL */
   readonly sslMode?: SslMode;
@@ -143,6 +164,7 @@ export function functionEnvironment(props: CleanupJobProps): FunctionEnvironment
     DB_HOST: props.databaseHost,
     DB_PORT: databasePort === undefined ? undefined : Tokenization.stringifyNumber(databasePort),
     DB_NAME: props.databaseName,
+    DB_NAMES: props.databases && JSON.stringify(props.databases),
     DB_SSL_MODE: props.sslMode,
     DB_SSL_ROOT_CERT: props.rootCertificates && `${LAYERS}/${basename(props.rootCertificates)}`,
     CLEANUP_TARGETS: props.targets && targetsJson(props.targets),

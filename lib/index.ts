@@ -1,7 +1,7 @@
 /** Public API of `token-cleanup`: constructs for your own CDK app. */
 export type { CleanupFunctionProps } from './cleanup-function';
 export type { CleanupScheduleProps } from './cleanup-schedule';
-export type { CleanupJobProps } from './function-environment';
+export type { CleanupJobProps, DatabasePattern } from './function-environment';
 export type { CleanupNetworkProps } from './function-network';
 export { type IamUser, SslMode } from './login';
 export { Monitoring, type MonitoringProps } from './monitoring';

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import * as z from 'zod';
+import { namePattern } from '../lambda/configuration/name-pattern';
 import { CONCURRENCY, MAX_LOAD, MAX_ROWS, numberIn, PORT } from '../lambda/configuration/settings';
 import { targetsSchema } from '../lambda/configuration/targets';
 import { timeZone } from '../lambda/configuration/time-zone';
@@ -116,6 +117,7 @@ const databaseSchema = z.strictObject(
       .optional(),
     targets: targetsSchema.optional(),
     concurrency: numberIn(CONCURRENCY).optional(),
+    names: namePattern.optional(),
     maxLoad: numberIn(MAX_LOAD).optional(),
     maxRows: numberIn(MAX_ROWS).optional(),
     maxReplicaLagSeconds: wholeNumber(1, 86_400).optional(),

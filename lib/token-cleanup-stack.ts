@@ -8,6 +8,7 @@ import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { Construct } from 'constructs';
 import { SERVICE } from '../lambda/configuration/settings';
+import type { DatabasePattern } from './function-environment';
 import { given } from './given';
 import type { SslMode } from './login';
 import { Monitoring } from './monitoring';
@@ -83,6 +84,7 @@ export class TokenCleanupStack extends Stack {
         databaseHost: database.host,
         databasePort: database.port,
         databaseName: database.name,
+        databases: database.names && (given(database.names) as DatabasePattern),
         sslMode: database.sslMode as SslMode | undefined,
         rootCertificates: database.rootCertificates,
         targets: database.targets as CleanupTarget[] | undefined,
