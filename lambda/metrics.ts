@@ -7,6 +7,7 @@ export const TABLE_METRICS = {
   rowsDeleted: 'RowsDeleted',
   duration: 'Duration',
   rowsRemaining: 'RowsRemaining',
+  hoursUnlinked: 'HoursUnlinked',
 } as const;
 
 /** Metrics with the dimensions `service` and `stage`. Each is 0 or 1 on every run, except that dry runs have none. */
@@ -46,6 +47,11 @@ export function emitReport(metrics: RunMetrics, report: RunReport, complete = tr
     const rowsRemaining = sumOf(targets, 'rowsRemaining');
     if (rowsRemaining !== undefined) {
       metrics.addMetric(TABLE_METRICS.rowsRemaining, 'Count', rowsRemaining);
+    }
+    // Of the tables in which it is known: a small one may never have been vacuumed, and must not hide the others.
+    const hoursUnlinked = targets.flatMap(({ erasure }) => erasure?.hoursUnlinkedAtMost ?? []);
+    if (hoursUnlinked.length > 0) {
+      metrics.addMetric(TABLE_METRICS.hoursUnlinked, 'Count', Math.max(...hoursUnlinked));
     }
     metrics.publishStoredMetrics();
   }

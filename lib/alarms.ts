@@ -8,6 +8,7 @@ import type { TokenCleanup } from './token-cleanup';
 export interface AlarmSettings {
   readonly runbookUrl: string;
   readonly rowsRemainingThreshold: number;
+  readonly unlinkWithin?: Duration;
 }
 
 /** The limit of CloudWatch: seven days. */
@@ -18,7 +19,11 @@ const PERIODS_FALLEN_SHORT = 3;
 
 /** All alarms of a cleanup. They begin in its scope, so that cleanups of the same id in different places do not clash. */
 export function createAlarms(cleanup: TokenCleanup, settings: AlarmSettings): cloudwatch.Alarm[] {
+  const { unlinkWithin } = settings;
   const alarms = [failedRun(cleanup), functionError(cleanup), deadLetters(cleanup)];
+  if (unlinkWithin) {
+    alarms.push(...cleanup.tables.map((table) => notUnlinked(cleanup, table, unlinkWithin)));
+  }
   // Without a schedule nobody expects runs.
   if (cleanup.successWithin) {
     const periods = severalRuns(cleanup.successWithin);
@@ -192,6 +197,23 @@ function skippedRuns(cleanup: TokenCleanup, { count, hours, period }: Periods): 
     }),
     threshold: 1,
     evaluationPeriods: count,
+  };
+}
+
+/**
+ * Every run that deletes from the table sets the state anew. One that deletes nothing reports no hours, and neither does
+ * a table that was never vacuumed: the alarm then keeps its state.
+ */
+function notUnlinked(cleanup: TokenCleanup, table: string, unlinkWithin: Duration): AlarmDetails {
+  const hours = unlinkWithin.toHours({ integral: false });
+  return {
+    name: `not-unlinked-${table}`,
+    section: 'not-unlinked',
+    happened: `Rows that were deleted from ${table} may be on its pages and in its indexes after more than ${hours} hours.`,
+    look: 'heldBackBy in the log: the session, replica, slot or prepared transaction that keeps a vacuum from them.',
+    metric: cleanup.metricHoursUnlinked({ table }),
+    comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+    threshold: hours,
   };
 }
 

@@ -58,6 +58,7 @@ function runWidgets(cleanup: TokenCleanup): cloudwatch.IWidget[] {
   return [
     graph('Rows deleted', ofEachTable(cleanup.metricRowsDeleted)),
     graph('Rows remaining', ofEachTable(cleanup.metricRowsRemaining)),
+    graph('Hours unlinked', ofEachTable(cleanup.metricHoursUnlinked)),
     graph('Duration (ms)', ofEachTable(cleanup.metricDuration)),
     graph('Outcomes', [
       cleanup.metricSucceeded({ label: 'succeeded', color: cloudwatch.Color.GREEN }),

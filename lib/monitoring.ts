@@ -1,10 +1,11 @@
-import { Names } from 'aws-cdk-lib';
+import { type Duration, Names } from 'aws-cdk-lib';
 import { type Alarm, AlarmRule, CompositeAlarm, type Dashboard, type IAlarm } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { createAlarms, defaultRunbookUrl } from './alarms';
 import { createDashboard } from './dashboard';
+import { given } from './given';
 import { createQueries } from './saved-queries';
 import type { TokenCleanup } from './token-cleanup';
 
@@ -32,6 +33,14 @@ export interface MonitoringProps {
    * @default 0
    */
   readonly rowsRemainingThreshold?: number;
+
+  /**
+   * The time within which a vacuum has to remove deleted rows from the table and its indexes. An alarm for each table
+   * goes off if a run finds that some may be older.
+   *
+   * @default - no alarm
+   */
+  readonly unlinkWithin?: Duration;
 }
 
 /** The number of alarms that CloudWatch accepts in one composite alarm. */
@@ -52,6 +61,7 @@ export class Monitoring extends Construct {
     const settings = {
       runbookUrl: props.runbookUrl ?? defaultRunbookUrl(),
       rowsRemainingThreshold: props.rowsRemainingThreshold ?? 0,
+      ...given({ unlinkWithin: props.unlinkWithin }),
     };
     this.alarms = props.cleanups.flatMap((cleanup) => createAlarms(cleanup, settings));
     for (const alarm of this.alarms) {

@@ -146,6 +146,8 @@ const alarmsSchema = z.strictObject(
     email: z.email('must be an e-mail address').optional(),
     topicArn: arn('sns', '[A-Za-z0-9_-]+', 'the ARN of an SNS topic').optional(),
     rowsRemainingThreshold: wholeNumber(0, 1_000_000_000).optional(),
+    // A year: beyond, backups hold the rows in any case.
+    unlinkWithinHours: wholeNumber(1, 8_760).optional(),
   },
   OBJECT,
 );

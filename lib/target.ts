@@ -37,6 +37,22 @@ export interface CleanupTarget {
   readonly timeZone?: string;
 
   /**
+   * Whether a run vacuums the table after it deleted rows, so that no index leads to them any more. The role needs the
+   * privilege MAINTAIN, or before PostgreSQL 17 has to own the table.
+   *
+   * @default false
+   */
+  readonly vacuum?: boolean;
+
+  /**
+   * Whether a run drops partitions that are dead by their bound, instead of deleting their rows. Requires the function
+   * in lambda/erasure/README.md, and must not be combined with `unlessReferredToBy` or `timeZone`.
+   *
+   * @default false
+   */
+  readonly dropPartitions?: boolean;
+
+  /**
    * The schemas that have the table, by patterns: `like` and `except`, in which `*` is any run of characters.
    *
    * @default - `schema`

@@ -57,13 +57,15 @@ export class TokenCleanupStack extends Stack {
         }),
     );
     const topic = this.#topic();
+    const { rowsRemainingThreshold, unlinkWithinHours } = config.alarms ?? {};
     const monitoring = new Monitoring(this, 'Monitoring', {
       cleanups,
       topic,
       dashboardName: `TokenCleanup-${stage}`,
       ...given({
         runbookUrl: config.runbookUrl,
-        rowsRemainingThreshold: config.alarms?.rowsRemainingThreshold,
+        rowsRemainingThreshold,
+        unlinkWithin: unlinkWithinHours === undefined ? undefined : Duration.hours(unlinkWithinHours),
       }),
     });
     this.#output(cleanups, topic, monitoring);

@@ -115,6 +115,16 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
   }
 
   /**
+   * An upper bound for the age of the oldest deleted row that a table or its indexes may still hold, in hours; no value
+   * if the run deleted nothing from the table, or no vacuum of it was ever recorded.
+   *
+   * @default - maximum over 5 minutes
+   */
+  metricHoursUnlinked(props: TableMetricOptions = {}): Metric {
+    return this.#tableMetric(TABLE_METRICS.hoursUnlinked, { statistic: Stats.MAXIMUM, ...props });
+  }
+
+  /**
    * The time that a run spent on a table, in milliseconds.
    *
    * @default - maximum over 5 minutes

@@ -20,6 +20,7 @@ beforeEach(async () => {
     create table refresh_tokens (id int, token_hash text, revoked boolean, expires_at timestamptz);
     insert into refresh_tokens
     select id, 'canary-hash-' || id, id % 2 = 0, now() + interval '1 day' from generate_series(1, 1000) as id`);
+  await database.sql('vacuum refresh_tokens');
 });
 
 async function secret(login: { user?: string; password?: string; port?: number } = {}): Promise<string> {
@@ -63,7 +64,12 @@ test('deletes, returns the report, logs a line for each table and the run, and e
     { service: 'token-cleanup', stage: 'prod', run: { status: 'succeeded', rowsDeleted: 500 } },
   ]);
   expect(metricsOf(logs)).toEqual({
-    [`${STAGE_KEY} table=refresh_tokens`]: { RowsDeleted: 500, Duration: expect.any(Number), RowsRemaining: 0 },
+    [`${STAGE_KEY} table=refresh_tokens`]: {
+      RowsDeleted: 500,
+      Duration: expect.any(Number),
+      RowsRemaining: 0,
+      HoursUnlinked: expect.any(Number),
+    },
     [STAGE_KEY]: { Succeeded: 1, Partial: 0, Failed: 0, Skipped: 0 },
   });
 });
@@ -117,7 +123,12 @@ test('emits all four outcomes of a run of some tables, which counts as no succes
 
   expect(some.report).toMatchObject({ status: 'succeeded', rowsDeleted: 500 });
   expect(metricsOf(some.logs)).toEqual({
-    [`${STAGE_KEY} table=refresh_tokens`]: { RowsDeleted: 500, Duration: expect.any(Number), RowsRemaining: 0 },
+    [`${STAGE_KEY} table=refresh_tokens`]: {
+      RowsDeleted: 500,
+      Duration: expect.any(Number),
+      RowsRemaining: 0,
+      HoursUnlinked: expect.any(Number),
+    },
     [STAGE_KEY]: { Succeeded: 0, Partial: 0, Failed: 0, Skipped: 0 },
   });
   expect(metricsOf(failed.logs)[STAGE_KEY]).toEqual({ Succeeded: 0, Partial: 0, Failed: 1, Skipped: 0 });

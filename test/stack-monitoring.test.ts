@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { Metrics } from '@aws-lambda-powertools/metrics';
-import { type Stack, TimeZone } from 'aws-cdk-lib';
+import { Duration, type Stack, TimeZone } from 'aws-cdk-lib';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import { identityOf, readConfig } from '../lambda/configuration/environment';
 import { emitReport, METRIC_NAMESPACE } from '../lambda/metrics';
 import { Monitoring, type MonitoringProps } from '../lib/monitoring';
+import type { StageConfig } from '../lib/stage-config';
 import {
   type CleanupOverrides,
   CONTEXT,
@@ -51,6 +52,7 @@ function emittedWith(environment: Record<string, string>): string[] {
         status: 'succeeded',
         rowsDeleted: 1,
         rowsRemaining: 0,
+        erasure: { deleted: true, unreadable: true, unlinked: false, hoursUnlinkedAtMost: 1.5 },
         batches: 1,
         longestBatchMs: 1,
         durationMs: 1,
@@ -243,6 +245,26 @@ test.each<[string, number, number]>([
   },
 );
 
+test('goes off when deleted rows of a table may be there for longer than they may, if a limit is set', () => {
+  const stack = monitor({}, { unlinkWithin: Duration.hours(36) });
+
+  expect(alarm(stack, 'not-unlinked-refresh_tokens')).toMatchObject({
+    MetricName: 'HoursUnlinked',
+    Dimensions: [
+      { Name: 'service', Value: 'token-cleanup' },
+      { Name: 'stage', Value: 'test' },
+      { Name: 'table', Value: 'refresh_tokens' },
+    ],
+    Statistic: 'Maximum',
+    ComparisonOperator: 'GreaterThanThreshold',
+    Threshold: 36,
+    Period: 300,
+    EvaluationPeriods: 1,
+    TreatMissingData: 'ignore',
+  });
+  expect(alarm(monitor(), 'not-unlinked-refresh_tokens')).toBeUndefined();
+});
+
 test('sends every alarm to the topic', () => {
   const actions = resources(monitor(), 'AWS::CloudWatch::Alarm').map(({ AlarmActions }) => AlarmActions);
 
@@ -252,7 +274,8 @@ test('sends every alarm to the topic', () => {
 
 test('links each alarm to its heading in the run book of this version', () => {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
-  const descriptions: string[] = resources(createStage('dev'), 'AWS::CloudWatch::Alarm').map(
+  const everyAlarm = createStage('dev', { ...(CONTEXT.stages.dev as StageConfig), alarms: { unlinkWithinHours: 24 } });
+  const descriptions: string[] = resources(everyAlarm, 'AWS::CloudWatch::Alarm').map(
     ({ AlarmDescription }) => AlarmDescription,
   );
   const links = descriptions.map((text) => / More: (\S+)$/.exec(text)?.[1]?.split('#') ?? []);
@@ -289,11 +312,13 @@ test('shows the alarms, the tables and outcomes of each database, and the last f
     '## auth\nAt 03:00 (Europe/Berlin)',
     'Rows deleted',
     'Rows remaining',
+    'Hours unlinked',
     'Duration (ms)',
     'Outcomes',
     '## partners\nAt 03:00 (Europe/Berlin)',
     'Rows deleted',
     'Rows remaining',
+    'Hours unlinked',
     'Duration (ms)',
     'Outcomes',
     'Last failures',

@@ -299,12 +299,16 @@ test('sends the alarms to an address', () => {
 });
 
 test('takes a topic that there is, and makes none', () => {
-  const stage = createStage('test', { ...MINIMAL, alarms: { topicArn: TOPIC_ARN, rowsRemainingThreshold: 7 } });
+  const stage = createStage('test', {
+    ...MINIMAL,
+    alarms: { topicArn: TOPIC_ARN, rowsRemainingThreshold: 7, unlinkWithinHours: 48 },
+  });
   const alarms = resources(stage, 'AWS::CloudWatch::Alarm');
 
   expect(resources(stage, 'AWS::SNS::Topic')).toEqual([]);
   expect(new Set(alarms.flatMap(({ AlarmActions }) => AlarmActions))).toEqual(new Set([TOPIC_ARN]));
   expect(alarms.find(({ MetricName }) => MetricName === 'RowsRemaining')?.Threshold).toBe(7);
+  expect(alarms.find(({ MetricName }) => MetricName === 'HoursUnlinked')?.Threshold).toBe(48);
 });
 
 test.each([

@@ -98,6 +98,7 @@ test.each<[string, unknown, string]>([
   ['alarms.email', 'the team', 'must be an e-mail address'],
   ['alarms.topicArn', 'oncall', 'must be the ARN of an SNS topic'],
   ['alarms.rowsRemainingThreshold', -1, 'must be a whole number from 0 to 1000000000'],
+  ['alarms.unlinkWithinHours', 0, 'must be a whole number from 1 to 8760'],
   ['databases', {}, 'must name at least one database'],
   ['databases.auth', SECRET_ARN, 'must be an object'],
   ['databases.auth.secretArn', SECRET_ARN.slice(0, -7), 'must be the complete ARN of a secret'],

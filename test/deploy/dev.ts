@@ -144,9 +144,13 @@ export class DevStage {
       );
       const { run } = log.find((line) => line.run) as { run: Description };
       equal([run.status, run.rowsDeleted], ['succeeded', 3]);
-      const { 'Duration service=token-cleanup-auth stage=dev table=refresh_tokens': duration, ...metrics } =
-        metricsIn(log);
+      const {
+        'Duration service=token-cleanup-auth stage=dev table=refresh_tokens': duration,
+        'HoursUnlinked service=token-cleanup-auth stage=dev table=refresh_tokens': hoursUnlinked,
+        ...metrics
+      } = metricsIn(log);
       equal(duration, report.targets[0]?.durationMs);
+      equal(hoursUnlinked, report.targets[0]?.erasure?.hoursUnlinkedAtMost);
       equal(metrics, {
         'RowsDeleted service=token-cleanup-auth stage=dev table=refresh_tokens': 3,
         'RowsRemaining service=token-cleanup-auth stage=dev table=refresh_tokens': 0,
