@@ -87,6 +87,15 @@ const MOST_UNFLUSHED_BYTES = 125_000;
 /** The most blocks of a batch beside others if few hold dead rows: behind them may be one that is full of them. */
 const MOST_GENTLE_BLOCKS = 128;
 
+/** A look takes less if it does not wait for a processor. */
+const LONGEST_LOOK_MS = 1;
+
+/**
+ * What counts at least of the time that a batch took, however long statements wait for a processor: enough for a rest of
+ * 12 ms, and so little that a batch of one block grows to two.
+ */
+const LEAST_BATCH_MS = 0.6;
+
 /** A batch begins at least this often. */
 const LONGEST_GENTLE_INTERVAL_MS = 2_000;
 
@@ -110,6 +119,9 @@ export class AutomaticPace implements Pace {
   #nextAt = Number.NEGATIVE_INFINITY;
   #underWay = 0;
   #lookMs = 0;
+  #fastestLookMs = LONGEST_LOOK_MS;
+  /** How long statements wait for a processor. */
+  #queueMs = 0;
   #flushIsDue = false;
   #pilingUp = false;
   #step = 0;
@@ -146,7 +158,12 @@ export class AutomaticPace implements Pace {
     const wasAlone = !this.#besideOthers(now);
     this.#looks += 1;
     this.#lookedAt = now;
-    this.#lookMs += workedMs;
+    // A look does the same each time, and reads no disk: if it takes longer than another, it waited for a processor.
+    this.#fastestLookMs = Math.min(this.#fastestLookMs, workedMs);
+    const excessMs = workedMs - this.#fastestLookMs;
+    const waitedMs = excessMs > LONGEST_LOOK_MS ? excessMs : 0;
+    this.#queueMs = Math.max(waitedMs, follow(this.#queueMs, waitedMs));
+    this.#lookMs += Math.min(workedMs, LONGEST_LOOK_MS);
     if (othersWorked) {
       this.#othersAt = now;
     }
@@ -187,11 +204,12 @@ export class AutomaticPace implements Pace {
   }
 
   end(_lane: object, batch: Batch, now: number): void {
-    const { blocks, rows, workedMs } = batch;
+    const { blocks, rows } = batch;
     this.#underWay -= 1;
     this.#endedAt = now;
     const beside = this.#besideOthers(now);
-    const restFromMs = this.#width.learn(batch, this.#targetMs(now));
+    const workedMs = Math.max(batch.workedMs - this.#queueMs, Math.min(batch.workedMs, LEAST_BATCH_MS));
+    const restFromMs = this.#width.learn({ ...batch, workedMs }, this.#targetMs(now));
     // Beside others the rest counts from the beginning of the batch: the network is a rest, too.
     const paidMs = (restFromMs + this.#lookMs) / this.#share;
     const paidFrom = Math.max(beside ? this.#nextAt : Number.NEGATIVE_INFINITY, this.#begunAt);

@@ -45,12 +45,16 @@ class World {
 /** The p99 of the service beside a purge, as a multiple of what it is alone with the same arrivals. */
 async function p99Ratio(
   pace: () => Pace,
-  { options = ENDLESS, prepare }: { options?: PurgeOptions; prepare?: (world: World) => void } = {},
+  {
+    options = ENDLESS,
+    operationsPerSecond = OPERATIONS_A_SECOND,
+    prepare,
+  }: { options?: PurgeOptions; operationsPerSecond?: number; prepare?: (world: World) => void } = {},
 ): Promise<number> {
   const p99s: number[] = [];
   for (const withPurge of [false, true]) {
     const world = new World();
-    world.service.serve(OPERATIONS_A_SECOND);
+    world.service.serve(operationsPerSecond);
     prepare?.(world);
     if (withPurge) {
       world.at(SECOND, () => world.purge(options, pace()));
@@ -215,6 +219,26 @@ describe('beside a token service', () => {
     expect(purge.longestMs(coldFrom, coldFrom + SECOND)).toBeLessThan(20);
     expect(purge.longestMs(coldFrom + SECOND, WHILE)).toBeLessThan(3);
     expect(purge.share(SECOND, WHILE)).toBeLessThanOrEqual(0.055);
+  });
+
+  test.each([4, 10, 20])(
+    'deletes rows beside %s processes that occupy all processors, since waiting for a processor is not work',
+    async (processes) => {
+      const prepare = (world: World) => world.server.saturate(processes);
+      const world = new World();
+      prepare(world);
+      world.service.serve(20);
+      const purge = world.purge();
+
+      await world.run(WHILE);
+
+      expect(purge.rowsPerSecond(SECOND, WHILE)).toBeGreaterThan(1_000);
+      expect(await p99Ratio(() => new AutomaticPace(), { prepare, operationsPerSecond: 20 })).toBeLessThan(1.2);
+    },
+  );
+
+  test('keeps its p99 within 1.2 times what it is alone near saturation, too', async () => {
+    expect(await p99Ratio(() => new AutomaticPace(), { operationsPerSecond: 2_900 })).toBeLessThan(1.2);
   });
 
   test('takes a batch that waited for a lock neither as wide nor as work', async () => {

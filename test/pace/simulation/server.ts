@@ -52,6 +52,14 @@ export class Server {
     this.#dispatch();
   }
 
+  /** Starts processes that never stop computing. */
+  saturate(processes: number): void {
+    for (let i = 0; i < processes; i += 1) {
+      const goOn = () => this.compute(SLICE_MS, 0, goOn);
+      goOn();
+    }
+  }
+
   /** Waits until all log up to now is on disk. */
   flush(done: () => void): void {
     this.#flushes.push({ position: this.insertedBytes, done });
