@@ -1,12 +1,14 @@
 import { writeFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, loadavg, release, totalmem, type } from 'node:os';
 import { Terminal } from '../../bin/local/terminal';
+import { InvalidInputError } from '../../lambda/configuration/validation';
+import { describeError } from '../../lambda/database/database-error';
 import { Bundle } from './bundle';
 import { type Contender, ONE_DELETE, titleOf } from './contenders';
 import { lambdaFunction } from './function';
 import { growth } from './growth';
 import { Laboratory, SETTINGS } from './laboratory';
-import { help, type Options, parseOptions, WrongOptionError } from './options';
+import { help, type Options, parseOptions } from './options';
 import { drawService } from './picture';
 import type { Bench, Figures, Section } from './section';
 import { NOBODY, type Scene, service } from './service';
@@ -21,7 +23,7 @@ const FAILED = 1;
 const WRONG_OPTION = 2;
 const INTERRUPTED = 130;
 
-/** A full run takes half an hour; its log needs a line now and then. */
+/** The log of a run that takes minutes needs a line now and then. */
 const PLAIN_INTERVAL_MS = 5_000;
 
 /** Runs the sections, one after the other. */
@@ -55,14 +57,20 @@ async function run({ scale, only, contenders, json, svg }: Options): Promise<num
         steps += 1;
       };
       terminal.startProgress([section.name]);
-      const result = await section.run(bench);
-      terminal.endProgress();
-      results[section.name] = result;
-      for (const figures of section.show(result, scale)) {
-        show(terminal, figures);
+      try {
+        const result = await section.run(bench);
+        terminal.endProgress();
+        results[section.name] = result;
+        for (const figures of section.show(result, scale)) {
+          show(terminal, figures);
+        }
+      } catch (error) {
+        // What the other sections find is worth having nevertheless.
+        terminal.endProgress();
+        faults.push(`the section ${section.name} failed: ${describeError(error)}`);
       }
     }
-    if (svg) {
+    if (svg && results.service) {
       writeFileSync(svg, await drawService(results.service as readonly Scene[]));
     }
     if (json) {
@@ -119,8 +127,8 @@ async function main(): Promise<number> {
     }
     return await run(options);
   } catch (error) {
-    console.error(error instanceof WrongOptionError ? error.message : error);
-    return error instanceof WrongOptionError ? WRONG_OPTION : FAILED;
+    console.error(error instanceof InvalidInputError ? error.message : error);
+    return error instanceof InvalidInputError ? WRONG_OPTION : FAILED;
   }
 }
 

@@ -1,10 +1,13 @@
 import { parseArgs } from 'node:util';
+import { didYouMean, InvalidInputError } from '../../lambda/configuration/validation';
 
 /** How much is measured. */
 export interface Scale {
   /** Rows of the tables of the throughput. */
   readonly rows: number;
   readonly deadShares: readonly number[];
+  /** How many contenders work on every table but the first, which all of them have. */
+  readonly laterContenders: number;
   readonly rounds: number;
   /** A contender that takes longer is stopped, and what it did until then is shown. */
   readonly capMs: number;
@@ -16,8 +19,9 @@ export interface Scale {
   /** How long the service is at work beside a contender in a round. */
   readonly serviceCapMs: number;
   readonly serviceRounds: number;
-  /** How many contenders work beside the service in every scene but the first. */
+  /** How many contenders work beside the service in the first scene, and in every other one. */
   readonly serviceContenders: number;
+  readonly laterServiceContenders: number;
   readonly sparseRows: number;
   /** Dead rows, with as many live ones beside them. */
   readonly growth: readonly number[];
@@ -36,9 +40,33 @@ export interface Options {
   readonly svg?: string;
 }
 
-const FULL: Scale = {
+const ALL = Number.POSITIVE_INFINITY;
+
+/** Takes about 20 minutes. */
+const USUAL: Scale = {
+  rows: 1_000_000,
+  deadShares: [0.5],
+  laterContenders: 5,
+  rounds: 1,
+  capMs: 6_000,
+  serviceRows: 2_000_000,
+  serviceRate: 300,
+  serviceWarmUpMs: 3_000,
+  serviceCapMs: 30_000,
+  serviceRounds: 1,
+  serviceContenders: ALL,
+  laterServiceContenders: 3,
+  sparseRows: 2_000_000,
+  growth: [100_000, 1_000_000],
+  growthWithOldSnapshot: false,
+  imports: 7,
+};
+
+/** Takes hours. */
+const LARGE: Scale = {
   rows: 1_000_000,
   deadShares: [0.05, 0.5, 0.95],
+  laterContenders: ALL,
   rounds: 3,
   capMs: 60_000,
   serviceRows: 4_000_000,
@@ -46,52 +74,54 @@ const FULL: Scale = {
   serviceWarmUpMs: 3_000,
   serviceCapMs: 30_000,
   serviceRounds: 2,
-  serviceContenders: 100,
+  serviceContenders: ALL,
+  laterServiceContenders: ALL,
   sparseRows: 5_000_000,
-  growth: [100_000, 1_000_000],
-  growthWithOldSnapshot: false,
+  growth: [100_000, 1_000_000, 10_000_000],
+  growthWithOldSnapshot: true,
   imports: 15,
 };
 
-const LARGE: Scale = { ...FULL, growth: [...FULL.growth, 10_000_000], growthWithOldSnapshot: true };
-
-/** Goes the same ways in about two minutes. */
+/** Goes the same ways in two or three minutes. */
 const QUICK: Scale = {
-  rows: 20_000,
+  rows: 10_000,
   deadShares: [0.5],
+  laterContenders: 2,
   rounds: 1,
   capMs: 1_500,
-  serviceRows: 60_000,
+  serviceRows: 20_000,
   serviceRate: 100,
   serviceWarmUpMs: 200,
   serviceCapMs: 400,
   serviceRounds: 1,
   serviceContenders: 3,
-  sparseRows: 100_000,
+  laterServiceContenders: 3,
+  sparseRows: 50_000,
   growth: [10_000],
   growthWithOldSnapshot: false,
-  imports: 3,
+  imports: 2,
 };
 
 export function help(sections: readonly string[]): string {
   return `Usage: npm run bench -- [options]
 
 Compares this project with one DELETE and with what people use today, on an
-embedded PostgreSQL that is thrown away afterwards. The whole takes about two
-hours and 5 GB of disk, on a machine that does nothing else.
+embedded PostgreSQL that is thrown away afterwards. It takes about 20 minutes
+and 5 GB of disk, on a machine of two cores that does nothing else.
 
 All figures, the picture and a file to read by machine in one run:
 
-  npm run --silent bench -- --json --svg service.svg > figures.json
+  npm run --silent bench -- --json --svg test/bench/service.svg > figures.json
 
-  --quick           goes the same ways with little data, in about two
+  --quick           goes the same ways with little data, in two or three
                     minutes; its figures mean nothing
-  --large           measures growth up to 10,000,000 dead rows, too; takes 20 GB
-                    of disk
+  --large           has every contender on every table and in every scene, more
+                    rounds, and up to 10,000,000 dead rows; takes hours, and
+                    20 GB of disk
   --rows N          rows of the tables of the section throughput
-                    [default: ${FULL.rows}]
+                    [default: ${USUAL.rows}]
   --rounds N        how often each contender has its turn
-                    [default: ${FULL.rounds}, in the section service ${FULL.serviceRounds}]
+                    [default: ${USUAL.rounds}; with --large ${LARGE.rounds}, and ${LARGE.serviceRounds} in the section service]
   --only SECTION    runs one section, may be repeated:
                     ${sections.join(', ')}
   --contender TEXT  runs those whose names hold TEXT, and what they are compared
@@ -107,14 +137,10 @@ failed; 2 an option is wrong; 130 interrupted.
 `;
 }
 
-export class WrongOptionError extends Error {
-  override readonly name = 'WrongOptionError';
-}
-
 /**
  * Reads the command line.
  *
- * @throws WrongOptionError with every mistake in the values, or the first one in the syntax
+ * @throws InvalidInputError with every mistake in the values, or the first one in the syntax
  */
 export function parseOptions(args: readonly string[], sections: readonly string[]): Options | 'help' {
   const values = parse(args);
@@ -129,7 +155,7 @@ export function parseOptions(args: readonly string[], sections: readonly string[
     }
     return text === undefined ? undefined : Number(text);
   };
-  const base = values.quick ? QUICK : values.large ? LARGE : FULL;
+  const base = values.quick ? QUICK : values.large ? LARGE : USUAL;
   const rounds = wholeNumber('rounds', 1);
   const scale = {
     ...base,
@@ -150,16 +176,34 @@ export function parseOptions(args: readonly string[], sections: readonly string[
     mistakes.push('--svg shows the section service, which --only leaves out');
   }
   if (mistakes.length > 0) {
-    throw new WrongOptionError(mistakes.join('\n'));
+    throw new InvalidInputError(mistakes);
   }
   return { scale, only, contenders: contender, json, ...(svg !== undefined && { svg }) };
 }
 
+/** @throws InvalidInputError with the first mistake of syntax */
 function parse(args: readonly string[]) {
+  const input = { args: [...args], options: OPTIONS, tokens: true } as const;
   try {
-    return parseArgs({ args: [...args], options: OPTIONS, strict: true }).values;
+    const { values, tokens } = parseArgs({ ...input, strict: true });
+    const once = tokens.flatMap((token) =>
+      token.kind === 'option' && !('multiple' in OPTIONS[token.name]) ? token.rawName : [],
+    );
+    const repeated = once.find((name, index) => once.indexOf(name) < index);
+    if (repeated) {
+      throw new InvalidInputError([`${repeated} is given twice`]);
+    }
+    return values;
   } catch (error) {
-    throw new WrongOptionError((error as Error).message, { cause: error });
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
+      const { tokens } = parseArgs({ ...input, strict: false });
+      const unknown = tokens.find((token) => token.kind === 'option' && !Object.hasOwn(OPTIONS, token.name));
+      const name = unknown?.kind === 'option' ? unknown.rawName : '';
+      const known = Object.keys(OPTIONS).map((option) => `--${option}`);
+      throw new InvalidInputError([`${name} is not an option${didYouMean(name, known)}`]);
+    }
+    throw code?.startsWith('ERR_PARSE_ARGS_') ? new InvalidInputError([message.replaceAll('\n', ' ')]) : error;
   }
 }
 

@@ -23,7 +23,7 @@ export interface Bench {
   readonly chosen: (contenders: readonly Contender[]) => readonly Contender[];
   /** Says what is done next. */
   readonly step: (what: string) => void;
-  /** Notes a wrong result of this project. */
+  /** Notes a wrong result, so that the benchmark fails. */
   readonly blame: (fault: string) => void;
 }
 

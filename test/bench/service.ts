@@ -73,8 +73,11 @@ export const service: Section<readonly Scene[]> = {
   name: 'service',
 
   steps: ({ scale, chosen }) => {
-    const later = [AT_EQUAL_RATES, WITH_AUTOVACUUM, CONTENDERS].map((all) => all.slice(0, scale.serviceContenders));
-    return 1 + scale.serviceRounds * chosen([...CONTENDERS, ...later.flat()]).length;
+    const first = CONTENDERS.slice(0, scale.serviceContenders);
+    const later = [AT_EQUAL_RATES, WITH_AUTOVACUUM, CONTENDERS].map((all) =>
+      all.slice(0, scale.laterServiceContenders),
+    );
+    return 1 + scale.serviceRounds * chosen([...first, ...later.flat()]).length;
   },
 
   async run(bench) {
@@ -85,8 +88,11 @@ export const service: Section<readonly Scene[]> = {
       fill: (client) => fillTokens(client, { rows: scale.serviceRows, deadShare: DEAD_SHARE, indexed: true }),
     });
     const rate = scale.serviceRate;
-    const some = (contenders: readonly Contender[]) => contenders.slice(0, scale.serviceContenders);
-    const usual = await play(bench, prepared, 'at their usual settings', { contenders: CONTENDERS, rate });
+    const some = (contenders: readonly Contender[]) => contenders.slice(0, scale.laterServiceContenders);
+    const usual = await play(bench, prepared, 'at their usual settings', {
+      contenders: CONTENDERS.slice(0, scale.serviceContenders),
+      rate,
+    });
     const rowsPerSecond =
       usual.felt.find(({ name }) => name === BY_DEFAULT.name)?.rowsPerSecond || FALLBACK_ROWS_PER_SECOND;
     const scenes = [

@@ -27,7 +27,9 @@ const CONTENDERS = [ONE_DELETE, ...OURS, ...OTHERS];
 export const sparse: Section<Sparse> = {
   name: 'sparse',
 
-  steps: ({ scale, chosen }) => (2 * scale.rounds + 1) * chosen(CONTENDERS).length,
+  steps: ({ scale, chosen }) =>
+    scale.rounds * chosen(CONTENDERS).length +
+    (scale.rounds + 1) * chosen(CONTENDERS.slice(0, scale.laterContenders)).length,
 
   async run(bench) {
     const { laboratory, scale } = bench;
@@ -43,7 +45,8 @@ export const sparse: Section<Sparse> = {
         table: REFRESH_TOKENS,
         fill: (client) => fillTokens(client, { rows, deadShare: DEAD_SHARE, indexed }),
       });
-      fewDead.push({ title, standings: await race(bench, prepared, bench.chosen(CONTENDERS), { rounds, capMs }) });
+      const contenders = bench.chosen(indexed ? CONTENDERS.slice(0, scale.laterContenders) : CONTENDERS);
+      fewDead.push({ title, standings: await race(bench, prepared, contenders, { rounds, capMs }) });
       if (indexed) {
         noneDead.push(...(await findNothing(bench, prepared)));
       }
@@ -101,7 +104,7 @@ async function findNothing({ laboratory, scale, chosen, step }: Bench, prepared:
     await observer.query(`delete from ${REFRESH_TOKENS.name} where ${REFRESH_TOKENS.dead}`);
     await observer.query('vacuum analyze');
     const found: Idle[] = [];
-    for (const contender of chosen(CONTENDERS)) {
+    for (const contender of chosen(CONTENDERS.slice(0, scale.laterContenders))) {
       step(`nothing to do: ${contender.name}`);
       const run = (address: string) => runOnce(contender, address);
       const durationsMs: number[] = [];

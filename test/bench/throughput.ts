@@ -29,15 +29,21 @@ const PEER_SHARE = 0.5;
 export const throughput: Section<readonly Heat[]> = {
   name: 'throughput',
 
-  steps: ({ scale: { deadShares, rounds }, chosen }) =>
-    rounds *
-    ((2 * deadShares.length + COMPANIES.length) * chosen(TOKEN_CONTENDERS).length +
-      chosen(PROTECTED_CONTENDERS).length +
-      PEERS.reduce((sum, { contender }) => sum + chosen(peerContenders(contender)).length, 0)),
+  steps: ({ scale: { deadShares, rounds, laterContenders }, chosen }) => {
+    const some = (contenders: readonly Contender[]) => chosen(contenders.slice(0, laterContenders)).length;
+    return (
+      rounds *
+      (chosen(TOKEN_CONTENDERS).length +
+        (2 * deadShares.length + COMPANIES.length - 1) * some(TOKEN_CONTENDERS) +
+        some(PROTECTED_CONTENDERS) +
+        PEERS.reduce((sum, { contender }) => sum + some(peerContenders(contender)), 0))
+    );
+  },
 
   async run(bench) {
     const { laboratory, scale } = bench;
-    const { rows, rounds, capMs } = scale;
+    const { rows, rounds, capMs, laterContenders } = scale;
+    const some = (contenders: readonly Contender[]) => bench.chosen(contenders.slice(0, laterContenders));
     const heats: Heat[] = [];
     for (const indexed of [false, true]) {
       const group = indexed
@@ -51,7 +57,10 @@ export const throughput: Section<readonly Heat[]> = {
           fill: (client) => fillTokens(client, { rows, deadShare, indexed }),
         });
         const run = (options: Pick<TurnOptions, 'company'> = {}) =>
-          race(bench, prepared, bench.chosen(TOKEN_CONTENDERS), { rounds, capMs, ...options });
+          race(bench, prepared, heats.length === 0 ? bench.chosen(TOKEN_CONTENDERS) : some(TOKEN_CONTENDERS), {
+            ...{ rounds, capMs },
+            ...options,
+          });
         heats.push({ title, group, rows, standings: await run() });
         for (const company of indexed && deadShare === 0.5 ? COMPANIES : []) {
           heats.push({ title: `${title}, ${company}`, group, rows, standings: await run({ company }) });
@@ -68,7 +77,7 @@ export const throughput: Section<readonly Heat[]> = {
     ];
     for (const { course, contenders } of courses) {
       const prepared = await laboratory.prepare(course);
-      const standings = await race(bench, prepared, bench.chosen(contenders), { rounds, capMs });
+      const standings = await race(bench, prepared, some(contenders), { rounds, capMs });
       heats.push({ title: `${percent(PEER_SHARE)} dead`, group: course.title, rows, standings });
       await laboratory.discard(prepared);
     }
