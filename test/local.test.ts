@@ -166,6 +166,9 @@ describe('on a database of the user', () => {
     const [revoked, expired] = [await ids('revoked = true'), await ids('expires_at < now()')];
     const figures = /\d+(\.\d)? (s|%|kB)/g;
     const durations = /(Would take +).*/;
+    const { rows: ages } = await database.query(
+      'select min(expires_at) as oldest from refresh_tokens where expires_at < now()',
+    );
     expect(
       stdout
         .replaceAll(figures, 'N $2')
@@ -188,7 +191,7 @@ describe('on a database of the user', () => {
         '  refresh_tokens',
         `    Would go    ${counted(dead)} rows (N %)`,
         `                ${counted(revoked.length).padStart(6)} where revoked = true`,
-        `                ${counted(expired.length).padStart(6)} where expires_at < now()`,
+        `                ${counted(expired.length).padStart(6)} where expires_at < now() (oldest ${ages[0].oldest.toISOString()})`,
         `    Would stay  ${counted(before.length - dead)} rows`,
         '    Would take  N',
         '    Size        N kB, and N kB of indexes',

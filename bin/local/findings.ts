@@ -69,9 +69,13 @@ function showTable(terminal: Terminal, target: Target, { rowsRemaining }: Target
     const share =
       rowsKept === undefined || rowsRemaining === 0 ? '' : ` (${percent(rowsRemaining / (rowsRemaining + rowsKept))})`;
     terminal.field('Would go', `${rows(rowsRemaining)}${share}`);
-    const width = count(rowsRemaining).length;
+    const width = Math.max(
+      ...[rowsRemaining, ...(found.rules ?? []).map((rule) => rule.rows)].map((n) => count(n).length),
+    );
     ruleSql(target).forEach((rule, index) => {
-      terminal.field('', `${count(found.rules?.[index]?.rows ?? 0).padStart(width)} where ${rule}`);
+      const { rows: matched = 0, oldest } = found.rules?.[index] ?? {};
+      const age = oldest === undefined ? '' : terminal.colors.dim(` (oldest ${oldest})`);
+      terminal.field('', `${count(matched).padStart(width)} where ${rule}${age}`);
     });
     const about = rowsKeptEstimated ? 'about ' : '';
     terminal.field('Would stay', rowsKept === undefined ? 'unknown' : `${about}${rows(rowsKept)}`);

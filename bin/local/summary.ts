@@ -115,10 +115,14 @@ function notes(target: TargetReport, dryRun: boolean): string[] {
   const { table, status, stopReason = 'drained', blockedBy = [], cascaded = [] } = target;
   const [why = '', outlook] = status === 'partial' ? REASONS[stopReason] : [];
   const reason = outlook && !dryRun ? `${why}; ${outlook}` : why;
-  const blockages = blockedBy.map(({ reason, rows: held }) => `held back by ${reason}${held ? `: ${rows(held)}` : ''}`);
-  const along = cascaded.map(
-    (child) =>
-      `${child.rows === undefined ? 'rows' : rows(child.rows)} of ${child.table} ${dryRun ? 'would go' : 'went'} along (on delete cascade)`,
+  const blockages = blockedBy.map(
+    ({ reason, rows: held }) => `${dryRun ? 'would be ' : ''}held back by ${reason}${held ? `: ${rows(held)}` : ''}`,
   );
+  const along = cascaded
+    .filter((child) => child.rows !== 0)
+    .map(
+      (child) =>
+        `${child.rows === undefined ? 'rows' : rows(child.rows)} of ${child.table} ${dryRun ? 'would go' : 'went'} along (on delete cascade)`,
+    );
   return [reason, ...blockages, ...along].filter(Boolean).map((note) => `${table}: ${note}`);
 }

@@ -1,13 +1,10 @@
 import type { Target } from '../configuration/targets';
-import type { Condition } from '../engine/condition';
-import { count } from '../engine/count';
-import { blockagesOf, endBy, type Obstacle, reasonOf, type SweepOutcome, type WalkEnd } from '../engine/outcome';
-import { blocksOf, type Piece, RowList } from '../engine/pieces';
+import { blockagesOf, endBy, reasonOf, type SweepOutcome } from '../engine/outcome';
 import type { Table, Visiting, Worked } from '../engine/purge';
-import type { Relation } from '../engine/relation';
-
 import { patiently } from '../engine/table-lock';
-import { SMALL_TABLE_BLOCKS, type TableOptions, wholeTable } from '../engine/whole-table';
+import type { TableOptions } from '../engine/whole-table';
+import { type Census, takeCensus } from './census';
+import { Forecast } from './forecast';
 import { adviseOnIndexes, type IndexAdvice } from './index-advice';
 import { findSurprises } from './surprises';
 
@@ -15,8 +12,8 @@ import { findSurprises } from './surprises';
 export interface Diagnosis {
   /** SQL for whoever owns the table: the privileges that are missing, and the indexes of foreign keys. */
   readonly remedies: readonly string[];
-  /** How many rows meet each rule, in the order of the rules. A row may meet several. */
-  readonly rules?: readonly { readonly rule: string; readonly rows: number }[];
+  /** How many rows meet each rule, protected ones among them, in the order of the rules. A row may meet several. */
+  readonly rules?: readonly RuleCount[];
   readonly rowsKept?: number;
   /** Whether that is the server's estimate: an index led to the dead rows, or policies hide the others from the role. */
   readonly rowsKeptEstimated?: boolean;
@@ -24,10 +21,17 @@ export interface Diagnosis {
   readonly tableBytes?: number;
   readonly indexBytes?: number;
   readonly indexAdvice?: IndexAdvice;
-  /** Times that may not mean what the rules take them for, as sentences. */
+  /** Reasons to look twice before a run, as sentences: times that may mean something else, a table that would be emptied. */
   readonly surprises?: readonly string[];
   /** How long a run takes, within a factor of three or so, if the pace stays as it was during the dry run. */
   readonly estimatedDurationMs?: number;
+}
+
+export interface RuleCount {
+  readonly rule: string;
+  readonly rows: number;
+  /** The oldest value of the first age in the rule that it matches, as ISO text; absent for rules without ages. */
+  readonly oldest?: string;
 }
 
 // Measured beside a service that writes: 1 M rows in 150 MB, of which 0.1 to 95 % are dead, and 300,000 rows with foreign
@@ -45,18 +49,45 @@ export async function examine(
   tables: readonly Table[],
   { now, before }: Visiting,
 ): Promise<Map<Target, Worked & { readonly diagnosis: Diagnosis }>> {
-  const worked = new Map<Target, Worked & { readonly diagnosis: Diagnosis }>();
-  for (const [index, table] of tables.entries()) {
+  const forecast = new Forecast(tables);
+  const counts = new Map<Table, Counts>();
+  const failures = new Map<Table, unknown>();
+  const durations = new Map<Table, number>();
+  const timed = async (table: Table, work: () => Promise<void>) => {
     const startedAt = now();
-    await before(table, tables.slice(index + 1));
+    await work().catch((error: unknown) => failures.set(table, failures.get(table) ?? error));
+    durations.set(table, (durations.get(table) ?? 0) + now() - startedAt);
+  };
+  for (const [index, table] of tables.entries()) {
+    await timed(table, async () => {
+      await before(table, tables.slice(index + 1));
+      counts.set(table, await countAll(table, forecast));
+    });
+  }
+  const [first] = tables;
+  if (first) {
+    await timed(first, async () => {
+      await forecast.follow(first.options.stopCounting).catch((error: unknown) => {
+        for (const table of tables) {
+          failures.set(table, failures.get(table) ?? error);
+        }
+      });
+    });
+  }
+  const worked = new Map<Target, Worked & { readonly diagnosis: Diagnosis }>();
+  for (const table of tables) {
+    let found: Findings = { diagnosis: {} };
+    await timed(table, async () => {
+      const counted = counts.get(table);
+      found = counted ? await diagnose(table, counted, forecast) : found;
+    });
+    const { diagnosis, ...outcome } = failures.has(table)
+      ? { ...endBy(failures.get(table), table.options.stopCounting), diagnosis: {} }
+      : found;
     const { missingGrants, missingIndexes } = table.inspected;
-    const { diagnosis, ...outcome } = await diagnose(table).catch((error: unknown) => ({
-      ...endBy(error, table.options.stopCounting),
-      diagnosis: {},
-    }));
     worked.set(table.target, {
       outcome: { blockedBy: [], ...outcome, rowsDeleted: 0, batches: 0, longestBatchMs: 0 },
-      durationMs: now() - startedAt,
+      durationMs: durations.get(table) ?? 0,
       diagnosis: { remedies: [...missingGrants, ...missingIndexes], ...diagnosis },
     });
   }
@@ -65,20 +96,37 @@ export async function examine(
 
 type Findings = Partial<SweepOutcome> & { readonly diagnosis: Omit<Diagnosis, 'remedies'> };
 
-async function diagnose({ target, inspected, options }: Table): Promise<Findings> {
+/** What was read of a table by itself. */
+interface Counts {
+  readonly heaps: readonly Heap[];
+  readonly census: Census;
+}
+
+async function countAll(table: Table, forecast: Forecast): Promise<Counts> {
+  return { heaps: await measure(table.options), census: await takeCensus(table, forecast) };
+}
+
+async function diagnose(table: Table, { heaps, census }: Counts, forecast: Forecast): Promise<Findings> {
+  const { target, inspected, options } = table;
   const { sessions, condition, stopCounting } = options;
-  const heaps = await measure(options);
-  const census = await takeCensus(options);
   // Rows that policies hide from the role are in the statistics.
   const rows = inspected.rowsAreHidden
     ? heaps.reduce((total, heap) => total + (heap.estimatedRows ?? Number.NaN), 0)
     : census.rows + estimatedRows(census, heaps);
-  const surprises = await findSurprises(sessions[0], {
-    target,
-    condition,
-    columnTypes: inspected.columnTypes,
-    relations: options.relations,
-  });
+  const { protectedRows, blockedBy, cascaded } = forecast.of(table).consequences;
+  const doomed = census.dead - protectedRows;
+  const isCounted = census.end === 'finished' && census.obstacles.length === 0 && !forecast.isCutShort;
+  const surprises = [
+    ...(await findSurprises(sessions[0], {
+      target,
+      condition,
+      columnTypes: inspected.columnTypes,
+      relations: options.relations,
+    })),
+    ...(isCounted ? doubts(doomed, rows, forecast.of(table).isIncomplete, census.mayRefuse) : []).map(
+      (doubt) => `${target.name}: ${doubt}`,
+    ),
+  ];
   const diagnosis: Omit<Diagnosis, 'remedies'> = {
     tableBytes: sum(heaps, 'tableBytes'),
     indexBytes: sum(heaps, 'indexBytes'),
@@ -92,24 +140,46 @@ async function diagnose({ target, inspected, options }: Table): Promise<Findings
       dead: census.dead,
     }),
   };
-  if (census.end !== 'finished' || census.obstacles.length > 0) {
+  if (!isCounted) {
     return {
-      stopReason: reasonOf(census.end, stopCounting),
+      stopReason: reasonOf(forecast.isCutShort ? 'stopped' : census.end, stopCounting),
       blockedBy: blockagesOf(census.obstacles),
       diagnosis,
     };
   }
   return {
     stopReason: 'drained' as const,
-    rowsRemaining: census.dead,
+    rowsRemaining: doomed,
+    blockedBy,
+    ...(cascaded.length > 0 && { cascaded }),
     diagnosis: {
-      rules: condition.rules.map(({ readable }, rule) => ({ rule: readable, rows: census.deadByRule[rule] ?? 0 })),
-      ...(Number.isFinite(rows) && { rowsKept: Math.max(0, Math.round(rows - census.dead)) }),
+      rules: condition.rules.map(({ readable }, rule) => {
+        const oldest = census.oldestByRule[rule];
+        return { rule: readable, rows: census.deadByRule[rule] ?? 0, ...(oldest !== undefined && { oldest }) };
+      }),
+      ...(Number.isFinite(rows) && { rowsKept: Math.max(0, Math.round(rows - doomed)) }),
       ...((census.indexed.length > 0 || inspected.rowsAreHidden) && { rowsKeptEstimated: true }),
       ...diagnosis,
-      ...estimatedDuration({ inspected, options }, census, heaps),
+      ...estimatedDuration(table, { ...census, dead: doomed }, heaps),
     },
   };
+}
+
+/** If more of a table than this would go, a rule may not mean what its author thinks. */
+const SUSPICIOUS_SHARE = 0.95;
+
+/** Reasons to look twice before a run, as sentences. */
+function doubts(doomed: number, rows: number, isIncomplete: boolean, mayRefuse: boolean): string[] {
+  const percent = Math.floor((1_000 * doomed) / rows) / 10;
+  return [
+    ...(doomed > SUSPICIOUS_SHARE * rows
+      ? [`WARNING: ${percent} % of the table would go; make sure that the rules match only what is dead`]
+      : []),
+    ...(doomed > 0 && isIncomplete
+      ? ['foreign keys of tables that the role may not read can keep some of the rows that would go']
+      : []),
+    ...(doomed > 0 && mayRefuse ? ['a trigger on delete can keep some of the rows that would go'] : []),
+  ];
 }
 
 /** A table, or a leaf of one, on disk. */
@@ -156,8 +226,8 @@ function estimatedRows({ indexed }: Census, heaps: readonly Heap[]): number {
 }
 
 function estimatedDuration(
-  { inspected, options }: Pick<Table, 'inspected' | 'options'>,
-  { dead, blocks, workMs }: Census,
+  { inspected }: Pick<Table, 'inspected'>,
+  { dead, blocks, workMs, load }: Census,
   heaps: readonly Heap[],
 ): Pick<Diagnosis, 'estimatedDurationMs'> {
   if (inspected.missingIndexes.length > 0) {
@@ -167,78 +237,9 @@ function estimatedDuration(
   const blocksToWrite = Math.min(dead, blocks);
   const writingMs = blocks > 0 ? (workMs * WRITE_FACTOR * blocksToWrite) / blocks : 0;
   const deletingMs = dead * (ROW_MS + triggers * TRIGGER_MS);
-  const load = options.turns.load(options.sessions.length);
   return { estimatedDurationMs: Math.ceil((workMs + writingMs + deletingMs) / load) };
 }
 
 function sum(heaps: readonly Heap[], key: 'heapBytes' | 'tableBytes' | 'indexBytes'): number {
   return heaps.reduce((total, heap) => total + heap[key], 0);
-}
-
-/** The rows of a table, as far as they were counted. */
-interface Census {
-  readonly end: WalkEnd;
-  /** What could not be counted, and why. */
-  readonly obstacles: readonly Obstacle[];
-  /** All rows, but for those of {@link indexed}. */
-  readonly rows: number;
-  /** Those that meet any rule. */
-  readonly dead: number;
-  /** Those that meet each rule, in the order of the rules. A row may meet several. */
-  readonly deadByRule: readonly number[];
-  /** The relations in which an index led to the dead rows, so that the others were not counted. */
-  readonly indexed: readonly Relation[];
-  /** How many were visited, or about as many if an index led to the rows. */
-  readonly blocks: number;
-  /** How long the server was at work. */
-  readonly workMs: number;
-}
-
-/**
- * Counts the rows of a table by an index if a sweep would use it, otherwise in ranges and at the pace of a sweep.
- *
- * @throws an error that is neither a row's nor of those that a session repeats
- */
-async function takeCensus(options: Table['options']): Promise<Census> {
-  const { condition, onProgress } = options;
-  const { pieces } = await wholeTable(options);
-  const blocksTotal = blocksOf(pieces);
-  if (blocksTotal > SMALL_TABLE_BLOCKS) {
-    await options.openFurther?.();
-  }
-  const columns: Record<string, string> = {
-    rows: 'pg_catalog.count(*)',
-    dead: countOf(condition),
-    ...Object.fromEntries(condition.rules.map((rule, index) => [`rule ${index}`, countOf(rule)])),
-  };
-  const visit = (some: readonly Piece[], blocksBefore: number) => {
-    const onPiece = (blocksPending: number) => {
-      const blocksVisited = blocksBefore + blocksOf(some) - blocksPending;
-      onProgress?.({ rowsDeleted: 0, blocksVisited, blocksTotal });
-    };
-    return count({ ...options, onPiece }, some, columns);
-  };
-  const [found, ranges] = [pieces.filter(isFound), pieces.filter((piece) => !isFound(piece))];
-  const byIndex = await visit(found, 0);
-  // A range is read as a whole anyway, so the rows to keep are counted along with the dead.
-  const byRange = await visit(ranges, blocksOf(found));
-  const total = (name: string) => (byIndex.sums[name] ?? 0) + (byRange.sums[name] ?? 0);
-  return {
-    rows: byRange.sums.rows ?? 0,
-    dead: total('dead'),
-    deadByRule: condition.rules.map((_, index) => total(`rule ${index}`)),
-    indexed: found.map(({ relation }) => relation),
-    blocks: blocksTotal,
-    workMs: byIndex.workMs + byRange.workMs,
-    end: byIndex.end === 'finished' ? byRange.end : byIndex.end,
-    obstacles: [...byIndex.obstacles, ...byRange.obstacles],
-  };
-}
-
-function countOf(condition: Pick<Condition, 'text'>): string {
-  return `pg_catalog.count(*) filter (where ${condition.text})`;
-}
-
-function isFound(piece: Piece): boolean {
-  return piece instanceof RowList;
 }

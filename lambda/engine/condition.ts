@@ -11,6 +11,13 @@ export interface Condition {
   readonly values: readonly unknown[];
 }
 
+/** The SQL of a condition behind so many parameters of another. Quoted names and literals stay as they are. */
+export function behind(parameters: number, text: string): string {
+  return text.replace(/"[^"]*"|'[^']*'|\$(\d+)/g, (found, number?: string) =>
+    number === undefined ? found : `$${Number(number) + parameters}`,
+  );
+}
+
 /** The condition that rows to delete meet, and what keeps it true until they are gone. */
 export interface DeathCondition extends Condition {
   /**

@@ -9,6 +9,17 @@ import type { TableOptions } from './whole-table';
 export interface CountOptions extends TableOptions {
   readonly turns: Turns;
   readonly onPiece?: (blocksPending: number) => void;
+  /** SQL that follows the table, whose rows are called `visited`. It adds columns, and no rows. */
+  readonly beside?: string;
+  /** Columns that are not added up. */
+  readonly further?: Further;
+}
+
+export interface Further {
+  /** As SQL, by name. */
+  readonly columns: Readonly<Record<string, string>>;
+  /** Called with their values for each piece. */
+  readonly onPiece: (values: Readonly<Record<string, unknown>>, piece: Piece) => void;
 }
 
 export interface Counted<Column extends string> {
@@ -30,12 +41,15 @@ export async function count<Column extends string>(
   pieces: readonly Piece[],
   columns: Readonly<Record<Column, string>>,
 ): Promise<Counted<Column>> {
-  const { condition, stopCounting, onPiece } = options;
+  const { condition, stopCounting, onPiece, beside = '', further } = options;
   const names = Object.keys(columns) as Column[];
   const sums = Object.fromEntries(names.map((name) => [name, 0])) as Record<Column, number>;
   let workMs = 0;
-  const list = names.map((name) => `(${columns[name]})::pg_catalog.float8 as "${name}"`).join(', ');
-  const walk = new Walk<Record<Column, number>>(
+  const list = [
+    ...names.map((name) => `(${columns[name]})::pg_catalog.float8 as "${name}"`),
+    ...Object.entries(further?.columns ?? {}).map(([name, column]) => `${column} as "${name}"`),
+  ].join(', ');
+  const walk = new Walk<Record<string, unknown>>(
     {
       ...options,
       until: stopCounting,
@@ -44,15 +58,19 @@ export async function count<Column extends string>(
         return {
           text: `
             select ${list}
-            from only ${piece.relation.quotedName}
+            from only ${piece.relation.quotedName} as visited ${beside}
             where ${isUnchanged(piece.relation)} and ${place.text}`,
           values: [...condition.values, ...place.values],
         };
       },
       onStatement: (durationMs, done) => {
         workMs += durationMs;
-        for (const name of done ? names : []) {
-          sums[name] += done?.result.rows[0]?.[name] ?? 0;
+        const [row] = done?.result.rows ?? [];
+        if (done && row) {
+          for (const name of names) {
+            sums[name] += Number(row[name] ?? 0);
+          }
+          further?.onPiece(row, done.piece);
         }
         onPiece?.(walk.blocksPending);
       },

@@ -150,7 +150,7 @@ test('tells a role that may only read what would go by which rule, what would st
           remedies: ['grant delete on public.refresh_tokens to reader'],
           rules: [
             { rule: '"revoked" = true', rows: 3_000 },
-            { rule: `"expires_at" < '${report.cutoff}'::timestamptz`, rows: 4_000 },
+            { rule: `"expires_at" < '${report.cutoff}'::timestamptz`, rows: 4_000, oldest: expect.any(String) },
           ],
           rowsKept: 6_000,
           tableBytes: expect.any(Number),
@@ -170,6 +170,42 @@ test('tells a role that may only read what would go by which rule, what would st
   });
   expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([12_000]);
   await drop('reader');
+});
+
+test('gives the oldest value that each age matches, and warns if hardly a row of the table would stay', async () => {
+  await database.sql(`
+    create table tokens (id int, revoked boolean, ends timestamp, ends_s int, ends_ms bigint, day date);
+    insert into tokens (id, ends) values (1, '2020-07-01 12:00'), (2, '2020-07-02 12:00');
+    insert into tokens (id, ends_s) values (3, 1500000000), (4, 1600000000), (5, 1);
+    insert into tokens (id, ends_ms) values (6, 1500000000123);
+    insert into tokens (id, day) values (7, '-infinity');
+    insert into tokens (id, revoked) select id, true from generate_series(8, 40) as id`);
+  const deleteWhen = [
+    { ends: { olderThan: '0s' } },
+    { ends_s: { olderThan: '0s', epoch: 's' as const } },
+    { ends_ms: { olderThan: '0s', epoch: 'ms' as const } },
+    { day: { olderThan: '0s' } },
+    { revoked: true },
+    { revoked: false, ends: { olderThan: '0s' } },
+  ];
+  const targets: TargetsInput = [{ table: 'tokens', timeZone: 'Asia/Tokyo', deleteWhen }];
+
+  const report = await database.service({ targets }).run({ dryRun: true });
+
+  expect(report.targets[0]?.diagnosis?.rules?.map(({ oldest }) => oldest)).toEqual([
+    '2020-07-01T03:00:00.000Z',
+    '2017-07-14T02:40:00.000Z',
+    '2017-07-14T02:40:00.123Z',
+    '-infinity',
+    undefined,
+    undefined,
+  ]);
+  expect(report.warnings).toContain(
+    'tokens: WARNING: 97.5 % of the table would go; make sure that the rules match only what is dead',
+  );
+  await database.sql('insert into tokens (id) values (41), (42)');
+  const fewer = await database.service({ targets }).run({ dryRun: true });
+  expect(JSON.stringify(fewer.warnings ?? [])).not.toContain('WARNING');
 });
 
 test('adds up what the partitions hold', async () => {
