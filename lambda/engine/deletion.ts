@@ -53,6 +53,7 @@ export interface Deleted {
  *       select dead.place, dead.value_0, dead.value_1, kept.protection
  *       from kept join dead on dead.protection is null and dead.value_0 = kept.value_1
  *     ),
+ *     kept_once as (select min(protection) as protection from kept group by place),
  *     deleted as (
  *       delete from only "public"."refresh_tokens" as doomed where <unchanged, in these blocks, dead>
  *         and not exists (select from kept where kept.place = doomed.ctid)
@@ -60,7 +61,7 @@ export interface Deleted {
  *     )
  *     select
  *       (select count(*) from deleted) as rows,
- *       array[(select count(*) from kept where protection = 0), ...] as kept,
+ *       array[(select count(*) from kept_once where protection = 0), ...] as kept,
  *       array[(select count(*) from deleted, "public"."grants" as referring where ...), ...] as cascaded
  */
 export function deletion(doomed: Doomed, piece: Piece): Condition {
@@ -89,7 +90,7 @@ export function deletion(doomed: Doomed, piece: Piece): Condition {
       )
       select
         (select pg_catalog.count(*) from deleted)::pg_catalog.float8 as rows,
-        ${counts(protections.map((_, index) => `kept where protection operator(pg_catalog.=) ${index}`))} as kept,
+        ${counts(protections.map((_, index) => `kept_once where protection operator(pg_catalog.=) ${index}`))} as kept,
         ${counts(cascades.map((path) => `deleted, ${referringTo('deleted', path)}`))} as cascaded${recheck ? RECHECKED : ''}`,
     values,
   };
@@ -139,7 +140,8 @@ function keptRows({ condition, protections }: Doomed, piece: Piece, where: strin
       kept as (
         select * from dead where protection is not null
         ${chains.length > 0 ? chained : ''}
-      )`;
+      ),
+      kept_once as (select pg_catalog.min(protection) as protection from kept group by place)`;
 }
 
 function counts(sources: readonly string[]): string {

@@ -59,6 +59,27 @@ test('leaves protected rows out without trying them, deletes all others in one r
   expect(await database.column('select count(*)::int from tokens')).toEqual([30_000]);
 });
 
+test('counts a row once that two rows keep for different keys', async () => {
+  await database.sql(`
+    create table tokens (id int primary key, revoked boolean, other int constraint tokens_other references tokens);
+    create table devices (token_id int constraint device_token references tokens);
+    create index on tokens (other);
+    create index on devices (token_id);
+    insert into tokens values (1, true, null), (2, true, 1), (3, true, 1), (4, false, 3);
+    insert into devices values (2)`);
+  const service = database.service({ targets: TOKENS });
+
+  const forecast = await service.run({ dryRun: true });
+  const run = await service.run();
+
+  const blockedBy = [
+    { reason: 'foreign key "device_token" of "public"."devices"', rows: 2 },
+    { reason: 'foreign key "tokens_other" of "public"."tokens"', rows: 1 },
+  ];
+  expect(forecast.targets).toMatchObject([{ rowsRemaining: 0, blockedBy }]);
+  expect(run.targets).toMatchObject([{ rowsDeleted: 0, rowsRemaining: 3, blockedBy }]);
+});
+
 // Families of ten tokens each; each token refers to another one of its family.
 test.each([
   ['older to newer', 'id'],
