@@ -267,8 +267,9 @@ test.each([
       indexAdvice: { verdict: 'exists', statements: [] },
     });
     const run = await database.service({ targets: WIDE_TARGETS }).run();
-    // With one statement for each that has blocks, the ranges were not walked.
-    expect(run).toMatchObject({ rowsDeleted: 51, targets: [{ rowsRemaining: 0, batches: isPartitioned ? 2 : 1 }] });
+    expect(run).toMatchObject({ rowsDeleted: 51, targets: [{ rowsRemaining: 0 }] });
+    // A walk over 17,000 blocks takes hundreds of statements.
+    expect(run.targets[0]?.batches).toBeLessThan(10);
   },
 );
 
