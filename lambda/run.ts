@@ -10,7 +10,7 @@ import { ReplicaLagBrake } from './engine/replica-lag';
 import type { SweepProgress } from './engine/sweep';
 import { BATCH_LIMITS } from './engine/walk';
 import { partOfBlocks } from './engine/whole-table';
-import { type ErasingContext, erasingPurge } from './erasure/erasing-purge';
+import { type ErasureReading, erasingPurge, examinedErasures } from './erasure/erasing-purge';
 import { ClusterState } from './pace/cluster-state';
 import { FixedPace } from './pace/fixed-pace';
 import { AutomaticPace } from './pace/pace';
@@ -87,7 +87,13 @@ export class Run {
     return {
       needs: 'delete',
       onConnect: takeLock,
-      work: (tables, cutoff) => erasingPurge(tables, this.#visiting, this.#erasing(cutoff)),
+      work: (tables, cutoff) =>
+        erasingPurge(tables, this.#visiting, {
+          ...this.#erasing(),
+          cutoff,
+          stopDeleting: this.#deadlines.stopDeleting,
+          timeLeftMs: () => Math.min(this.#deadlines.countingUntil - this.#clock.now(), LONGEST_VACUUM_MS),
+        }),
       describe: async () => undefined,
     };
   }
@@ -100,7 +106,13 @@ export class Run {
         for (const { diagnosis } of examined.values()) {
           diagnosis.surprises?.forEach(this.#warn, this);
         }
-        return examined;
+        const erasures = await examinedErasures(tables, this.#erasing());
+        return new Map(
+          [...examined].map(([target, work]) => {
+            const erasure = erasures.get(target);
+            return [target, { ...work, ...(erasure && { erasure }) }];
+          }),
+        );
       },
       describe: async (server, session) => {
         const { replicas, warning } = await replicasOf(session);
@@ -219,15 +231,11 @@ export class Run {
     };
   }
 
-  #erasing(cutoff: Date): ErasingContext {
-    const { stopDeleting, stopCounting, countingUntil } = this.#deadlines;
+  #erasing(): ErasureReading {
     return {
       session: this.#sessions[0],
       clock: this.#clock,
-      cutoff,
-      stopDeleting,
-      stopCounting,
-      timeLeftMs: () => Math.min(countingUntil - this.#clock.now(), LONGEST_VACUUM_MS),
+      stopCounting: this.#deadlines.stopCounting,
       warn: (warning) => this.#warn(warning),
     };
   }

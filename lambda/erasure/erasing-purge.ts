@@ -5,7 +5,7 @@ import type { Queryable } from '../database/queryable';
 import { purge, type Table, type Visiting, type Worked } from '../engine/purge';
 import { type Erasure, erasureOf } from './ladder';
 import { type DroppedPartition, type DroppedPartitions, dropDeadPartitions } from './partitions';
-import { vacuum } from './vacuum';
+import { adviseOnAutovacuum, vacuum } from './vacuum';
 
 /** What came of the work on a table, and how far its deleted rows are gone. */
 export interface Erased extends Worked {
@@ -15,17 +15,23 @@ export interface Erased extends Worked {
   readonly partitionsDropped?: readonly Omit<DroppedPartition, 'oid'>[];
 }
 
-export interface ErasingContext {
+/** Whatever it takes to read how far rows are gone. */
+export interface ErasureReading {
   readonly session: Queryable;
   readonly clock: Clock;
+  /** The server's time before the first delete; absent in a dry run. */
+  readonly cutoff?: Date;
+  /** Ends the looking. */
+  readonly stopCounting: AbortSignal;
+  readonly warn: (warning: string) => void;
+}
+
+export interface ErasingContext extends ErasureReading {
   readonly cutoff: Date;
   /** Ends the dropping of partitions. */
   readonly stopDeleting: AbortSignal;
-  /** Ends the looking. */
-  readonly stopCounting: AbortSignal;
   /** Milliseconds until no further vacuum may be at work. */
   readonly timeLeftMs: () => number;
-  readonly warn: (warning: string) => void;
 }
 
 /**
@@ -114,10 +120,26 @@ function without(table: Table, partitions: DroppedPartitions | undefined): Table
   return gone.size === 0 ? table : { ...table, options: { ...table.options, relations } };
 }
 
+/** The state that a dry run finds, and settings under which the server unlinks deleted rows sooner. */
+export async function examinedErasures(
+  tables: readonly Table[],
+  context: ErasureReading,
+): Promise<Map<Target, Erasure>> {
+  const found = tables.length > 0 ? await erasuresOf(tables, new Set(), context) : new Map<Target, Erasure>();
+  for (const { target, options } of tables) {
+    const erasure = found.get(target);
+    if (erasure && !target.vacuum) {
+      const autovacuumAdvice = await adviseOnAutovacuum(context.session, options.relations);
+      found.set(target, { ...erasure, ...(autovacuumAdvice.length > 0 && { autovacuumAdvice }) });
+    }
+  }
+  return found;
+}
+
 async function erasuresOf(
   tables: readonly Table[],
   vacuumed: ReadonlySet<Target>,
-  { session, clock, cutoff, stopCounting, warn }: ErasingContext,
+  { session, clock, stopCounting, warn, cutoff }: ErasureReading,
 ): Promise<Map<Target, Erasure>> {
   const erased = tables.map(({ target, options }) => ({
     relations: options.relations.map(({ oid }) => oid),

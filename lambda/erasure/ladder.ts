@@ -18,6 +18,11 @@ export interface Erasure {
    * no row was deleted or replaced since the last vacuum. Absent if it is not known, as no vacuum was ever recorded.
    */
   readonly hoursUnlinkedAtMost?: number;
+  /**
+   * Only in a dry run: SQL for the owner, under which the server vacuums the table soon and cleans its indexes each time.
+   * Absent if the table has such settings, or the run vacuums it.
+   */
+  readonly autovacuumAdvice?: readonly string[];
 }
 
 /** A session, a replication slot or a prepared transaction with a snapshot from before the deletes. */

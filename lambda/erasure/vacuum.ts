@@ -92,10 +92,29 @@ const COUNTS_SQL = `
   from pg_catalog.pg_stat_all_tables
   where relid = any($1::oid[])`;
 
-/** The settings under which the server itself vacuums a token table soon and thoroughly, as SQL for its owner. */
-export function autovacuumAdvice({ quotedName }: VacuumedRelation): string {
-  return (
-    `alter table ${quotedName} set (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, ` +
-    'vacuum_index_cleanup = on)'
-  );
+/**
+ * Advises on settings under which the server itself vacuums token tables soon and thoroughly: by default it waits until a
+ * fifth of a table is dead, and passes over the indexes if few blocks hold dead rows.
+ *
+ * @returns SQL for the owner, a statement for each relation that lacks them
+ */
+export async function adviseOnAutovacuum(
+  session: Queryable,
+  relations: readonly VacuumedRelation[],
+): Promise<string[]> {
+  const { rows } = await session.query<{ oid: number }>(WITHOUT_SETTINGS_SQL, [relations.map(({ oid }) => oid)]);
+  const lacking = new Set(rows.map(({ oid }) => oid));
+  return relations
+    .filter(({ oid }) => lacking.has(oid))
+    .map(({ quotedName }) => `alter table ${quotedName} set (${SETTINGS})`);
 }
+
+const SETTINGS = 'autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, vacuum_index_cleanup = on';
+
+const WITHOUT_SETTINGS_SQL = `
+  select oid::int8::float8 as oid
+  from pg_catalog.pg_class
+  where oid = any($1::oid[]) and not exists (
+    select from pg_catalog.pg_options_to_table(reloptions)
+    where option_name = 'vacuum_index_cleanup' and lower(option_value) in ('on', 'true', 'yes', '1')
+  )`;

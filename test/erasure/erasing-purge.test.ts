@@ -120,3 +120,18 @@ test('warns if the role may not vacuum', async () => {
   });
   expect(report.targets[0]?.erasure).toMatchObject({ unlinked: false });
 });
+
+test('shows in a dry run how far earlier deletes are gone, and the settings that would unlink them sooner', async () => {
+  await createSessions();
+  await database.sql('delete from sessions where id = 1');
+  const service = database.service({ targets: [{ table: 'sessions', ...OLD }] });
+  const report = await service.run({ dryRun: true });
+  expect(report.targets[0]?.erasure).toMatchObject({
+    deleted: true,
+    unreadable: true,
+    autovacuumAdvice: [
+      expect.stringMatching(/^alter table "public"\."sessions_2020" set \(.*vacuum_index_cleanup = on\)$/),
+      expect.stringMatching(/^alter table "public"\."sessions_since" set/),
+    ],
+  });
+});

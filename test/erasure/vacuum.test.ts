@@ -1,6 +1,6 @@
 import { systemClock } from '../../lambda/clock';
 import { erasureOf } from '../../lambda/erasure/ladder';
-import { autovacuumAdvice, vacuum } from '../../lambda/erasure/vacuum';
+import { adviseOnAutovacuum, vacuum } from '../../lambda/erasure/vacuum';
 import { useDatabase } from '../support/database';
 
 const database = useDatabase({ autovacuum: 'off' });
@@ -69,7 +69,13 @@ test('leaves what there is no time for', async () => {
 });
 
 test('advises the owner on settings that the server takes, under which every vacuum cleans the indexes', async () => {
-  await database.sql(autovacuumAdvice({ oid: 0, quotedName: 'public.tokens' }));
+  const [row] = await database.sql<{ oid: number }>(`select 'tokens'::regclass::oid::int as oid`);
+  const relations = [{ oid: row?.oid ?? 0, quotedName: 'public.tokens' }];
+  const session = database.session();
+  const [advice = ''] = await adviseOnAutovacuum(session, relations);
+  await database.sql(advice);
+  await expect(adviseOnAutovacuum(session, relations)).resolves.toEqual([]);
+  await session.close();
   await database.sql('vacuum tokens');
   await expect(vacuumAs(false)).resolves.toMatchObject({ vacuumed: false, unlinked: true });
 });
