@@ -109,9 +109,9 @@ test('logs in with a token of IAM', async () => {
   }
 });
 
-test('is one file of at most 150 kB zipped, and the notices of what is in it', () => {
+test('is one file of at most 175 kB zipped, and the notices of what is in it', () => {
   expect(readdirSync(artifact).sort()).toEqual(['THIRD-PARTY-NOTICES.txt', 'index.mjs']);
-  expect(deflateRawSync(readFileSync(join(artifact, 'index.mjs'))).length).toBeLessThanOrEqual(150_000);
+  expect(deflateRawSync(readFileSync(join(artifact, 'index.mjs'))).length).toBeLessThanOrEqual(175_000);
 });
 
 describe('the packages in it', () => {
@@ -144,6 +144,12 @@ describe('the packages in it', () => {
 
   test('are needed at run time: nothing of the stack, and nothing of the tools', () => {
     const { devDependencies, peerDependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
+    // Whoever installs the package gets these in the bundle, and need not install them.
+    for (const name of ['client-secrets-manager', 'rds-signer'].map((client) => `@aws-sdk/${client}`)) {
+      delete devDependencies[name];
+    }
+    delete devDependencies['@aws-lambda-powertools/logger'];
+    delete devDependencies['@aws-lambda-powertools/metrics'];
     const others = [
       ...Object.keys({ ...devDependencies, ...peerDependencies }),
       'aws-cdk-lib',
