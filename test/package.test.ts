@@ -92,6 +92,7 @@ test('holds what is compiled and the function, and nothing else', () => {
     'dist/function/THIRD-PARTY-NOTICES.txt',
     'dist/function/index.mjs',
     'package.json',
+    'targets.schema.json',
   ]);
 });
 

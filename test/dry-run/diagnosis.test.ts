@@ -146,6 +146,10 @@ test('tells a role that may only read what would go by which rule, what would st
         batches: 0,
         longestBatchMs: 0,
         durationMs: expect.any(Number),
+        erasure: expect.objectContaining({
+          deleted: true,
+          autovacuumAdvice: [expect.stringMatching(/^alter table "public"\."refresh_tokens" set/)],
+        }),
         diagnosis: {
           remedies: ['grant delete on public.refresh_tokens to reader'],
           rules: [
