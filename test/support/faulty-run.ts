@@ -66,7 +66,7 @@ class FaultyRuns {
   async run({ request, credentials, outagePatienceMs = 10_000, strike, ...options }: Circumstances = {}) {
     let struck: Promise<unknown> | undefined;
     const debug = (_: string, { progress }: Record<string, unknown>) => {
-      if (!struck) {
+      if (strike && !struck) {
         const { blocksVisited, blocksTotal } = progress as SweepProgress;
         expect(blocksVisited).toBeLessThan(blocksTotal);
       }
