@@ -19,11 +19,12 @@ export function showFindings(terminal: Terminal, report: RunReport, targets: rea
     showServer(terminal, report.server);
   }
   for (const target of targets) {
-    const found = report.targets.find(({ table }) => table === target.name);
-    if (found?.diagnosis?.tableBytes !== undefined) {
-      terminal.gap();
-      terminal.say(`  ${bold(target.name)}`);
-      showTable(terminal, target, found, found.diagnosis);
+    for (const found of report.targets.filter(({ pattern, table }) => (pattern ?? table) === target.name)) {
+      if (found.diagnosis?.tableBytes !== undefined) {
+        terminal.gap();
+        terminal.say(`  ${bold(found.table)}`);
+        showTable(terminal, target, found, found.diagnosis);
+      }
     }
   }
   showMistakes(terminal, report);
