@@ -16,7 +16,7 @@ afterAll(() => rds.stop());
 beforeEach(async () => {
   rds.passwords.length = 0;
   await database.sql(`
-    create table refresh_tokens (id int, revoked boolean, expires_at timestamptz);
+    create table refresh_tokens (id int, revoked boolean, expires_at timestamptz, filler text default repeat('x', 900));
     insert into refresh_tokens select id, id % 2 = 0, now() + interval '1 day' from generate_series(1, 1000) as id;
     grant delete, select (ctid, revoked, expires_at) on refresh_tokens to ${USER}`);
 });
