@@ -128,7 +128,7 @@ describe('a deleted token is still readable', () => {
       await database.until(`
         select count(*) > 0 from (
           select backend_xmin from pg_stat_replication union all select xmin from pg_replication_slots
-        ) where backend_xmin is not null`);
+        ) as holder where backend_xmin is not null`);
       const startedAt = await deleteMarked();
       const { rows } = await reader.query('select hash from tokens where revoked');
       expect(rows).toEqual([{ hash: marker }]);
