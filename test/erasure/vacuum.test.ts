@@ -2,6 +2,7 @@ import { systemClock } from '../../lambda/clock';
 import { erasureOf } from '../../lambda/erasure/ladder';
 import { adviseOnAutovacuum, vacuum } from '../../lambda/erasure/vacuum';
 import { useDatabase } from '../support/database';
+import { POSTGRES_VERSION } from '../support/postgres';
 
 const database = useDatabase({ autovacuum: 'off' });
 const { signal } = new AbortController();
@@ -77,7 +78,8 @@ test('advises the owner on settings that the server takes, under which every vac
   await expect(adviseOnAutovacuum(session, relations)).resolves.toEqual([]);
   await session.close();
   await database.sql('vacuum tokens');
-  // Before version 15 statistics come late.
+  // Before version 15 statistics come late, those of the deletes even after those of the vacuum.
   await database.until(`select vacuum_count > 0 from pg_stat_all_tables where relname = 'tokens'`);
-  await expect(vacuumAs(false)).resolves.toMatchObject({ vacuumed: false, unlinked: true });
+  const unlinked = POSTGRES_VERSION >= 15 ? true : expect.any(Boolean);
+  await expect(vacuumAs(false)).resolves.toMatchObject({ vacuumed: false, unlinked });
 });
