@@ -1,4 +1,4 @@
-/** What `token-cleanup/service` is: the job for processes of one's own. */
+/** Public API of `token-cleanup/service`: run the cleanup inside your own process. */
 
 export type { RunRequest } from './configuration/event';
 export { DEFAULT_TARGETS, parseTargets, type Target, type TargetsInput } from './configuration/targets';
