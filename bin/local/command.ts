@@ -2,7 +2,7 @@ import { isEnabled } from '../../lambda/configuration/environment';
 import type { Target } from '../../lambda/configuration/targets';
 import { describeError } from '../../lambda/database/database-error';
 import { discover } from '../../lambda/dry-run/discovery';
-import type { SweepProgress } from '../../lambda/engine/sweep';
+import type { SweepProgress } from '../../lambda/engine/pass';
 import type { RunReport, RunStatus } from '../../lambda/report';
 import { estimateRows, isConfirmed } from './confirmation';
 import { withSession } from './database-session';

@@ -13,7 +13,7 @@ export interface Aftermath {
   readonly isReplaced: boolean;
   /** The partitions that came while it was swept. */
   readonly added: readonly Relation[];
-  /** The file of each relation that still belongs to it. Another file means that it was rewritten, as by VACUUM FULL. */
+  /** The file of each relation that still belongs to it. */
   readonly files: Readonly<Record<string, number>>;
   /** Whether a trigger, a rule or row-level security may keep rows, or write them back, without an error. */
   readonly mayKeepInSilence: boolean;
@@ -28,6 +28,20 @@ export async function aftermathOf(session: Queryable, root: Root, relations: rea
   }
   const { added, ...rest } = answer;
   return { ...rest, added: added.map((partition) => ({ ...partition, rootOid: root.oid })) };
+}
+
+/** Whether a relation has another file than it had, as after VACUUM FULL: its rows are in other places. */
+export function wasRewritten(files: ReadonlyMap<number, number | null>, aftermath: Aftermath): boolean {
+  return Object.entries(aftermath.files).some(([oid, file]) => files.get(Number(oid)) !== file);
+}
+
+/** The name of the table leads to another one, or to none. */
+export class ReplacedError extends Error {
+  override readonly name = 'ReplacedError';
+
+  constructor(quotedName: string, cause?: unknown) {
+    super(`${quotedName} was replaced or dropped while the sweep was at work`, { cause });
+  }
 }
 
 /** Those of the batches, since setting others takes a round trip. All names below are qualified. */

@@ -9,7 +9,7 @@ import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { deflateRawSync } from 'node:zlib';
 import { SecretsEndpoint } from '../../bin/local/secrets-endpoint';
-import type { SweepProgress } from '../../lambda/engine/sweep';
+import type { SweepProgress } from '../../lambda/engine/pass';
 import type { RunReport } from '../../lambda/report';
 
 export interface BundledRun {

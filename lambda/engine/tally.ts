@@ -1,0 +1,65 @@
+import type { Clock } from '../clock';
+import type { Queryable } from '../database/queryable';
+import type { Deleted } from './deletion';
+import { DurableCount } from './durable-count';
+import type { StopReason, SweepOutcome } from './outcome';
+import type { Path } from './protection';
+
+export interface TallyOptions {
+  readonly clock: Clock;
+  /** All sessions that delete. */
+  readonly sessions: readonly Queryable[];
+  /** The foreign keys by which rows of other tables are deleted along. */
+  readonly cascades: readonly Path[];
+  /** How many rows may be deleted, and one batch more. */
+  readonly maxRows?: number | undefined;
+}
+
+/** Adds up the batches of a sweep, over all its passes. */
+export class Tally {
+  readonly deleted: DurableCount;
+  readonly #options: TallyOptions;
+  readonly #limit = new AbortController();
+  readonly #cascaded = new Map<string, number>();
+  #batches = 0;
+  #longestBatchMs = 0;
+
+  constructor(options: TallyOptions) {
+    this.#options = options;
+    this.deleted = new DurableCount(options.clock, options.sessions);
+  }
+
+  /** Aborted once `maxRows` are deleted. */
+  get limit(): AbortSignal {
+    return this.#limit.signal;
+  }
+
+  /** Counts a batch, whether it was committed or undone. */
+  addBatch(durationMs: number): void {
+    this.#batches += 1;
+    this.#longestBatchMs = Math.max(this.#longestBatchMs, durationMs);
+  }
+
+  addRows({ rows, cascaded }: Deleted): void {
+    const { cascades, maxRows } = this.#options;
+    this.deleted.add(rows);
+    cascades.forEach((path, index) => {
+      const table = path.at(-1)?.quotedTable ?? '';
+      this.#cascaded.set(table, (this.#cascaded.get(table) ?? 0) + (cascaded[index] ?? 0));
+    });
+    if (maxRows !== undefined && this.deleted.rows >= maxRows) {
+      const reason: StopReason = 'max-rows';
+      this.#limit.abort(reason);
+    }
+  }
+
+  get sums(): Pick<SweepOutcome, 'rowsDeleted' | 'batches' | 'longestBatchMs' | 'cascaded'> {
+    const cascaded = [...this.#cascaded].map(([table, rows]) => ({ table, rows }));
+    return {
+      rowsDeleted: this.deleted.rows,
+      batches: this.#batches,
+      longestBatchMs: this.#longestBatchMs,
+      ...(cascaded.length > 0 && { cascaded }),
+    };
+  }
+}
