@@ -4,6 +4,8 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { EmbeddedPostgres, type EmbeddedPostgresOptions, packageName } from '../../bin/local/embedded-postgres';
 
+const run = promisify(execFile);
+
 /** The releases besides the newest one, which is a dependency. */
 const RELEASES: Readonly<Record<string, string>> = {
   14: '14.23.0-beta.17',
@@ -17,17 +19,34 @@ const CACHE = resolve('node_modules/.cache/token-cleanup-postgres');
 /** The major version that the tests run on: `TEST_POSTGRES=14 npm test` picks one, the default is the installed one. */
 export const POSTGRES_VERSION = readVersion(process.env.TEST_POSTGRES);
 
+/** The data directory that servers start with: a copy takes a tenth of the time of `initdb`. */
+const TEMPLATE = 'TEST_POSTGRES_TEMPLATE';
+
 /** Starts a server of the tested version. */
 export function startPostgres(options: EmbeddedPostgresOptions = {}): Promise<EmbeddedPostgres> {
   const packageDirectory = directoryOf(POSTGRES_VERSION);
-  return EmbeddedPostgres.start({ ...options, ...(packageDirectory && { packageDirectory }) });
+  const template = process.env[TEMPLATE];
+  return EmbeddedPostgres.start({
+    ...(template && { initialize: async (directory) => void (await run('cp', ['-Rp', template, directory])) }),
+    ...options,
+    ...(packageDirectory && { packageDirectory }),
+  });
+}
+
+/** Jest calls this before the first test. */
+export default async function prepare(): Promise<void> {
+  await installPostgres();
+  // Removed when this process exits.
+  const server = await startPostgres();
+  await server.stop();
+  process.env[TEMPLATE] = server.dataDirectory;
 }
 
 /**
- * Downloads the binaries of the tested version, once. Jest calls it before the first test. As dependencies, four more
- * versions would add 120 MB to every `npm ci`, and a package for each platform to the lock file.
+ * Downloads the binaries of the tested version, once. As dependencies, four more versions would add 120 MB to every
+ * `npm ci`, and a package for each platform to the lock file.
  */
-export default async function installPostgres(): Promise<void> {
+async function installPostgres(): Promise<void> {
   const directory = directoryOf(POSTGRES_VERSION);
   if (!directory || existsSync(directory)) {
     return;
@@ -39,7 +58,7 @@ export default async function installPostgres(): Promise<void> {
     const release = `${packageName()}@${RELEASES[POSTGRES_VERSION]}`;
     const flags = ['--ignore-scripts', '--no-save', '--no-package-lock', '--no-audit', '--no-fund'];
     // A project of its own, so that npm does not install it into this one.
-    await promisify(execFile)('npm', ['install', '--prefix', download, ...flags, release]);
+    await run('npm', ['install', '--prefix', download, ...flags, release]);
     renameSync(download, join(CACHE, String(POSTGRES_VERSION)));
   } catch (error) {
     if (!existsSync(directory)) {
