@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** The time as a run sees it. */
+/** The clock of a run. A test can replace it. */
 export interface Clock {
   /** Milliseconds on a clock that only goes forward. */
   now(): number;
@@ -20,23 +20,23 @@ export const systemClock: Clock = {
 /** Why a signal of a run was aborted. */
 export type Interruption = 'deadline' | 'interrupted';
 
-/** What a run has to leave undone as its time goes by. Each signal is aborted with an {@link Interruption}. */
+/** When a run stops deleting, stops counting, and gives up waiting. Each signal is aborted with an {@link Interruption}. */
 export interface Deadlines {
   readonly stopDeleting: AbortSignal;
   readonly stopCounting: AbortSignal;
-  /** Not even an answer that is under way is waited for any more. */
+  /** Aborts queries and requests in flight. */
   readonly abandon: AbortSignal;
-  /** The moment at which deleting ends, on the clock of the run; Infinity if there is no limit. */
+  /** The end of the deleting, on the clock of the run; Infinity if there is no limit. */
   readonly deletingUntil: number;
-  /** The moment at which counting ends, likewise. */
+  /** The end of the counting, likewise. */
   readonly countingUntil: number;
-  /** To be called at the end of the run: timers keep a process alive. */
+  /** Call this at the end of the run: timers keep a process alive. */
   clear(): void;
 }
 
 /**
- * What is kept back for the steps that follow, at most this long and at most this share of the time: enough to finish the
- * batch and count what is left; to finish the count, report and return; to return with what is known.
+ * The time reserved for the steps that follow, at most this long and at most this share of the time left. It covers, in
+ * turn: the batch under way and the count of the remaining rows; the end of the count and the report; the return.
  */
 const RESERVES = {
   stopDeleting: { ms: 20_000, share: 0.3 },
@@ -45,7 +45,7 @@ const RESERVES = {
 };
 
 /**
- * @param timeLeftMs the time until the run must have returned; nothing when there is no such limit
+ * @param timeLeftMs the time until the run must have returned; undefined if there is no limit
  * @param interrupt ends deleting and counting early
  */
 export function deadlinesOf(clock: Clock, timeLeftMs: number | undefined, interrupt?: AbortSignal): Deadlines {
@@ -56,7 +56,7 @@ export function deadlinesOf(clock: Clock, timeLeftMs: number | undefined, interr
   const deleting = abortAfter(after('stopDeleting'));
   const counting = abortAfter(after('stopCounting'));
   const abandon = abortAfter(after('abandon'));
-  // Every session listens, and Node.js takes more than ten listeners for a leak.
+  // Every session listens, and Node.js warns of a leak above ten listeners.
   setMaxListeners(0, ...[deleting, counting, abandon].map(({ controller }) => controller.signal));
   const interrupted: Interruption = 'interrupted';
   const onInterrupt = () => {

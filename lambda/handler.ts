@@ -13,7 +13,7 @@ import { logReport, type RunLogger, type RunReport } from './report';
 import { REQUEST_TIMEOUTS, SecretCredentials } from './secret-credentials';
 import { TokenCleanupService } from './token-cleanup-service';
 
-/** Entry point of Lambda. Never throws: a failure is logged, counted and returned, since Lambda would repeat an exception. */
+/** Entry point of Lambda. Never throws: Lambda would repeat the run. A failure is logged, counted and returned instead. */
 export async function handler(event: unknown, context: Pick<Context, 'getRemainingTimeInMillis'>): Promise<RunReport> {
   const { stage, service } = identityOf(process.env);
   const logger = new Logger({ serviceName: service, persistentLogAttributes: { stage } });
@@ -50,7 +50,7 @@ async function run(
     const request = readRequest(event, config);
     const complete =
       request.after === undefined && config.targets.every(({ name }) => request.tables?.includes(name) ?? true);
-    // SIGTERM is sent to a runtime before it ends, SIGINT by a person in a terminal.
+    // Lambda sends SIGTERM before it ends a runtime, a person in a terminal SIGINT.
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
     const service = new TokenCleanupService({ ...config, connection: connectionOf(config), stage, logger });
     const timeLeftMs = context.getRemainingTimeInMillis();
@@ -79,10 +79,10 @@ function credentialsOf(login: Login): CredentialSource {
   return new SecretCredentials(client, login.secretArn, login);
 }
 
-/** The certificate authorities of RDS, which the runtime holds but does not load. */
+/** The certificate authorities of RDS. Lambda's runtime contains the file, and does not load it. */
 const LAMBDA_CA_FILE = '/var/runtime/ca-cert.pem';
 
-/** Besides those of Node.js, on which RDS Proxy relies. */
+/** In addition to those of Node.js, which RDS Proxy needs. */
 function trustedCertificates(file: string | undefined): string[] {
   try {
     return [...rootCertificates, readFileSync(file ?? LAMBDA_CA_FILE, 'utf8')];

@@ -5,8 +5,8 @@ import type { Credentials } from './database/connection';
 import type { CredentialSource } from './database/session';
 
 /**
- * Credentials whose password is a token, signed here with the keys of the function's role: no secret is read, and nothing
- * is asked over the network. A token opens connections for 15 minutes, so each connection gets its own.
+ * Credentials whose password is a token, signed locally with the keys of the function's role: this needs neither a secret
+ * nor the network. A token opens connections for 15 minutes, so each connection gets a new one.
  */
 export class IamCredentials implements CredentialSource {
   readonly #login: Omit<Credentials, 'password'>;
@@ -14,7 +14,7 @@ export class IamCredentials implements CredentialSource {
 
   constructor({ host, port = DEFAULT_PORT, name: database = DEFAULT_DATABASE, user }: IamLogin) {
     this.#login = { host, port, database, user };
-    // The region and the keys are those that Lambda puts into the environment.
+    // The signer reads the region and the keys from the environment that Lambda provides.
     this.#signer = new Signer({ hostname: host, port, username: user });
   }
 
@@ -27,9 +27,9 @@ export class IamCredentials implements CredentialSource {
   }
 
   /**
-   * Never has any: another token would say the same as the one that has just been signed.
+   * Never has any: another token would be as good as the one that was just signed.
    *
-   * @throws Error that says what to look at, since the server does not say why it refuses
+   * @throws Error with the likely reasons, since the server gives none
    */
   async otherThan(): Promise<undefined> {
     throw new Error(

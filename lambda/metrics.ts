@@ -10,7 +10,7 @@ export const TABLE_METRICS = {
   hoursUnlinked: 'HoursUnlinked',
 } as const;
 
-/** Metrics with the dimensions `service` and `stage`. Each is 0 or 1 on every run, except that dry runs have none. */
+/** Metrics with the dimensions `service` and `stage`. Each is 0 or 1 on every run; a dry run emits none. */
 export const RUN_METRICS = {
   succeeded: 'Succeeded',
   partial: 'Partial',
@@ -31,10 +31,10 @@ export interface RunMetrics {
 }
 
 /**
- * Emits the metrics of a run. A dry run has none: it cleans nothing, and counts rows as rows that would go.
+ * Emits the metrics of a run. A dry run has none: it deletes nothing.
  *
- * @param complete whether the run was to sweep all configured tables. Only such a run counts as a success, which ends
- * the alarm about missing ones.
+ * @param complete whether the run was to sweep all configured tables. Only such a run counts as a success and ends the
+ * alarm about missing runs.
  */
 export function emitReport(metrics: RunMetrics, report: RunReport, complete = true): void {
   if (report.dryRun) {
@@ -63,7 +63,7 @@ export function emitReport(metrics: RunMetrics, report: RunReport, complete = tr
   metrics.publishStoredMetrics();
 }
 
-/** The tables of many schemas that one target matches share a metric: each name of a dimension costs. */
+/** The tables that one target matches in many schemas share a metric, since each value of a dimension costs money. */
 function groupedByName(targets: readonly TargetReport[]): Map<string, TargetReport[]> {
   const groups = new Map<string, TargetReport[]>();
   for (const target of targets) {

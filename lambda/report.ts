@@ -11,64 +11,64 @@ import type { ServerReport } from './server';
 /**
  * - `succeeded`: every table was swept to its end
  * - `partial`: rows remain, and the stop reasons of the tables say why
- * - `skipped`: the run did not begin, since it is switched off or another run is under way
+ * - `skipped`: the run did not begin, because it is switched off or another run is active
  * - `failed`: at least one table, or the run as a whole, failed
  */
 export type RunStatus = 'succeeded' | 'partial' | 'skipped' | 'failed';
 
-/** What a run did. */
+/** The result of a run. */
 export interface RunReport {
   readonly status: RunStatus;
   readonly stage: string;
   readonly dryRun: boolean;
-  /** The moment that ages count back from, by the database's clock; absent when it was not reached. */
+  /** The moment from which ages count back, by the database's clock; absent if the database was not reached. */
   readonly cutoff?: string;
   readonly rowsDeleted: number;
   readonly durationMs: number;
-  /** Only where the status is `failed`. */
+  /** Only if the status is `failed`. */
   readonly error?: string;
-  /** What does not stop a run, but wants somebody's attention. */
+  /** Circumstances that do not stop a run, but need attention. */
   readonly warnings?: readonly string[];
   /** Only in a dry run. */
   readonly server?: ServerReport;
   readonly targets: readonly TargetReport[];
-  /** The last database that was swept, if the run had to stop before the last one: the `after` of the run that goes on. */
+  /** The last database that was swept, if the run stopped before the last one. Give it to the next run as `after`. */
   readonly next?: string;
 }
 
-/** What a run did to one table. */
+/** The result of a run for one table. */
 export interface TargetReport {
   /** Only if the run sweeps the databases of a server by pattern. */
   readonly database?: string;
   readonly table: string;
-  /** The name of the configured target, if its table was found by a pattern of schemas. Metrics carry this name. */
+  /** The name of the configured target, if a pattern of schemas matched its table. Metrics carry this name. */
   readonly pattern?: string;
   readonly status: RunStatus;
-  /** Absent when the table was not swept. */
+  /** Absent if the table was not swept. */
   readonly stopReason?: StopReason;
   readonly rowsDeleted: number;
-  /** The dead rows that are left, in a dry run those that would go; absent when they could not be counted. */
+  /** The dead rows that remain, in a dry run those that a run would delete; absent if they could not be counted. */
   readonly rowsRemaining?: number;
-  /** How many statements deleted, or tried to. */
+  /** The number of batches, those that were undone included. */
   readonly batches: number;
   readonly longestBatchMs: number;
   readonly durationMs: number;
-  /** How much of the time the server was at work for the run, and why; absent if there was nothing to do. */
+  /** The share of the time in which the server worked for the run, and the reason; absent if there was nothing to do. */
   readonly pace?: PaceReport;
-  /** What kept rows from being deleted; absent when nothing did. */
+  /** The obstacles that kept rows from being deleted; absent if there were none. */
   readonly blockedBy?: readonly Blockage[];
-  /** The rows of other tables that went along by `on delete cascade`; absent if none can. */
+  /** The rows of other tables that `on delete cascade` deleted along; absent if there is no cascade. */
   readonly cascaded?: readonly Cascaded[];
   /** How far the deleted rows are gone; absent if that could not be read. */
   readonly erasure?: Erasure;
-  /** The partitions that were dropped as a whole, whose rows are not part of `rowsDeleted`; absent if none was. */
+  /** The dropped partitions, whose rows are not part of `rowsDeleted`; absent if there are none. */
   readonly partitionsDropped?: Erased['partitionsDropped'];
   readonly error?: string;
   /** Only in a dry run. */
   readonly diagnosis?: Diagnosis;
 }
 
-/** All that a run needs of a logger; those of Powertools and the console fit. */
+/** The part of a logger that a run needs. The logger of Powertools and the console fit. */
 export interface RunLogger {
   debug(message: string, details: Record<string, unknown>): void;
   info(message: string, details: Record<string, unknown>): void;
@@ -127,10 +127,10 @@ export function serverResult(runs: ReadonlyMap<string, RunResult>, next: string 
   };
 }
 
-/** A replica that hovers around its limit causes a warning every few seconds. The log holds all of them. */
+/** A replica whose lag hovers around the limit causes a warning every few seconds. The log contains all of them. */
 export const MOST_WARNINGS = 100;
 
-/** A report without what only the service knows. */
+/** A report without the fields that only the service knows. */
 export type RunResult = Omit<RunReport, 'stage' | 'dryRun' | 'durationMs'>;
 
 interface Facts {
@@ -170,7 +170,7 @@ function result(status: RunStatus, facts: Facts, targets: readonly TargetReport[
   };
 }
 
-/** What came of the work on a table; in a dry run with its diagnosis. */
+/** The outcome of the work on a table; in a dry run with its diagnosis. */
 export interface Examined extends Erased {
   readonly diagnosis?: Diagnosis;
 }
@@ -192,7 +192,7 @@ export function targetReport({ name }: Target, examined: Examined): TargetReport
   };
 }
 
-/** A table that the preflight forbids to sweep. */
+/** The result for a table that did not pass the preflight. */
 export function refusedTarget(target: Target, { message, remedies }: PreflightError, dryRun: boolean): TargetReport {
   return { ...notSwept(target, 'failed', message), ...(dryRun && { diagnosis: { remedies } }) };
 }

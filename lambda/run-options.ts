@@ -10,8 +10,8 @@ import type { RunLogger } from './report';
 export interface TokenCleanupOptions {
   readonly connection: ConnectionOptions;
   /**
-   * The databases of the server to sweep, one after the other, in place of the one that the credentials name. That one is
-   * where the list of databases is read and the lock of the run is held.
+   * The databases of the server to sweep, one after the other, instead of the one that the credentials name. A run reads
+   * the list of databases and holds its lock in that one.
    *
    * @default - the database of the credentials
    */
@@ -19,19 +19,19 @@ export interface TokenCleanupOptions {
   /** The tables, swept one after the other. */
   readonly targets: readonly Target[];
   /**
-   * How many connections sweep at once, 1 to 16.
+   * The number of connections that sweep at once, 1 to 16.
    *
    * @default 1
    */
   readonly concurrency?: number;
   /**
-   * The share of time that each connection works, above 0 up to 1, whoever else is there.
+   * A fixed share of time that each connection works, above 0 up to 1.
    *
-   * @default - automatic: full speed while no other session is at work, and 5 % of the time beside others
+   * @default - the automatic pace: full speed while no other session is at work, and 5 % of the time beside others
    */
   readonly maxLoad?: number | undefined;
   /**
-   * How many rows of a table a run deletes, and one batch more at most.
+   * The number of rows of a table that a run deletes, and one batch more at most.
    *
    * @default - no limit
    */
@@ -39,11 +39,11 @@ export interface TokenCleanupOptions {
   /**
    * A sweep pauses while a streaming replica is further behind, in seconds.
    *
-   * @default - replicas are not looked at
+   * @default - replicas are not checked
    */
   readonly maxReplicaLagSeconds?: number | undefined;
   /**
-   * A name for the deployment, repeated in the report.
+   * The name of the deployment, which the report repeats.
    *
    * @default local
    */
@@ -58,7 +58,7 @@ const DEFAULTS = { concurrency: DEFAULT_CONCURRENCY, stage: DEFAULT_STAGE, dryRu
 /** The options of the service, overridden by those of the request. */
 export type RunOptions = TokenCleanupOptions & Pick<RunRequest, 'tables' | 'after'> & typeof DEFAULTS;
 
-/** The defaults, overridden by the options of the service, and these by the request. What is undefined overrides nothing. */
+/** The defaults, overridden by the options of the service, and these by the request. An undefined value overrides nothing. */
 export function runOptions(service: TokenCleanupOptions, request: RunRequest): RunOptions {
   const given = [DEFAULTS, service, request].flatMap((some) =>
     Object.entries(some).filter(([, value]) => value !== undefined),

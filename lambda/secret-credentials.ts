@@ -6,15 +6,15 @@ import { mistakesIn } from './configuration/validation';
 import type { Credentials } from './database/connection';
 import type { CredentialSource } from './database/session';
 
-/** What is used where a secret does not say it, or against what it says. */
+/** Values that win over those in a secret, or complete them. */
 export type DatabaseOverrides = Pick<PasswordLogin, 'host' | 'port' | 'name'>;
 
-/** Without a route to the service, or an answer, the SDK would wait until the function times out. */
+/** Without a route to the service, the SDK would wait until the function times out. */
 export const REQUEST_TIMEOUTS = { connectionTimeout: 3_000, requestTimeout: 5_000, throwOnRequestTimeout: true };
 
 /**
- * Credentials in a secret of Secrets Manager, in the shape that RDS writes. They are read once, and once more when the
- * server refuses them: a rotation may have come in between.
+ * Credentials in a secret of Secrets Manager, in the shape that RDS writes. They are read once, and once more if the server
+ * refuses them, since the secret may have been rotated in between.
  */
 export class SecretCredentials implements CredentialSource {
   readonly #client: SecretsManagerClient;
@@ -61,7 +61,7 @@ export class SecretCredentials implements CredentialSource {
   }
 }
 
-/** Says what to look at. The SDK's own words stay where the service answered; they hold no secret. */
+/** Explains a failure. If the service answered, its own message is kept: it holds no secret. */
 function explain(error: unknown): string {
   const { name, message, $metadata } = error as Error & { $metadata?: { httpStatusCode?: number } };
   if ($metadata?.httpStatusCode) {
@@ -92,7 +92,7 @@ const secretSchema = z.object(
 );
 
 /**
- * @throws Error that names each field that is missing or wrong, and repeats nothing of the secret
+ * @throws Error that names each missing or invalid field, and repeats no value of the secret
  */
 export function parseSecret(secret: string | undefined, overrides: DatabaseOverrides): Credentials {
   if (secret === undefined) {

@@ -3,12 +3,12 @@ import { describeError } from './database/database-error';
 import type { Queryable } from './database/queryable';
 import type { Query } from './database/session';
 
-/** What a dry run reports of the server. */
+/** The findings of a dry run about the server. */
 export interface ServerReport {
   readonly version: string;
-  /** Whether it is a replica, on which a run is refused. */
+  /** Whether it is a replica, which a run refuses. */
   readonly isReplica: boolean;
-  /** How far its clock is ahead of the function's, at the least; negative if it is behind. */
+  /** The least difference by which its clock is ahead of the function's; negative if it is behind. */
   readonly clockDifferenceMs: number;
   /** Absent if the role may not see them. Aurora replicas share the primary's storage and are not listed. */
   readonly replicas?: readonly Replica[];
@@ -17,14 +17,14 @@ export interface ServerReport {
 /** TID range scans came with version 14. */
 const OLDEST_SERVER = 140_000;
 
-/** Rows that a wrong clock takes for expired cannot be brought back. */
+/** A wrong clock makes live rows look expired, and a delete cannot be undone. */
 const GREATEST_CLOCK_DIFFERENCE_MS = 5 * 60_000;
 
 /**
- * Reads the time of the database, from which ages count back, and checks that it can be trusted.
+ * Reads the time of the database, from which ages count back, and checks it against this machine's.
  *
  * @param needs whether rows are to be deleted, which a replica does not allow
- * @throws an error if the server must not be worked on
+ * @throws Error if the server is too old, is a replica, or its clock is wrong
  */
 export async function checkServer(
   session: Queryable,
@@ -66,15 +66,15 @@ export async function checkServer(
 
 /** A streaming replica, as the primary sees it. */
 export interface Replica {
-  /** What it calls itself, and where it is. */
+  /** Its application name and its address. */
   readonly name: string;
-  /** How much of the primary's log it has not replayed yet. */
+  /** The part of the primary's log that it has not replayed yet, in bytes. */
   readonly lagBytes: number;
-  /** The age of what it replayed last, as the server reports it; absent if it does not. */
+  /** Its replay lag as the server reports it; absent if the server reports none. */
   readonly lagSeconds?: number;
 }
 
-/** The streaming replicas of a server, or why they are not known. Never throws: a dry run does not fail for them. */
+/** The streaming replicas of a server, or the reason why they are not known. Never throws: they do not fail a dry run. */
 export async function replicasOf(
   session: Queryable,
 ): Promise<{ readonly replicas?: readonly Replica[]; readonly warning?: string }> {

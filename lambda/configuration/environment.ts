@@ -14,16 +14,16 @@ import {
 import { DEFAULT_TARGETS, parseTargets, type Target } from './targets';
 import { InvalidInputError, mistakesIn } from './validation';
 
-/** The environment, as `process.env` holds it. */
+/** Environment variables, as in `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** What the environment says about the job. */
+/** The settings of the function. */
 export interface Config {
   readonly login: Login;
   /** `false` for a connection that is not encrypted. */
   readonly tls: { readonly rootCertificates?: string | undefined } | false;
   readonly targets: readonly Target[];
-  /** The databases of the server to sweep, in place of one. */
+  /** The databases of the server to sweep, instead of one. */
   readonly databases?: NamePattern | undefined;
   readonly concurrency: number;
   /** Absent for the automatic pace. */
@@ -32,30 +32,30 @@ export interface Config {
   readonly maxReplicaLagSeconds?: number | undefined;
 }
 
-/** Where the database is and how to log in. */
+/** The address of the database, and the way to log in. */
 export type Login = PasswordLogin | IamLogin;
 
 /** With the user and the password of a secret. */
 export interface PasswordLogin {
   readonly auth: 'password';
   readonly secretArn: string;
-  /** This and what follows wins over what the secret says. */
+  /** Host, port and name win over the values in the secret. */
   readonly host?: string | undefined;
   readonly port?: number | undefined;
   readonly name?: string | undefined;
 }
 
-/** With tokens that the function signs by itself. */
+/** With tokens that the function signs. */
 export interface IamLogin {
   readonly auth: 'iam';
-  /** As RDS names it: a token for an alias is refused. */
+  /** The endpoint that RDS shows: the server refuses tokens for an alias. */
   readonly host: string;
   readonly user: string;
   readonly port?: number | undefined;
   readonly name?: string | undefined;
 }
 
-/** What the environment of a service says about the job. */
+/** The settings of a job inside a service. */
 export interface ServiceConfig extends Omit<Config, 'login'> {
   readonly login: Partial<ServiceLogin> & Address;
 }
@@ -71,12 +71,12 @@ interface Address {
   readonly name?: string | undefined;
 }
 
-/** Whether the job runs at all: it does not where `NODE_ENV` is `test`. */
+/** Whether the job runs at all: not if `NODE_ENV` is `test`. */
 export function isEnabled(environment: Environment): boolean {
   return environment.NODE_ENV !== 'test';
 }
 
-/** The names that all logs and metrics carry, also where the rest of the environment is in disorder. */
+/** Stage and service name for logs and metrics. Never throws, so that an invalid environment can be reported. */
 export function identityOf(environment: Environment): { readonly stage: string; readonly service: string } {
   return {
     stage: environment.STAGE || DEFAULT_STAGE,
@@ -94,9 +94,9 @@ export function readConfig(environment: Environment): Config {
 }
 
 /**
- * Reads the settings of a job inside a service, whose environment holds the login itself.
+ * Reads the settings of a job inside a service. The environment of a service holds the login itself, not a secret's ARN.
  *
- * @param isConnected whether the service has said how to connect, so that the environment need not
+ * @param isConnected whether the service provides the connection by its options, so that the environment need not
  * @throws InvalidInputError with every mistake
  */
 export function readServiceConfig(environment: Environment, isConnected = false): ServiceConfig {
@@ -129,7 +129,7 @@ function readConfigWith<L extends object>(
 
 const text = anyText(z.string());
 
-/** Marks a variable in which every text is valid. */
+/** A variable that accepts any text. */
 function anyText(schema: z.ZodString) {
   return schema.min(1, 'must not be empty').meta({ anyText: true });
 }
@@ -160,7 +160,7 @@ const iamSchema = passwordSchema.extend({
   DB_SECRET_ARN: z.undefined('must not be set where DB_AUTH is iam, which needs no secret').optional(),
   DB_USER: requiredWithIam(),
   DB_HOST: requiredWithIam(),
-  // RDS would refuse it as well, but only after the token had passed the network.
+  // RDS refuses this too, but only after the token has crossed the network in plain text.
   DB_SSL_MODE: z
     .string()
     .refine((mode) => mode !== 'disable', 'must be verify-full where DB_AUTH is iam: who reads the token can log in')
@@ -187,7 +187,7 @@ export const VARIABLES: readonly string[] = [
   'POWERTOOLS_SERVICE_NAME',
 ];
 
-/** Variables in which every text is valid, even one that is not known before the deployment. */
+/** Variables that accept any text, even one that is not known before the deployment. */
 export const ANY_TEXT_VARIABLES: ReadonlySet<string> = new Set(
   SHAPES.flatMap((shape) => Object.entries(shape).flatMap(([name, schema]) => (isAnyText(schema) ? [name] : []))),
 );
@@ -196,7 +196,7 @@ function isAnyText(schema: z.core.$ZodType): boolean {
   return schema instanceof z.ZodOptional ? isAnyText(schema.unwrap()) : z.globalRegistry.get(schema)?.anyText === true;
 }
 
-/** Every variable that a job inside a service reads. The function does not: its password is in a secret. */
+/** Every variable that a job inside a service reads. The function reads its password from a secret instead. */
 export const SERVICE_VARIABLES: readonly string[] = [
   'DB_HOST',
   'DB_USER',
@@ -263,7 +263,7 @@ function parse<T>(schema: z.ZodType<T>, environment: Environment): T {
   return result.data;
 }
 
-/** Runs a step whose mistakes join those that are known already. */
+/** Runs a step, and adds its mistakes to the list. */
 function collect<T>(mistakes: string[], step: () => T): T | undefined {
   try {
     return step();

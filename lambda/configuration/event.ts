@@ -25,7 +25,7 @@ export function readRequest(event: unknown, { targets, databases }: RunSettings)
     const known = Object.keys(schema.shape);
     const misplaced = keys.filter((key) => didYouMean(key.replace(/^detail\./, ''), known) !== '');
     if (misplaced.length > 0) {
-      // Somebody wanted to try something, and would get the whole job.
+      // The author meant a request, and would get the whole job instead.
       throw new InvalidInputError(
         misplaced.map(
           (key) => `event.${key} must not stand in an envelope of EventBridge, whose source is ${event.source}`,
@@ -45,7 +45,7 @@ const AFTER_RULE = 'must be the name of a database';
 
 const ENVELOPES = ['aws.scheduler', 'aws.events'];
 
-/** EventBridge Scheduler sends the detail as a text. */
+/** EventBridge Scheduler sends the detail as text. */
 function keysOfDetail(detail: unknown): string[] {
   if (typeof detail !== 'string') {
     return isObject(detail) ? Object.keys(detail) : [];
@@ -100,7 +100,7 @@ export interface RunRequest {
   /** @default - as configured */
   readonly maxLoad?: number | undefined;
   /**
-   * The time until the run must have returned, in milliseconds. It ends in time for that.
+   * The time until the run must have returned, in milliseconds.
    *
    * @default - no limit
    */

@@ -3,7 +3,7 @@ import * as z from 'zod';
 /** Columns and their tests, joined by AND. */
 export type Rule = Readonly<Record<string, ColumnTest>>;
 
-/** A test that a column has to pass. NULL passes none but `null` and `orNull`. */
+/** A test of a column. NULL passes only `null` and `orNull`. */
 export type ColumnTest = boolean | null | AgeTest | ValueTest | ReferenceTest;
 
 /** A time at least that long before the cutoff. */
@@ -44,7 +44,7 @@ export function columnsIn(rule: Rule): string[] {
 
 const MILLISECONDS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-// Beyond this an age is a slip of the keyboard, and a cutoff that far back leaves the range of a timestamp.
+// A greater age is a typing mistake, and its cutoff would leave the range of a timestamp.
 const LONGEST_AGE_DAYS = 36_500;
 
 const AGE_RULE = `must be an age such as "0s", "30m", "12h" or "7d", at most ${LONGEST_AGE_DAYS} days`;
@@ -59,7 +59,7 @@ function millisecondsOf(text: string): number {
   return Number(text.slice(0, -1)) * MILLISECONDS[text.slice(-1) as keyof typeof MILLISECONDS];
 }
 
-// PostgreSQL cuts longer names off in silence, and might then find another table.
+// PostgreSQL truncates longer names silently, and might then find another table.
 const LONGEST_IDENTIFIER_BYTES = 63;
 
 const IDENTIFIER_RULE = `must be a name of 1 to ${LONGEST_IDENTIFIER_BYTES} bytes without a NUL character`;
@@ -118,7 +118,7 @@ const reference = z.strictObject({
   refersTo: referredRule.describe('Tests of the row that the foreign key of this column leads to'),
 });
 
-/** What one rule looks like in JSON. */
+/** A rule in JSON. */
 export const ruleSchema = ruleOf(
   z.union(
     [...SIMPLE_TESTS, reference],
@@ -138,7 +138,7 @@ function ruleOf<Test extends z.ZodType<ColumnTest>>(test: Test) {
       }
     });
   return z.preprocess((input: z.input<typeof rule>, context) => {
-    // The record would lose it in silence, and the rest of the rule matches more rows.
+    // The record would drop it silently, and the rest of the rule matches more rows.
     if (typeof input === 'object' && input !== null && Object.hasOwn(input, '__proto__')) {
       context.addIssue('must not name a column "__proto__"');
       return z.NEVER;

@@ -28,7 +28,7 @@ export const LAG_SECONDS: Range = {
   accepts: (n: number) => n >= 1 && n <= 86_400,
 };
 
-/** A slip of the keyboard rather than a limit, beyond. */
+/** A larger number is a typing mistake, not a limit. */
 export const MAX_ROWS: Range = {
   rule: 'must be a whole number from 1 to 1000000000000',
   accepts: (n: number) => Number.isInteger(n) && n >= 1 && n <= 1_000_000_000_000,
@@ -39,12 +39,12 @@ interface Range {
   readonly accepts: (value: number) => boolean;
 }
 
-/** A number as JSON holds it. */
+/** A number in JSON. */
 export function numberIn({ rule, accepts }: Range) {
   return z.number(rule).refine(accepts, rule);
 }
 
-/** A number as a variable holds it. Only plain decimals: Number() would take '', ' 1 ' and '0x10' too. */
+/** A number in a variable. Only plain decimals: Number() would accept '', ' 1 ' and '0x10' too. */
 export function decimal({ rule, accepts }: Range) {
   return z.string().transform((text, context) => {
     if (/^\d+(\.\d+)?$/.test(text) && accepts(Number(text))) {

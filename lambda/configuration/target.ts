@@ -3,19 +3,19 @@ import { namePattern } from './name-pattern';
 import { identifier, ruleSchema } from './rule';
 import { timeZone } from './time-zone';
 
-/** A table and its rules as JSON holds them. */
+/** A table and its rules in JSON. */
 export type TargetInput = z.input<typeof targetSchema>;
 
-/** The schema that tables are in if nothing else is said. */
+/** The schema of tables whose target names none. */
 export const DEFAULT_SCHEMA = 'public';
 
-/** The places of a table, or of the tables of a preset. */
+/** The schemas of a table, or of the tables of a preset. */
 export const places = {
   schema: identifier.describe(`The schema, ${DEFAULT_SCHEMA} by default or that of the preset`).optional(),
   schemas: namePattern.describe('All schemas that match and have the table, in place of one').optional(),
 };
 
-/** That a schema is named and schemas are matched, too. */
+/** Whether both a schema and a pattern of schemas are given. */
 export function isPlacedTwice({ schema, schemas }: { schema?: string | undefined; schemas?: unknown }): boolean {
   return schema !== undefined && schemas !== undefined;
 }

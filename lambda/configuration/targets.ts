@@ -12,7 +12,7 @@ export { columnsIn, isAge, isReference } from './rule';
 export interface Target {
   /** Its name in events, results, metrics and logs: the table, with its schema if another target has the same table name. */
   readonly name: string;
-  /** If {@link schemas} is set, only a name for these. */
+  /** If {@link schemas} is set, the pattern itself, for messages. */
   readonly schema: string;
   /** The schemas to sweep: all that match and have the table. */
   readonly schemas?: NamePattern | undefined;
@@ -45,7 +45,7 @@ export function columnsOf({ deleteWhen }: Target): string[] {
   return [...new Set(deleteWhen.flatMap(columnsIn))];
 }
 
-/** What a list of targets looks like in JSON. */
+/** A list of targets in JSON. */
 export type TargetsInput = z.input<typeof targetsSchema>;
 
 /** The rows that no service accepts any more: `revoked = true or expires_at < now()`. */
@@ -84,7 +84,7 @@ const element = z.union(
   'must be an object with "table" and "deleteWhen", or with "preset"',
 );
 
-/** The one schema of a list of targets: the function and the stack refuse the same mistakes. */
+/** The only schema of a list of targets, so that the function and the stack refuse the same mistakes. */
 export const targetsSchema = z
   .array(element, 'must be a list of targets')
   .min(1, 'must name at least one table')
@@ -118,13 +118,13 @@ export const targetsSchema = z
 
 const targetsObject = z.strictObject({ $schema: z.string('must be a text').optional(), targets: targetsSchema });
 
-/** What {@link parseTargets} reads: a list, or an object in which an editor finds the JSON Schema that it completes from. */
+/** The input of {@link parseTargets}: a list, or an object that leads an editor to the JSON Schema. */
 export const targetsFile = z.union([targetsSchema, targetsObject]);
 
 /**
  * Reads a list of targets, or an object with the list as `targets` and the address of the JSON Schema as `$schema`.
  *
- * @param name what the list is called in messages
+ * @param name the name of the list in messages
  * @throws InvalidInputError with every mistake
  */
 export function parseTargets(input: unknown, name = 'targets'): Target[] {

@@ -7,8 +7,8 @@ export const timeZone = z.string('must be a text').refine(isTimeZone, { error: (
 function isTimeZone(name: string): boolean {
   try {
     const known = new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone;
-    // Intl accepts offsets and any case too; EventBridge and PostgreSQL do not mean the same by them. Another name is an
-    // alias that Intl resolved.
+    // Intl also accepts offsets and any case, which EventBridge and PostgreSQL read differently. If it resolves a name to
+    // another one, the name was an alias.
     return /^[A-Z]/.test(name) && (known === name || known.toLowerCase() !== name.toLowerCase());
   } catch {
     return false;

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 
-/** Input that cannot be used. The message lists every mistake, one a line, each with its name, its rule and the value. */
+/** Invalid input. The message lists every mistake, one a line, each with the name, the rule and the value. */
 export class InvalidInputError extends Error {
   override readonly name = 'InvalidInputError';
 
@@ -10,17 +10,17 @@ export class InvalidInputError extends Error {
 }
 
 export interface MistakeOptions {
-  /** The schema that refused the input. With it, a misspelled key gets a suggestion. */
+  /** The schema of the input, from which a misspelled key gets a suggestion. */
   readonly schema?: z.ZodType;
-  /** Whether values must not be repeated, as with a secret. */
+  /** Whether messages must not repeat values, because the input is a secret. */
   readonly confidential?: boolean;
 }
 
 /**
- * Words what a schema found, a sentence a mistake: `CLEANUP_MAX_LOAD must be above 0 and at most 1, got "2"`.
+ * Puts each issue of a schema into a sentence: `CLEANUP_MAX_LOAD must be above 0 and at most 1, got "2"`.
  *
- * @param root what the input is called; the path inside of it follows, as in `CLEANUP_TARGETS[0].table`
- * @param value the input that was refused
+ * @param root the name of the input; the path inside it follows, as in `CLEANUP_TARGETS[0].table`
+ * @param value the invalid input
  */
 export function mistakesIn(
   error: z.core.$ZodError,
@@ -66,7 +66,7 @@ export function mistakesIn(
   return error.issues.flatMap((issue) => wording(issue, issue.path));
 }
 
-/** The alternative of a union that knows most of the keys that an object has; none if no key is known. */
+/** The alternative of a union that has most of the object's keys; none if no alternative has any. */
 function meantAlternative(alternatives: z.core.$ZodIssue[][], got: unknown): z.core.$ZodIssue[] | undefined {
   if (!isObject(got)) {
     return undefined;
@@ -106,15 +106,15 @@ function keysAt(schema: unknown, path: readonly PropertyKey[]): string[] {
   return key !== undefined && schema instanceof z.ZodArray ? keysAt(schema.element, rest) : [];
 }
 
-/** A suggestion in parentheses for a word that looks like a slip for one of the candidates, otherwise nothing. */
+/** A suggestion in parentheses if a word looks like a misspelling of one of the candidates, otherwise nothing. */
 export function didYouMean(word: string, candidates: readonly string[]): string {
   const distances = candidates.map((candidate) => editDistance(word.toLowerCase(), candidate.toLowerCase()));
   const least = Math.min(...distances);
-  // What differs by more than a third is another word.
+  // If more than a third differs, it is another word.
   return least <= Math.max(1, word.length / 3) ? ` (did you mean ${candidates[distances.indexOf(least)]}?)` : '';
 }
 
-/** How many letters there are to add, to remove, to replace and to swap with the next. */
+/** The number of letters to add, remove, replace, or swap with the next one. */
 function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
@@ -148,7 +148,7 @@ function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>((part, key) => (part as Record<PropertyKey, unknown> | undefined)?.[key], value);
 }
 
-// A whole configuration file pasted into one variable would bury the message.
+// A whole configuration file, pasted into one variable, would bury the message.
 const LONGEST_VALUE = 120;
 
 function shortened(value: unknown): string {

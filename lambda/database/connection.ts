@@ -3,7 +3,7 @@ import { Client } from 'pg';
 import { ConnectionLostError, OutdatedError, sqlStateOf } from './database-error';
 import type { Check, Limits, QueryResult, Statement } from './queryable';
 
-/** Where a database is and how to log in. */
+/** The address of a database, and a login. */
 export interface Credentials {
   readonly host: string;
   readonly port: number;
@@ -15,20 +15,20 @@ export interface Credentials {
 // An Aurora cluster that scaled to zero takes about 15 s to answer.
 const CONNECT_TIMEOUT_MS = 20_000;
 
-// The server ends a statement by itself at its statement_timeout; past that and this much the network is to blame.
+// The server cancels a statement at its statement_timeout. If no answer has come this long after, the network is down.
 const ANSWER_GRACE_MS = 5_000;
 
-// A pooler may keep a client waiting for a session that is free.
+// A pooler may keep a client waiting for a free session.
 const PROBE_TIMEOUT_MS = 10_000;
 
-// After this an end() that got no answer is forced.
+// An end() without an answer is forced after this time.
 export const CLOSE_TIMEOUT_MS = 1_000;
 
-// Along this path nobody else can have created anything. The role's own temporary tables come last.
+// No other role can create anything in these schemas. The role's own temporary tables come last.
 const SAFE_SEARCH_PATH = 'pg_catalog, pg_temp';
 
-// Executed on the role's own search path, where anybody may have created a function, so everything is qualified. A
-// transaction-mode pooler is recognised by this statement, before anything is set.
+// This runs on the role's own search path, where others may have created functions, so all names are qualified. It also
+// reveals a pooler in transaction mode before any setting is made.
 const IDENTITY_SQL = `
   select
     activity.pid::pg_catalog.int4 as pid,
@@ -36,7 +36,7 @@ const IDENTITY_SQL = `
     pg_catalog.current_setting('search_path') as "searchPath"
   from pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) as activity`;
 
-// Settings that an older server does not know are passed over, so that its version can be reported.
+// Settings that an older server lacks are skipped, so that the run gets far enough to report its version.
 const SET_SQL = `
   select pg_catalog.set_config(wanted.key, wanted.value, false)
   from pg_catalog.jsonb_each_text($1::pg_catalog.jsonb) as wanted
@@ -46,21 +46,21 @@ const SET_SQL = `
 export interface Backend {
   readonly pid: number;
   readonly startedAt: string;
-  /** The role's own. */
+  /** The default of the role. */
   readonly searchPath: string;
 }
 
-/** One connection of the driver, from its opening to its end. */
+/** One connection of the driver. It is never reopened. */
 export class Connection {
   readonly #client: Client;
   readonly #socket: Socket;
-  /** The settings that were made for the last statement, as JSON. */
+  /** The settings of the last statement, as JSON. */
   #limits: string | undefined;
   #searchPath: string | undefined;
   usable = true;
   /** Whether a commit waits until it is on disk. */
   synchronous = false;
-  /** Whether a pooler lends the session, so that others may get it afterwards. */
+  /** Whether the session belongs to a pooler, which may lend it to others afterwards. */
   isLent = false;
 
   private constructor(client: Client, socket: Socket) {
@@ -69,7 +69,7 @@ export class Connection {
     const unusable = () => {
       this.usable = false;
     };
-    // Without a listener, a connection that the server ends while it is idle would end the process.
+    // Without a listener, the end of an idle connection would be an uncaught exception.
     client.on('error', unusable);
     client.on('end', unusable);
   }
@@ -97,19 +97,19 @@ export class Connection {
     }
   }
 
-  /** The process id by which the connection can be cancelled; a pooler makes up its own. */
+  /** The process id that the server announced for cancel requests. A pooler invents one. */
   get announcedPid(): number {
     return (this.#client as Client & { readonly processID: number }).processID;
   }
 
-  /** Finds out about the server's side. To be called before the first query. */
+  /** Identifies the server's side. Call this before the first query. */
   async identify(): Promise<Backend> {
     const backend = await this.probe<Backend>(IDENTITY_SQL);
     this.#searchPath = backend.searchPath;
     return backend;
   }
 
-  /** Runs a statement with one row without having made any setting. It must qualify all names. */
+  /** Runs a statement that returns one row, before any setting is made. It must qualify all names. */
   async probe<Row>(text: string): Promise<Row> {
     const { rows } = await this.#send<Row>(text, [], PROBE_TIMEOUT_MS);
     if (!rows[0]) {
@@ -175,7 +175,7 @@ export class Connection {
       const { rows, rowCount } = await this.#client.query(query);
       return { rows: rows as Row[], rowCount };
     } catch (error) {
-      // Whatever the server did not say itself is a failure of the connection.
+      // An error that the server did not send is a failure of the connection.
       throw sqlStateOf(error) === undefined ? new ConnectionLostError(error) : error;
     }
   }
@@ -191,7 +191,7 @@ export class Connection {
 
   async #end(): Promise<void> {
     if (this.isLent) {
-      // PgBouncer does so as well, unless it is told not to.
+      // PgBouncer does this too, unless it is configured not to.
       await this.#client.query('discard all');
     }
     await this.#client.end();

@@ -1,9 +1,9 @@
 /**
- * What an error of the database asks for:
- * - `connection-lost`: connect again, then repeat the statement
+ * The response that a database error calls for:
+ * - `connection-lost`: reconnect, then repeat the statement
  * - `transient`: repeat the statement
- * - `refused`: the server did not accept the password
- * - `locked`, `protected`, `slow`: some row of the statement is in the way; the others can go
+ * - `refused`: the server rejected the password
+ * - `locked`, `protected`, `slow`: a row of the statement is in the way; the others can be deleted
  * - `fatal`: repeating does not help
  */
 export type ErrorKind = 'connection-lost' | 'transient' | 'refused' | 'locked' | 'protected' | 'slow' | 'fatal';
@@ -25,19 +25,19 @@ export function kindOf(error: unknown): ErrorKind {
   return kind === 'fatal' && isRaisedInside(error) && !RESOURCE_CLASSES.has(sqlState.slice(0, 2)) ? 'protected' : kind;
 }
 
-/** Whether a row has to stay for a row that refers to it; once that one is gone, it may go as well. */
+/** Whether another row refers to a row of the statement. Once that other row is deleted, this one can be deleted too. */
 export function isForeignKeyViolation(error: unknown): boolean {
   return ['23503', '23001'].includes(sqlStateOf(error) ?? '');
 }
 
 /**
- * Whether the server does not have a function, or does not let the role call it. Aurora lacks some that report on the log.
+ * Whether the server lacks a function, or does not let the role call it. Aurora lacks some functions of the write-ahead log.
  */
 export function isUnsupported(error: unknown): boolean {
   return ['0A000', '42501', '42883', '55000'].includes(sqlStateOf(error) ?? '');
 }
 
-/** One line for logs and results. It repeats nothing that could hold a row's values, a password or a user's name. */
+/** One line for logs and results, without any row's values, password or user name. */
 export function describeError(error: unknown): string {
   return textOf(error)
     .split('\n')
@@ -46,8 +46,8 @@ export function describeError(error: unknown): string {
 }
 
 /**
- * Escapes characters that a terminal would obey or show as something else, which names of tables may hold: controls, breaks
- * of lines and paragraphs, changes of the direction of writing.
+ * Escapes characters that a terminal obeys, or that change what a person sees: control characters, breaks of lines and
+ * paragraphs, changes of the direction of text. Names of tables may contain them.
  *
  * @param mark precedes the four hexadecimal digits of the character
  */
@@ -81,8 +81,8 @@ function textOf(error: unknown): string {
 }
 
 /**
- * Why the server admits the role with no password whatever; nothing if it did not accept the one that it got. All of it
- * has the same SQLSTATE, and the text may be in any language, so that the place in the server's source tells them apart.
+ * The reason why the server rejects the role whatever the password; undefined if the password was wrong. All reasons have
+ * the same SQLSTATE, and the text may be in any language, so the routine in the server's source distinguishes them.
  */
 function notAdmitted({ code, routine, isEncrypted }: ServerError): string | undefined {
   if (code !== '28000') {
@@ -109,15 +109,15 @@ function serverText(error: ServerError): string {
   return error.code === '53300' ? 'too many connections (SQLSTATE 53300)' : `${error.message} (SQLSTATE ${error.code})`;
 }
 
-/** Whether it came up in a function, such as a trigger's, or in what a constraint asks the server: then it tells where. */
+/** Whether the error was raised in a function, such as a trigger's, or in the query of a constraint: it then has a context. */
 function isRaisedInside(error: unknown): boolean {
   return Boolean((error as ServerError).where);
 }
 
-/** The five characters by which the server names an error, or nothing when the error is not the server's. */
+/** The five characters that identify an error of the server; undefined for any other error. */
 export function sqlStateOf(error: unknown): string | undefined {
   const { code, severity } = (error ?? {}) as Partial<ServerError>;
-  // The severity tells them from system errors: EPIPE has five capitals too.
+  // Only errors of the server have a severity. EPIPE, a system error, has five capitals too.
   return severity !== undefined && typeof code === 'string' ? code : undefined;
 }
 
@@ -133,7 +133,7 @@ interface ServerError extends Error {
   readonly table?: string;
 }
 
-// Appendix A of the PostgreSQL manual. Whatever is not listed is raised by a row: by its constraint, its trigger, its data.
+// Appendix A of the PostgreSQL manual. All codes that are not listed come from a row: its constraint, its trigger, its data.
 const KIND_BY_SQLSTATE: Readonly<Record<string, ErrorKind>> = {
   '25006': 'connection-lost', // read only: the address still leads to the server that was the primary
   '40001': 'transient', // serialization failure
@@ -143,7 +143,7 @@ const KIND_BY_SQLSTATE: Readonly<Record<string, ErrorKind>> = {
   '57014': 'slow', // statement timeout, or a person cancelled it
 };
 
-/** What is short stays short, whoever notices it. */
+/** Out of disk or memory is fatal even if a trigger raises it. */
 const RESOURCE_CLASSES = new Set(['53', '58']);
 
 const KIND_BY_CLASS: Readonly<Record<string, ErrorKind>> = {
@@ -164,7 +164,7 @@ const KIND_BY_CLASS: Readonly<Record<string, ErrorKind>> = {
   XX: 'fatal', // internal errors
 };
 
-/** A statement saw rows that had changed by the time it was to be committed. */
+/** Rows that a statement relied on had changed before its commit. */
 export class OutdatedError extends Error {
   override readonly name = 'OutdatedError';
 
@@ -173,7 +173,7 @@ export class OutdatedError extends Error {
   }
 }
 
-/** The connection ended in the middle of a statement: whether the statement took effect is not known. */
+/** The connection ended during a statement, which may or may not have taken effect. */
 export class ConnectionLostError extends Error {
   override readonly name = 'ConnectionLostError';
 
@@ -196,7 +196,7 @@ const NETWORK_CODES = new Set([
   'EAI_AGAIN',
 ]);
 
-// What the driver says without a code when a connection attempt gets no answer or is cut off.
+// The driver's messages, without a code, for a connection attempt that got no answer or was cut off.
 const NETWORK_MESSAGES = new Set([
   'timeout expired',
   'Connection terminated unexpectedly',
@@ -208,7 +208,7 @@ function isNetworkFailure(error: unknown): boolean {
     return true;
   }
   const { code, message, errors } = (error ?? {}) as { code?: string; message?: string; errors?: unknown[] };
-  // Node.js reports a name that has several addresses as one error of many.
+  // For a name with several addresses, Node.js wraps an error for each.
   return errors
     ? errors.some(isNetworkFailure)
     : NETWORK_CODES.has(code ?? '') || (code === undefined && NETWORK_MESSAGES.has(message ?? ''));

@@ -1,6 +1,6 @@
 import type { Connection } from './connection';
 
-/** Refuses a server address for the pooler behind it. */
+/** The address of the server leads to a pooler that shares sessions between clients. */
 export class PoolerError extends Error {
   override readonly name = 'PoolerError';
 
@@ -13,11 +13,11 @@ export class PoolerError extends Error {
   }
 }
 
-/** How often each connection is asked. A free session that is the first or the last of those to be handed out shows at once. */
+/** The number of rounds. Poolers hand out the most or the least recently used session, so that one round nearly suffices. */
 const ROUNDS = 4;
 
-// The lock is gone when the statement ends. The documentation of RDS Proxy names this function among those that make it
-// keep a session for its client. The key is one that no other session uses.
+// The statement releases the lock itself. According to its documentation, RDS Proxy pins a session to its client at this
+// function. No other session uses the key.
 const PROBE_SQL = `
   select
     pg_catalog.pg_backend_pid() as pid,
@@ -26,12 +26,12 @@ const PROBE_SQL = `
     end`;
 
 /**
- * Refuses a pooler that lends its sessions for a transaction at a time. Makes no setting.
+ * Refuses a pooler that lends a session for each transaction. Makes no setting.
  *
- * Either each of two connections has a session to itself, or both are lent the same ones. RDS Proxy lends sessions too, but
- * keeps one for a client that takes an advisory lock, as each run does. So each probe takes one, and releases it at once.
+ * Two connections either have a session each, or share sessions. RDS Proxy shares sessions too, but pins one to a client
+ * that takes an advisory lock, as each run does. So each probe takes a lock, and releases it at once.
  *
- * @param first a connection behind a pooler, which shows by a process id that is not the session's
+ * @param first a connection behind a pooler, recognised by an announced process id that is not the session's
  * @throws PoolerError, or the error of the second connection
  */
 export async function refuseSharedSessions(first: Connection, openAnother: () => Promise<Connection>): Promise<void> {
@@ -39,7 +39,7 @@ export async function refuseSharedSessions(first: Connection, openAnother: () =>
   try {
     const [own, others] = [new Set<number>(), new Set<number>()];
     for (let round = 0; round < ROUNDS; round += 1) {
-      // Twice in a row each, since a ring of two sessions would give each connection the same one in turn.
+      // Two probes in a row, since two sessions in turn would give each connection always the same one.
       for (const [connection, pids] of [
         [first, own],
         [first, own],

@@ -1,17 +1,17 @@
 /** The conditions under which the server executes a statement. */
 export interface Limits {
-  /** How long it may work. */
+  /** How long it may take. */
   readonly statementTimeoutMs: number;
   /** How long it may wait for a lock. */
   readonly lockTimeoutMs: number;
   /**
-   * Whether names are looked up along the role's own `search_path`, which the triggers and policies of a table may rely on.
-   * Such a statement must name the schema of every function, operator and type, since others may create some on the path.
+   * Whether names are looked up along the role's own `search_path`, on which triggers and policies of a table may rely.
+   * Such a statement must qualify every function, operator and type, since others may create some on the path.
    *
-   * @default false, along pg_catalog alone
+   * @default false, for pg_catalog alone
    */
   readonly ownSearchPath?: boolean;
-  /** @default read committed, so that a row that changed while it was waited for is tested again */
+  /** @default read committed, which tests a row again if it changed while the statement waited for it */
   readonly isolation?: 'read committed' | 'repeatable read';
 }
 
@@ -22,16 +22,16 @@ export interface Statement {
 }
 
 /**
- * A check of a result before it is committed: a statement that finds a row if the result must not be. The statement that
- * had the result is then undone and repeated.
+ * Checks a result before its commit: returns a statement that finds a row if the result must not be committed. It is then
+ * rolled back and repeated.
  */
 export type Check = (rows: readonly unknown[]) => Statement | undefined;
 
-/** All that the engine needs of a database session. */
+/** The part of a database session that the engine needs. */
 export interface Queryable {
-  /** How many times the connection was replaced by another. */
+  /** How many times it has reconnected. */
   readonly reconnections: number;
-  /** Set it so that each commit waits until it is on disk, over later connections too. */
+  /** Whether each commit waits until it is on disk. A new connection keeps the value. */
   synchronous?: boolean;
   query<Row>(text: string, values?: readonly unknown[], limits?: Limits, check?: Check): Promise<QueryResult<Row>>;
 }

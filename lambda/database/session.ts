@@ -4,11 +4,11 @@ import { describeError, kindOf } from './database-error';
 import { refuseSharedSessions } from './pooler';
 import type { Check, Limits, Queryable, QueryResult } from './queryable';
 
-/** Where sessions get their credentials from. */
+/** The source of the sessions' credentials. */
 export interface CredentialSource {
   /** The credentials to connect with. */
   current(abandon: AbortSignal): Promise<Credentials>;
-  /** Asks for others than those that the server refused; nothing when there are none. */
+  /** Gets other credentials than those that the server refused; undefined if there are none. */
   otherThan(refused: Credentials, abandon: AbortSignal): Promise<Credentials | undefined>;
 }
 
@@ -23,25 +23,25 @@ export interface ConnectionOptions {
   /** The certificates to trust, as PEM. With `false` the connection is not encrypted. */
   readonly trustedCertificates: readonly string[] | false;
   /**
-   * How long a connection may be out of reach before the run gives up on it.
+   * How long the database may be unreachable before the run gives up.
    *
    * @default 60_000, which outlasts the fail-over of an Aurora cluster and most of RDS
    */
   readonly outagePatienceMs?: number;
 }
 
-/** What sessions take from the run that they belong to. */
+/** The run that sessions belong to. */
 export interface SessionContext {
   readonly clock: Clock;
-  /** Ends the waiting for a database that is out of reach. */
+  /** Ends the waiting for an unreachable database. */
   readonly stop: AbortSignal;
-  /** Cuts connections off, whatever they are doing. */
+  /** Aborts connections, even during a statement. */
   readonly abandon: AbortSignal;
   /** Receives a warning for each failed attempt that is repeated. */
   readonly onRetry: (warning: string, details: { readonly reason: string; readonly waitMs: number }) => void;
 }
 
-/** Runs a statement on one connection, without mending it. */
+/** Runs a statement on one connection, and does not reconnect. */
 export type Query = <Row>(text: string, values?: readonly unknown[]) => Promise<QueryResult<Row>>;
 
 const OUTAGE_PATIENCE_MS = 60_000;
@@ -55,7 +55,7 @@ const RETRY_WARNINGS = {
   transient: 'a change by another session undid a statement, trying again',
 };
 
-/** For everything but the statements of a sweep, which bring their own. */
+/** For all statements except those of a sweep, which have their own limits. */
 const LIMITS: Limits = { statementTimeoutMs: 30_000, lockTimeoutMs: 1_000 };
 
 const SETTINGS: Readonly<Record<string, string>> = {
@@ -69,9 +69,9 @@ const SETTINGS: Readonly<Record<string, string>> = {
 };
 
 /**
- * A connection that mends itself. It connects with the first statement, and where the database was out of reach it
- * connects again and repeats the statement, after a jittered back-off and within bounds. So every statement must be one
- * that may run twice, as deletes and counts of the same rows may.
+ * A connection that reconnects. It connects with the first statement. If the database is unreachable, it reconnects and
+ * repeats the statement, after a jittered back-off and within bounds. So every statement must be repeatable, as deletes
+ * and counts of the same rows are.
  */
 export class Session implements Queryable {
   readonly #options: ConnectionOptions;
@@ -80,12 +80,12 @@ export class Session implements Queryable {
   synchronous = false;
   readonly #onConnect: (query: Query) => Promise<void>;
   #connection: Connection | undefined;
-  /** When the first of the failures came that no statement has succeeded after. */
+  /** The time of the first failure since the last success. */
   #failingSince: number | undefined;
   #gaveUp = false;
   #previous: Backend | undefined;
 
-  /** @param onConnect runs on every new connection before anything else does */
+  /** @param onConnect runs first on every new connection */
   constructor(
     options: ConnectionOptions,
     context: SessionContext,
@@ -100,7 +100,7 @@ export class Session implements Queryable {
    * Runs a statement.
    *
    * @param limits how long the server may take, and wait for a lock
-   * @throws the last error, when the database stayed out of reach or the error is of a kind that repeating does not help
+   * @throws the last error, if the database stayed unreachable or repeating does not help
    */
   async query<Row>(
     text: string,
@@ -134,7 +134,7 @@ export class Session implements Queryable {
         if (this.#gaveUp) {
           throw error;
         }
-        // Half of the wait is random, so that the functions of several stages do not come back all at once.
+        // Half of the wait is random, so that the functions of several stages do not return at once.
         const waitMs = Math.round(retryMs * (0.5 + Math.random() / 2));
         onRetry(RETRY_WARNINGS[kind], { reason: describeError(error), waitMs });
         await clock.sleep(waitMs, stop);
@@ -151,7 +151,7 @@ export class Session implements Queryable {
     await this.#connected();
   }
 
-  /** Ends the connection, by force when the server does not answer. Never throws. */
+  /** Ends the connection, by force if the server does not answer. Never throws. */
   async close(): Promise<void> {
     await this.#disconnect();
   }
@@ -202,7 +202,7 @@ export class Session implements Queryable {
     return await Connection.open(login, this.#options.trustedCertificates, this.#context.abandon);
   }
 
-  /** A server that has not noticed that its client is gone still holds the advisory lock and may hold rows. */
+  /** A server that has not noticed the loss of the connection still holds the advisory lock, and perhaps rows. */
   async #endPrevious(query: Query): Promise<void> {
     if (this.#previous) {
       await query(

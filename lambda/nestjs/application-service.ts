@@ -4,16 +4,16 @@ import { DEFAULT_STAGE } from '../configuration/settings';
 import type { RunReport } from '../report';
 import { type TokenCleanupOptions, TokenCleanupService } from '../token-cleanup-service';
 
-/** The service as a part of an application: it remembers its last run, and ends a run when the application ends. */
+/** The service inside an application. It remembers its last run, and ends a run that is active at shutdown. */
 export class ApplicationService extends TokenCleanupService implements BeforeApplicationShutdown {
-  /** The last run that was to delete. */
+  /** The last run that was not a dry run. */
   lastRun: { readonly report: RunReport; readonly endedAt: Date } | undefined;
 
   readonly #isEnabled: boolean;
   readonly #shutdown = new AbortController();
   readonly #running = new Set<Promise<RunReport>>();
 
-  /** @param options `undefined` where the job does not run */
+  /** @param options `undefined` if the job does not run */
   constructor(options: TokenCleanupOptions | undefined) {
     super(options ?? ({} as TokenCleanupOptions));
     this.#isEnabled = options !== undefined;
@@ -33,7 +33,7 @@ export class ApplicationService extends TokenCleanupService implements BeforeApp
     return report;
   }
 
-  /** A run ends after the batch that is under way, which takes milliseconds. */
+  /** A run ends after the current batch, within milliseconds. */
   async beforeApplicationShutdown(): Promise<void> {
     this.#shutdown.abort();
     await Promise.all(this.#running);

@@ -14,7 +14,7 @@ export interface TokenCleanupHealth {
 /**
  * A health indicator for `HealthCheckService.check()` of `@nestjs/terminus`: down if the last run failed.
  *
- * Not for a liveness probe: to restart the service mends no failed run.
+ * Not for a liveness probe: a restart of the service repairs no failed run.
  */
 export class TokenCleanupHealthIndicator {
   readonly #service: ApplicationService;

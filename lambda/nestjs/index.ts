@@ -1,4 +1,4 @@
-/** What `token-cleanup/nestjs` is: the job as a module of a NestJS application. */
+/** Public API of `token-cleanup/nestjs`: the job as a module of a NestJS application. */
 
 import { type DynamicModule, type FactoryProvider, Module, type ModuleMetadata } from '@nestjs/common';
 import { SchedulerRegistry } from '@nestjs/schedule';
@@ -24,23 +24,23 @@ const JOB_OPTIONS = Symbol('TokenCleanupJobOptions');
 export interface TokenCleanupModuleAsyncOptions extends Pick<ModuleMetadata, 'imports'> {
   /** Providers that the factory receives. */
   readonly inject?: FactoryProvider['inject'];
-  // biome-ignore lint/suspicious/noExplicitAny: the types of what is injected are the factory's own.
+  // biome-ignore lint/suspicious/noExplicitAny: the factory knows the types of the providers that it receives.
   readonly useFactory: (...injected: any[]) => TokenCleanupModuleOptions | Promise<TokenCleanupModuleOptions>;
 }
 
 /**
- * Runs the job on the schedule of the application and provides `TokenCleanupService` and `TokenCleanupHealthIndicator`
- * everywhere. Where `NODE_ENV` is `test`, no job is scheduled, nothing is configured, and a run answers `skipped`.
+ * Runs the job on a schedule, and provides `TokenCleanupService` and `TokenCleanupHealthIndicator` everywhere. If `NODE_ENV`
+ * is `test`, the module schedules no job and reads no configuration, and a run returns `skipped`.
  */
 @Module({})
 // biome-ignore lint/complexity/noStaticOnlyClass: a dynamic module of NestJS is one.
 export class TokenCleanupModule {
-  /** The job with options that are known when the module is loaded; variables stand in for those that are not given. */
+  /** The job with static options. Variables of the environment fill in the others. */
   static forRoot(options: TokenCleanupModuleOptions = {}): DynamicModule {
     return TokenCleanupModule.forRootAsync({ useFactory: () => options });
   }
 
-  /** The job with options that other providers hold. The factory is not called where `NODE_ENV` is `test`. */
+  /** The job with options from other providers. The factory is not called if `NODE_ENV` is `test`. */
   static forRootAsync({ imports = [], inject = [], useFactory }: TokenCleanupModuleAsyncOptions): DynamicModule {
     const configuration = nestConfiguration();
     const optionsProvider: FactoryProvider<JobOptions | undefined> = {
@@ -85,7 +85,7 @@ interface NestConfiguration {
   readonly ConfigService: new () => VariableSource;
 }
 
-/** The package of Nest for configuration, if the application has it. */
+/** The configuration package of Nest, if it is installed. */
 function nestConfiguration(): NestConfiguration | undefined {
   try {
     return require('@nestjs/config');

@@ -25,7 +25,7 @@ export interface TokenCleanupModuleOptions extends Partial<Omit<TokenCleanupOpti
    */
   readonly targets?: TargetsInput;
   /**
-   * The times of the job, as a crontab of five fields.
+   * A five-field crontab.
    *
    * @default - `REFRESH_TOKEN_CLEANUP_CRON`, or `0 3 * * *`
    */
@@ -53,7 +53,7 @@ export interface VariableSource {
   get(name: string): unknown;
 }
 
-/** The variables of the job as text. A ConfigService may hold numbers, and objects where it parses JSON. */
+/** The variables of the job as text. A ConfigService may hold numbers, and objects if it parses JSON. */
 export function environmentFrom(source: VariableSource): Environment {
   const textOf = (value: unknown) => (typeof value === 'object' ? JSON.stringify(value) : String(value));
   return Object.fromEntries(
@@ -90,7 +90,7 @@ export function jobOptions(options: TokenCleanupModuleOptions, environment: Envi
   throw new InvalidInputError(mistakes);
 }
 
-/** The same five fields as in the deployed function. The library would take a sixth for seconds. */
+/** The same five fields as for the deployed function. The scheduling library would read a sixth as seconds. */
 function crontabMistakes(name: string, crontab: string): string[] {
   const isCrontab = crontab.trim().split(/\s+/).length === 5 && validateCronExpression(crontab).valid;
   return isCrontab ? [] : [`${name} must be a crontab of five fields, got ${JSON.stringify(crontab)}`];

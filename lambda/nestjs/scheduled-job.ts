@@ -11,8 +11,8 @@ export class ScheduledJob implements OnApplicationBootstrap {
   readonly #scheduler: SchedulerRegistry | undefined;
 
   /**
-   * @param options `undefined` where the job does not run
-   * @param scheduler `undefined` where the application has none
+   * @param options `undefined` if the job does not run
+   * @param scheduler `undefined` if the application has none
    */
   constructor(service: TokenCleanupService, options: JobOptions | undefined, scheduler: SchedulerRegistry | undefined) {
     this.#service = service;
@@ -24,7 +24,7 @@ export class ScheduledJob implements OnApplicationBootstrap {
     if (!this.#options) {
       return;
     }
-    // To import it here as well would make a second scheduler, which would run the jobs of the application twice.
+    // An import of our own would create a second scheduler, which would run all jobs of the application twice.
     if (!this.#scheduler) {
       throw new Error('TokenCleanupModule needs ScheduleModule.forRoot() among the imports of the application');
     }
