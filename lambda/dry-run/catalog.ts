@@ -87,13 +87,13 @@ export interface Values {
   readonly count: number;
   /** Of numbers. */
   readonly median: number | null;
-  /** How many lie ahead. */
+  /** The number of those in the future. */
   readonly future: number;
 }
 
 const VALUES_LIMITS = { statementTimeoutMs: 10_000, lockTimeoutMs: 500 };
 
-/** Reads what the values of a column look like. A column that cannot be read has none. */
+/** Reads the range of the values of a column. A column that cannot be read has none. */
 export async function readValues(
   session: Queryable,
   { oid, schema, table, columns }: CatalogTable,

@@ -12,9 +12,9 @@ import { OldestValues } from './oldest-values';
 /** The rows of a table, as far as they were counted. */
 export interface Census {
   readonly end: WalkEnd;
-  /** What could not be counted, and why. */
+  /** The parts that could not be counted, and the reasons. */
   readonly obstacles: readonly Obstacle[];
-  /** All rows, but for those of {@link indexed}. */
+  /** All rows, except those of {@link indexed}. */
   readonly rows: number;
   /** Those that meet any rule. */
   readonly dead: number;
@@ -22,11 +22,11 @@ export interface Census {
   readonly deadByRule: readonly number[];
   /** The relations in which an index led to the dead rows, so that the others were not counted. */
   readonly indexed: readonly Relation[];
-  /** How many were visited, or about as many if an index led to the rows. */
+  /** The number of blocks that were visited; an approximation if an index led to the rows. */
   readonly blocks: number;
   /** How long the server was at work. */
   readonly workMs: number;
-  /** How many connections' worth of work the pace allowed at the end. */
+  /** The sum of the shares that the connections could work at the end. */
   readonly load: number;
   /** The oldest value of the first age of each rule in the rows that meet it, as ISO text; undefined for other rules. */
   readonly oldestByRule: readonly (string | undefined)[];

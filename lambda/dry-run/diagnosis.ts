@@ -8,22 +8,22 @@ import { Forecast } from './forecast';
 import { adviseOnIndexes, type IndexAdvice } from './index-advice';
 import { findSurprises } from './surprises';
 
-/** What a dry run tells of a table. What could not be found out is absent. */
+/** The findings of a dry run about a table. A value that could not be found is absent. */
 export interface Diagnosis {
-  /** SQL for whoever owns the table: the privileges that are missing, and the indexes of foreign keys. */
+  /** SQL for the owner of the table: missing privileges, and missing indexes of foreign keys. */
   readonly remedies: readonly string[];
-  /** How many rows meet each rule, protected ones among them, in the order of the rules. A row may meet several. */
+  /** The number of rows that meet each rule, protected ones included, in the order of the rules. A row may meet several. */
   readonly rules?: readonly RuleCount[];
   readonly rowsKept?: number;
-  /** Whether that is the server's estimate: an index led to the dead rows, or policies hide the others from the role. */
+  /** Whether it is the server's estimate, because an index led to the dead rows or policies hide the others from the role. */
   readonly rowsKeptEstimated?: boolean;
-  /** Of the table and all of its partitions, with what is stored out of line. */
+  /** Of the table and all of its partitions, with the values that are stored out of line. */
   readonly tableBytes?: number;
   readonly indexBytes?: number;
   readonly indexAdvice?: IndexAdvice;
-  /** Reasons to look twice before a run, as sentences: times that may mean something else, a table that would be emptied. */
+  /** Reasons to check the rules before a run, as sentences: ambiguous times, or a table that would be emptied. */
   readonly surprises?: readonly string[];
-  /** How long a run takes, within a factor of three or so, if the pace stays as it was during the dry run. */
+  /** The estimated time of a run, within a factor of three, at the pace of the dry run. */
   readonly estimatedDurationMs?: number;
 }
 
@@ -41,10 +41,10 @@ const WRITE_FACTOR = 2;
 
 const ROW_MS = 0.0003;
 
-/** A foreign key that points here, with an index on its own side. A trigger may do anything, and mostly does as little. */
+/** The cost of a foreign key that points here, with an index on its own side. Most triggers cost as little. */
 const TRIGGER_MS = 0.03;
 
-/** Finds out what a run would do to tables, and what it needs. Read only. Never throws: an error is part of the outcome. */
+/** Predicts the effect of a run on tables, and its requirements. Read only. Never throws: an error is part of the outcome. */
 export async function examine(
   tables: readonly Table[],
   { now, before }: Visiting,
@@ -96,7 +96,7 @@ export async function examine(
 
 type Findings = Partial<SweepOutcome> & { readonly diagnosis: Omit<Diagnosis, 'remedies'> };
 
-/** What was read of a table by itself. */
+/** The results for a table, before foreign keys are followed. */
 interface Counts {
   readonly heaps: readonly Heap[];
   readonly census: Census;
@@ -165,10 +165,10 @@ async function diagnose(table: Table, { heaps, census }: Counts, forecast: Forec
   };
 }
 
-/** If more of a table than this would go, a rule may not mean what its author thinks. */
+/** If a run would delete a greater share of a table, a rule may not mean what its author thinks. */
 const SUSPICIOUS_SHARE = 0.95;
 
-/** Reasons to look twice before a run, as sentences. */
+/** Reasons to check the rules before a run, as sentences. */
 function doubts(doomed: number, rows: number, isIncomplete: boolean, mayRefuse: boolean): string[] {
   const percent = Math.floor((1_000 * doomed) / rows) / 10;
   return [
@@ -188,7 +188,7 @@ interface Heap {
   readonly heapBytes: number;
   readonly tableBytes: number;
   readonly indexBytes: number;
-  /** By the server's statistics; null when it has none. */
+  /** By the server's statistics; null if it has none. */
   readonly estimatedRows: number | null;
   /** The triggers that fire for each deleted row, such as those of foreign keys that point here. */
   readonly triggers: number;
@@ -217,7 +217,7 @@ const HEAPS_SQL = `
   where oid = any($1::oid[])
   order by "heapBytes" desc, oid`;
 
-/** The rows of the heaps in which an index was used; NaN when the server does not know them. */
+/** The rows of the heaps in which an index was used; NaN if the server has no statistics. */
 function estimatedRows({ indexed }: Census, heaps: readonly Heap[]): number {
   return indexed.reduce((rows, relation) => {
     const heap = heaps.find(({ oid }) => oid === relation.oid);

@@ -25,7 +25,7 @@ export interface Found {
   readonly system?: string | undefined;
   /** The target to copy, as JSON. */
   readonly target: TargetsInput[number];
-  /** The reasons, and what to think of before using the target. */
+  /** The reasons, and the points to check before using the target. */
   readonly remarks: readonly string[];
   readonly tables: readonly FoundTable[];
 }
@@ -87,7 +87,7 @@ interface Candidate {
   readonly goesWith: readonly string[];
 }
 
-/** The tables that look like it, but for those of known systems. Children come before their parents. */
+/** The tables that look like it, except those of known systems. Children come before their parents. */
 async function lookalikes(
   session: Queryable,
   catalog: readonly CatalogTable[],
@@ -120,7 +120,7 @@ async function lookalikes(
     .sort((a, b) => depth(b.table) - depth(a.table));
 }
 
-/** All tables whose rows take rows of this one along, by way of others, too. */
+/** All tables whose deletes cascade to this one, directly or through others. */
 function ancestorsOf(oid: number, parents: ReadonlyMap<number, readonly number[]>): Set<number> {
   const found = new Set<number>();
   const pending = [oid];
@@ -177,7 +177,7 @@ async function examineLookalike(
   };
 }
 
-/** Fewer values than this say nothing about a column. */
+/** Fewer values than this prove nothing about a column. */
 const ENOUGH_VALUES = 20;
 
 /** Milliseconds since 1970 passed this number in 1973, and seconds will in the year 5138. */

@@ -6,7 +6,7 @@ import { inspect, PreflightError } from '../preflight/preflight';
 import { type CatalogTable, readSize, sampleOf } from './catalog';
 import { adviseOnIndexes } from './index-advice';
 
-/** What a target would do to a table. */
+/** The effect that a target would have on a table. */
 export interface FoundTable {
   readonly schema: string;
   readonly table: string;
@@ -16,7 +16,7 @@ export interface FoundTable {
   readonly rowsToDelete?: number | undefined;
   /** Whether the two numbers are estimates from a part of the table. */
   readonly isEstimate: boolean;
-  /** SQL for the owner of the table: missing privileges, and indexes that a run would be glad of. */
+  /** SQL for the owner of the table: missing privileges, and indexes that would make a run faster. */
   readonly missing: readonly string[];
   /** The reason why the target cannot be used as it is, or why the rows were not counted. */
   readonly problem?: string | undefined;
@@ -24,7 +24,7 @@ export interface FoundTable {
 
 const COUNT_LIMITS = { statementTimeoutMs: 10_000, lockTimeoutMs: 500 };
 
-/** Counts what a target would delete, and looks for what a run would miss. */
+/** Counts the rows that targets would delete, and finds missing privileges and indexes. */
 export async function examine(
   session: Queryable,
   input: TargetsInput[number],

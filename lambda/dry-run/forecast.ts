@@ -8,7 +8,7 @@ import type { Relation } from '../engine/relation';
 import { quoteIdentifier } from '../engine/sql';
 import { patiently } from '../engine/table-lock';
 
-/** What foreign keys do in a run, as far as the role may read the tables that refer. */
+/** The effect of foreign keys on a run, as far as the role may read the tables that refer. */
 export interface Consequences {
   /** The dead rows that stay because a row refers to them that stays. */
   readonly protectedRows: number;
@@ -16,7 +16,7 @@ export interface Consequences {
   readonly cascaded: readonly Cascaded[];
 }
 
-/** What a census has to count of a table. */
+/** The additional columns that a census reads of a table. */
 export interface Question {
   readonly condition: Condition;
   readonly beside?: string;
@@ -24,7 +24,7 @@ export interface Question {
   readonly further?: Pick<Further, 'columns'>;
 }
 
-/** So many rows are looked up at once by their places. */
+/** The number of rows that are looked up at once by their places. */
 const LOOKUP = 500;
 
 const LOOKUP_LIMITS = { statementTimeoutMs: 5_000, lockTimeoutMs: 1_000, ownSearchPath: true };
@@ -32,24 +32,24 @@ const LOOKUP_LIMITS = { statementTimeoutMs: 5_000, lockTimeoutMs: 1_000, ownSear
 /**
  * Predicts which dead rows of several tables a run leaves, because rows refer to them that stay.
  *
- * A row that a live row refers to is found where its table is read. It keeps the dead rows that it refers to itself, in its
- * own table or in another one that the run sweeps, and so on: these are looked up by the keys, which are unique.
+ * The census of a table finds its rows to which live rows refer. Such a row in turn keeps the dead rows to which it refers
+ * itself, in its own table or another one of the run, and so on. These are looked up by the keys, which are unique.
  */
 export class Forecast {
   readonly #works: ReadonlyMap<Table, Work>;
-  /** Whether the signal came before the last key was followed. */
+  /** Whether the signal was aborted before the last key was followed. */
   isCutShort = false;
 
   constructor(tables: readonly Table[]) {
     this.#works = new Map(tables.map((table) => [table, new Work(table, tables)]));
   }
 
-  /** What to count in a table, and what to do with it. */
+  /** The part of the forecast for a table. */
   of(table: Table): Work {
     return this.#works.get(table) as Work;
   }
 
-  /** Follows the keys from the rows that stay. Call this once all tables were read. Stops at the signal. */
+  /** Follows the keys from the rows that stay. Call this after the census of all tables. Stops at the signal. */
   async follow(until: AbortSignal): Promise<void> {
     const works = [...this.#works.values()];
     let frontier = works.flatMap((work) => work.takeFound());
@@ -82,7 +82,7 @@ class Work {
   readonly #cascades: readonly Path[];
   /** Whether rows of the table keep others of the run. */
   readonly #passesOn: boolean;
-  /** Whether it must be known which of its rows stay: they pass that on, or are found a second time. */
+  /** Whether the forecast needs the places of the rows that stay: they keep others, or are found a second time. */
   readonly #needsPlaces: boolean;
   readonly #rows: number[];
   readonly #cascaded: number[];
@@ -146,7 +146,7 @@ class Work {
     };
   }
 
-  /** Takes what was counted in all. */
+  /** Takes the sums of the census. */
   add(sums: (name: string) => number): void {
     this.#paths.forEach((_, index) => {
       this.#rows[index] = (this.#rows[index] ?? 0) + sums(`kept ${index}`);
@@ -156,7 +156,7 @@ class Work {
     });
   }
 
-  /** Takes the rows of a piece that stay. */
+  /** Takes the places of the rows of a piece that stay. */
   addStaying(relation: Relation, values: Readonly<Record<string, unknown>>): void {
     const staying = (values.staying ?? []) as readonly (readonly [number, string])[];
     this.#paths.forEach((_, protection) => {

@@ -14,31 +14,31 @@ export interface IndexAdvice {
    * - `cannot-help`: a rule tests nothing but rows of other tables, so every run reads the whole table
    */
   readonly verdict: 'not-needed' | 'exists' | 'helps' | 'helps-later' | 'cannot-help';
-  /** What makes the indexes that are missing. All of them are needed, since a single rule without one reads the table. */
+  /** Statements that create the missing indexes. All are needed: a single rule without an index reads the whole table. */
   readonly statements: readonly string[];
 }
 
 export interface IndexedTable {
   readonly target: Target;
   readonly inspected: Inspected;
-  /** The largest partition, or the table itself. It speaks for the others. */
+  /** The largest partition, or the table itself. It stands for the others. */
   readonly largest: number;
   readonly heapBytes: number;
-  /** The rows, all and those that are dead, as far as they are known. */
+  /** The number of all rows and of the dead ones, as far as they are known. */
   readonly rows: number;
   readonly dead: number;
 }
 
-/** Read in 0.2 s from memory, and in a second from a disk of 128 MB/s, which the smaller volumes of AWS give. */
+/** Read in 0.2 s from memory, and in a second from the smaller volumes of AWS, which deliver 128 MB/s. */
 const SMALL_HEAP_BYTES = 128 * 1024 ** 2;
 
-/** A block holds 50 rows or more. Were more of them dead, spread evenly, every other block would be visited anyway. */
+/** A block holds 50 rows or more. At a greater share, spread evenly, a run visits every second block with an index, too. */
 export const GREATEST_DEAD_SHARE = 0.01;
 
-/** About as many as an index leads to before the sweep walks the blocks instead, where they are in memory. */
+/** With more rows than about this, the sweep walks the blocks instead of an index, if they are in memory. */
 const MOST_ROWS_FOUND = 100_000;
 
-/** Looks at the indexes that there are, and at what those that are not could do. Read only. */
+/** Examines the existing indexes, and the gain from missing ones. Read only. */
 export async function adviseOnIndexes(session: Queryable, table: IndexedTable): Promise<IndexAdvice> {
   const { target, inspected, largest, heapBytes, rows, dead } = table;
   if (heapBytes < SMALL_HEAP_BYTES) {
@@ -48,7 +48,7 @@ export async function adviseOnIndexes(session: Queryable, table: IndexedTable): 
     return { verdict: 'cannot-help', statements: [] };
   }
   const columns = target.deleteWhen.flatMap(Object.keys);
-  // A partitioned table hands its indexes on to its partitions; other heirs get their own.
+  // A partitioned table passes its indexes on to its partitions. Other child tables need their own.
   const roots = inspected.isPartitioned ? [inspected.oid] : inspected.relations.map(({ oid }) => oid);
   const { rows: answers } = await session.query<Catalog>(CATALOG_SQL, [roots, columns, largest]);
   const [catalog] = answers;
@@ -59,7 +59,7 @@ export async function adviseOnIndexes(session: Queryable, table: IndexedTable): 
   if (!catalog || missing.length === 0) {
     return { verdict: 'exists', statements: [] };
   }
-  // PostgreSQL makes no index of a partitioned table concurrently.
+  // PostgreSQL cannot create an index of a partitioned table concurrently.
   const create = inspected.isPartitioned ? 'create index on' : 'create index concurrently on';
   const statements = catalog.tables.flatMap((name) =>
     missing.map((rule) => `${create} ${name} ${definition(rule, { ...catalog, columnTypes })}`),
@@ -78,7 +78,7 @@ interface Catalog {
 interface Index {
   /** Null for an expression. */
   readonly leading: string | null;
-  /** Null when it holds all rows. */
+  /** Null if it holds all rows. */
   readonly predicate: string | null;
 }
 
@@ -105,7 +105,7 @@ interface Names {
   readonly columnTypes: ColumnTypes;
 }
 
-/** Whether it leads to the rows that meet a rule, or to not many more. */
+/** Whether it leads to the rows that meet a rule, and to few others. */
 function serves({ leading, predicate }: Index, rule: Rule, names: Names): boolean {
   const leads = leading !== null && Object.hasOwn(rule, leading) && isIndexable(leading, rule[leading], names);
   if (predicate === null) {
@@ -159,7 +159,7 @@ function conjunctsOf(predicate: string): string[] {
     .map((conjunct) => conjunct.replaceAll(/[()]/g, '').replaceAll(/'(-?\d+)'/g, '$1'));
 }
 
-/** Ordered by time, and only of the rows whose other columns are as the rule wants them. */
+/** Ordered by time, and only for rows whose other columns meet the rule. */
 function definition(rule: Rule, names: Names): string {
   const tests = Object.entries(rule);
   const ages = tests

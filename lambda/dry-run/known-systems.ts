@@ -11,11 +11,11 @@ export interface KnownSystem {
   readonly remarks: readonly string[];
 }
 
-/** Names of columns that many tables have: they do not tell one system from another. */
+/** Names of columns that many tables have, so that they identify no system. */
 const COMMON_COLUMNS =
   /^(id|key|token|code|data|name|type|status|state|user_?id|created_at|updated_at|expires?(_?at)?)$/i;
 
-/** Looks for the presets in every schema. Of presets that share a table, the one with the most columns is taken. */
+/** Looks for the presets in every schema. If presets share a table, the one with the most columns wins. */
 export function knownSystems(catalog: readonly CatalogTable[]): KnownSystem[] {
   const schemas = new Set(catalog.map(({ schema }) => schema));
   const candidates = [...schemas].flatMap((schema) => {

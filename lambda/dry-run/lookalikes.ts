@@ -8,9 +8,9 @@ type RuleInput = TargetInput['deleteWhen'][number];
 /** Rules for a table that no preset knows, derived from the names and types of its columns. */
 export interface Lookalike {
   readonly rules: readonly RuleInput[];
-  /** The columns that are numbers and may be times: their values decide on the unit. */
+  /** The number columns that may be times. Their values decide the unit. */
   readonly epochColumns: readonly string[];
-  /** The column by which rows expire; absent if only events such as a revocation end them. */
+  /** The column with the expiry; absent if only events such as a revocation end a row. */
   readonly expiry?: string | undefined;
   /** Whether the name of the table and its columns agree that it holds tokens, codes or sessions. */
   readonly isLikely: boolean;
@@ -19,8 +19,8 @@ export interface Lookalike {
 }
 
 /**
- * The age in proposed rules. Names lie: a session's `expiry` may be its last use, and a revoked token is the evidence of a
- * theft. After this time, either is dead in most systems.
+ * The age in proposed rules. Names mislead: a session's `expiry` may be its last use, and a revoked token is the evidence
+ * of a theft. After this time, both are dead in most systems.
  */
 export const CAUTIOUS_AGE = '30d';
 
@@ -28,7 +28,7 @@ export const CAUTIOUS_AGE = '30d';
 const TOKEN_WORDS =
   /^(access|auth|challenge|code|confirmation|credential|device|grant|invitation|invite|jti|jwt|login|magic|nonce|oauth|oauth2|otp|password|refresh|remember|reset|revocation|revoked|session|sid|state|ticket|token|verification)s?$/;
 
-/** Tables with a time of expiry that are no tokens. */
+/** Tables with an expiry that are not tokens. */
 const OTHER_WORDS =
   /^(cache|certificate|contract|coupon|discount|domain|event|invoice|job|key|licen[cs]e|lock|log|message|offer|order|plan|post|price|product|promotion|quota|subscription|trial|voucher)s?$/;
 

@@ -64,7 +64,7 @@ function agesOf({ deleteWhen }: Target): Age[] {
   );
 }
 
-/** What is known of the values of a column in the rows that meet a rule. */
+/** The values of a column in the rows that meet a rule. */
 interface Extremes {
   readonly odd: number;
   readonly least: string | null;

@@ -7,11 +7,11 @@ export interface Root {
   readonly quotedName: string;
 }
 
-/** What became of a table while it was swept. */
+/** Changes to a table during its sweep. */
 export interface Aftermath {
   /** Whether its name leads to another table, or to none. */
   readonly isReplaced: boolean;
-  /** The partitions that came while it was swept. */
+  /** The partitions that were attached during the sweep. */
   readonly added: readonly Relation[];
   /** The file of each relation that still belongs to it. */
   readonly files: Readonly<Record<string, number>>;
@@ -44,14 +44,14 @@ export class ReplacedError extends Error {
   }
 }
 
-/** Those of the batches, since setting others takes a round trip. All names below are qualified. */
+/** The same as for batches, since other limits take a round trip. All names below are qualified. */
 const LIMITS: Limits = { statementTimeoutMs: 200, lockTimeoutMs: 25, ownSearchPath: true };
 
 interface Answer extends Omit<Aftermath, 'added'> {
   readonly added: readonly { readonly oid: number; readonly quotedName: string }[];
 }
 
-// Partitions whose detaching has begun are none any more, and temporary children of other sessions cannot be read.
+// A partition that is being detached does not count, and temporary children of other sessions cannot be read.
 const AFTERMATH_SQL = `
   with recursive member as (
     select $1::pg_catalog.oid as oid

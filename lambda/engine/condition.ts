@@ -11,27 +11,27 @@ export interface Condition {
   readonly values: readonly unknown[];
 }
 
-/** The SQL of a condition behind so many parameters of another. Quoted names and literals stay as they are. */
+/** The SQL of a condition, with its parameters numbered behind those of another. Quoted names and literals stay unchanged. */
 export function behind(parameters: number, text: string): string {
   return text.replace(/"[^"]*"|'[^']*'|\$(\d+)/g, (found, number?: string) =>
     number === undefined ? found : `$${Number(number) + parameters}`,
   );
 }
 
-/** The condition that rows to delete meet, and what keeps it true until they are gone. */
+/** The condition of the rows to delete, and the protection against changes while they are deleted. */
 export interface DeathCondition extends Condition {
   /**
-   * Of the DELETE. With `repeatable read` the server refuses to take rows along, or to change them, that came after it had
-   * begun: no row of a key that keeps the rows it refers to is lost.
+   * The isolation of the DELETE. With `repeatable read` the server refuses to delete or change referring rows that were
+   * inserted after it had begun: no row of a key that keeps the rows to which it refers is lost.
    *
    * @default read committed
    */
   readonly isolation?: 'repeatable read';
-  /** To be done before a DELETE is committed, if the rules look at other rows. */
+  /** The check before the commit of a DELETE, if the rules test other rows. */
   readonly recheck?: Recheck;
 }
 
-/** The same, and the rules that it is made of. */
+/** The same, with its rules. */
 export interface DeadRows extends DeathCondition {
   readonly rules: readonly RuleCondition[];
 }
@@ -45,8 +45,8 @@ export interface RuleCondition {
 }
 
 /**
- * A second look at rows that were deleted, in the same transaction. A DELETE that waited for a lock tests its own row
- * again, but sees the rows that this refers to as they were before. One of them may have come back to life.
+ * A second test of deleted rows, in the same transaction. A DELETE that waited for a lock tests its own row again, but
+ * still sees the rows to which it refers as they were before. One of them may have come back to life.
  */
 export interface Recheck {
   /** A deleted row as `jsonb`, to be collected. Its columns stand behind the alias. */
@@ -55,13 +55,13 @@ export interface Recheck {
   statement(rows: string): Condition;
 }
 
-/** What the catalog says about the columns and the keys that a condition reads. */
+/** The catalog's entries for the columns and keys that a condition reads. */
 export interface Catalog {
   /** Of all columns of the table. */
   readonly columnTypes: ColumnTypes;
   /** The foreign keys that rules follow, by the column that the rule names. */
   readonly references: ReadonlyMap<string, Reference>;
-  /** The foreign keys whose rows keep those that they refer to, whatever ON DELETE says. */
+  /** The foreign keys whose rows keep those to which they refer, regardless of ON DELETE. */
   readonly keepers: readonly ReferringKey[];
 }
 
@@ -99,7 +99,7 @@ function ruleSql(rule: Rule, { columnTypes, references }: Catalog, context: Test
       own.push(tests.sql(column, test));
     }
   }
-  // A look at another row costs most, so it comes last.
+  // A test of another row costs most, so it comes last.
   return joinSql([...own, ...others], ' and ');
 }
 

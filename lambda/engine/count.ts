@@ -24,15 +24,15 @@ export interface Further {
 
 export interface Counted<Column extends string> {
   readonly end: WalkEnd;
-  /** What could not be counted, and why. */
+  /** The parts that could not be counted, and the reasons. */
   readonly obstacles: readonly Obstacle[];
   readonly sums: Readonly<Record<Column, number>>;
-  /** How long the server was at work. */
+  /** The time that the server worked. */
   readonly workMs: number;
 }
 
 /**
- * Adds up numbers over pieces of tables, range after range. Read only.
+ * Adds up numbers over pieces of tables. Read only.
  *
  * @param columns an aggregate for each number, as SQL with the parameters of the condition
  */

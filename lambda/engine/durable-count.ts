@@ -10,11 +10,11 @@ const CONFIRM_SQL =
   "select set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'token-cleanup', '')";
 
 /**
- * Counts deleted rows truthfully although sessions do not wait for each commit to be on disk.
+ * Counts deleted rows truthfully although sessions do not wait until each commit is on disk.
  *
- * A server that crashes loses its last commits, and the rows are back. So once in a while a synchronous commit confirms
- * those before it, and rows that were unconfirmed when a connection was lost no longer count. Another pass deletes them,
- * or they were gone for good: after a lost connection the count may be too low, and is never too high.
+ * A server that crashes loses its last commits, and the rows are back. So from time to time a synchronous commit confirms
+ * those before it, and rows that are unconfirmed when a connection is lost no longer count. Either another pass deletes
+ * them, or they are gone for good: after a lost connection the count may be too low, and is never too high.
  */
 export class DurableCount {
   readonly #clock: Clock;
@@ -36,7 +36,7 @@ export class DurableCount {
   }
 
   /**
-   * Call this before the first row is deleted. A server that cannot confirm commits later gets synchronous ones.
+   * Call this before the first delete. If the server cannot confirm commits later, each commit is synchronous.
    *
    * @returns whether that took a transaction id
    */
@@ -72,7 +72,7 @@ export class DurableCount {
   }
 
   /**
-   * Confirms if the last time is long enough ago.
+   * Confirms if the last confirmation is long enough ago.
    *
    * @returns whether that took a transaction id
    */
@@ -92,7 +92,7 @@ export class DurableCount {
     if (rows === 0) {
       return false;
     }
-    // Other sessions may add rows meanwhile, which this does not confirm.
+    // This does not confirm rows that other sessions add meanwhile.
     this.#unconfirmed = 0;
     this.#beingConfirmed += rows;
     const before = this.#countReconnections();

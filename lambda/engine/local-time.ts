@@ -1,11 +1,11 @@
-/** How far back clocks are set at most at once, and more. */
+/** More than clocks are ever set back at once. */
 const LONGEST_STEP_BACK_MS = 4 * 3_600_000;
 
 const QUARTER_MS = 900_000;
 
 /**
- * The time that clocks in a zone show at a moment, as text without a zone. An earlier time is past for sure: in the hours
- * before clocks are set back the result is an hour less, since they will show the hour that is repeated once more.
+ * The time that clocks in a zone show at a moment, as text without a zone. A time before it is certainly past: in the hours
+ * before clocks are set back the result is an hour less, since they will show the repeated hour again.
  */
 export function localTime(moment: Date, timeZone = 'UTC'): string {
   const offsets = samples(moment.getTime(), moment.getTime() + LONGEST_STEP_BACK_MS, QUARTER_MS).map((at) =>

@@ -4,12 +4,12 @@ import type { Piece } from './pieces';
 
 /**
  * Why a sweep ended:
- * - `drained`: every block was visited, and nothing was held back
+ * - `drained`: every block was visited, and no dead row remains
  * - `deadline`: the time was up
- * - `interrupted`: it was asked to end
- * - `blocked`: rows stayed locked, or are kept by a constraint or a trigger
+ * - `interrupted`: the run was interrupted
+ * - `blocked`: rows stayed locked, or a constraint or a trigger keeps them
  * - `replica-lag`: the time was up while a replica was too far behind
- * - `max-rows`: as many rows were deleted as one run may delete
+ * - `max-rows`: the run reached its limit of rows
  */
 export type StopReason = 'drained' | 'deadline' | 'interrupted' | 'blocked' | 'replica-lag' | 'max-rows';
 
@@ -19,25 +19,25 @@ export interface SweepOutcome {
   readonly error?: unknown;
   readonly rowsDeleted: number;
   /**
-   * The dead rows that were met and could not be deleted, and those of blocks that were not visited; absent if these
-   * could not be counted.
+   * The dead rows that the sweep met and could not delete, and those of blocks that it did not visit; absent if these could
+   * not be counted.
    */
   readonly rowsRemaining?: number;
-  /** How many statements deleted, or tried to. */
+  /** The number of batches, those that were undone included. */
   readonly batches: number;
   readonly longestBatchMs: number;
-  /** What kept rows from being deleted. */
+  /** The obstacles that kept rows from being deleted. */
   readonly blockedBy: readonly Blockage[];
-  /** The rows of other tables that went along by `on delete cascade`. */
+  /** The rows of other tables that `on delete cascade` deleted along. */
   readonly cascaded?: readonly Cascaded[];
   /** Absent if there was nothing to do. */
   readonly pace?: PaceReport;
 }
 
 export interface Blockage {
-  /** Such as the name of a constraint. */
+  /** For example the name of a constraint. */
   readonly reason: string;
-  /** Absent when they are too many to be found one by one. */
+  /** Absent if they are too many to be found one by one. */
   readonly rows?: number;
 }
 
@@ -48,24 +48,24 @@ export interface Cascaded {
   readonly rows?: number;
 }
 
-/** A row that was in the way, or a range that was left for one. */
+/** A row that was in the way, or a range that was left because of one. */
 export interface Obstacle {
   readonly reason: string;
   readonly piece: Piece;
-  /** Whether it is only locked, so that it may go later. */
+  /** Whether it is only locked, so that a later attempt may succeed. */
   readonly passing: boolean;
 }
 
 /**
  * - `finished`: every piece was visited
- * - `stopped`: the signal came first
- * - `blocked`: the table stayed locked as a whole, or too many of its rows take too long each
+ * - `stopped`: the signal was aborted
+ * - `blocked`: the table stayed locked as a whole, or too many rows took too long each
  */
 export type WalkEnd = 'finished' | 'stopped' | 'blocked';
 
 export const TABLE_LOCK: Blockage = { reason: 'a lock on the whole table' };
 
-/** How an error ends the work on a table. A lock on the whole table is no failure. */
+/** The outcome of work on a table that ended by an error. A lock on the whole table is not a failure. */
 export function endBy(error: unknown, stop: AbortSignal): Pick<SweepOutcome, 'stopReason' | 'error' | 'blockedBy'> {
   return kindOf(error) === 'locked'
     ? { stopReason: stop.aborted ? (stop.reason as StopReason) : 'blocked', blockedBy: [TABLE_LOCK] }
@@ -80,7 +80,7 @@ export function blockagesOf(obstacles: readonly Obstacle[]): Blockage[] {
   });
 }
 
-/** Why a walk that did not finish ended. */
+/** The stop reason of a walk that did not finish. */
 export function reasonOf(end: WalkEnd, signal: AbortSignal): StopReason {
   return end === 'stopped' ? (signal.reason as StopReason) : 'blocked';
 }

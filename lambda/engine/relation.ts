@@ -33,7 +33,7 @@ export function isMissing(error: unknown): boolean {
   return ['42P01', '3F000'].includes(sqlStateOf(error) ?? '');
 }
 
-/** A string as SQL text, whatever `standard_conforming_strings` is set to. */
+/** A string as SQL text, for either setting of `standard_conforming_strings`. */
 function quoteLiteral(text: string): string {
   const quoted = `'${text.replaceAll("'", "''").replaceAll('\\', '\\\\')}'`;
   return text.includes('\\') ? `e${quoted}` : quoted;

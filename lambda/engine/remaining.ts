@@ -5,20 +5,20 @@ import type { Piece } from './pieces';
 import type { Relation } from './relation';
 import { wholeTable } from './whole-table';
 
-/** What a sweep has left of a table. */
+/** The parts of a table that a sweep left. */
 export interface Left {
   readonly obstacles: readonly Obstacle[];
   readonly unvisited: readonly Piece[];
   /** The rows that foreign keys protect, as far as they were counted. */
   readonly protectedRows: number;
-  /** The partitions that came while it was swept. */
+  /** The partitions that were attached during the sweep. */
   readonly added: readonly Relation[];
-  /** Whether rows may be left that it has not met. */
+  /** Whether there may be dead rows that it has not met. */
   readonly mayHideMore: boolean;
 }
 
 export interface Remaining {
-  /** The dead rows that are left; absent if they could not be counted. */
+  /** The remaining dead rows; undefined if they could not be counted. */
   readonly rows: number | undefined;
   /** How many of them the sweep has not met. */
   readonly unmet: number;
@@ -26,8 +26,8 @@ export interface Remaining {
 }
 
 /**
- * Tells how many dead rows are left. What the sweep has met is known; only blocks that it did not visit are read, unless
- * it cannot have met all.
+ * Counts the remaining dead rows. Those that the sweep met are known. So only blocks that it did not visit are read, unless
+ * it may have missed some.
  */
 export async function remainingRows(options: CountOptions, left: Left): Promise<Remaining> {
   const inTheWay = left.obstacles.map(({ piece }) => piece);
@@ -50,7 +50,7 @@ export async function remainingRows(options: CountOptions, left: Left): Promise<
   };
 }
 
-/** Rows of a partition that nobody has inspected are counted, not deleted. */
+/** Rows of a partition that did not pass the preflight are counted, not deleted. */
 async function blockageOf(options: CountOptions, partition: Relation): Promise<Blockage> {
   const reason = `partition ${partition.quotedName} was attached while the sweep was at work`;
   try {

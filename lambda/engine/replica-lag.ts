@@ -5,8 +5,8 @@ import type { Queryable } from '../database/queryable';
 /**
  * Holds a sweep back while a streaming replica has more to replay than the primary wrote in the given time.
  *
- * The lag is measured by marks of our own: where the primary's log was, and when. What the server reports as
- * `replay_lag` stands still while a replica does.
+ * It measures the lag by its own marks: positions of the primary's log, and their times. The server's `replay_lag` does not
+ * grow while a replica stands still.
  */
 export class ReplicaLagBrake {
   readonly #limitMs: number;
@@ -15,12 +15,12 @@ export class ReplicaLagBrake {
   /** Positions of the log that some replica has not replayed yet, the oldest first. */
   #marks: { readonly position: number; readonly at: number }[] = [];
   #blind = false;
-  /** Whether it was holding back when it was last asked. */
+  /** Whether it was holding the sweep back at the last check. */
   engaged = false;
 
   /**
    * @param limitSeconds above 0
-   * @param onEvent told when the brake engages, when it lets go, and once where replicas cannot be seen
+   * @param onEvent receives a sentence when the brake engages, when it releases, and once if replicas cannot be seen
    */
   constructor(limitSeconds: number, clock: Clock, onEvent: (message: string) => void) {
     this.#limitMs = limitSeconds * 1_000;
@@ -91,25 +91,25 @@ export class ReplicaLagBrake {
     if (current > slowest && (!last || now - last.at >= this.#limitMs / MARKS_PER_LIMIT)) {
       this.#marks.push({ position: current, at: now });
     }
-    // The oldest mark tells how far behind the replica is, at the least.
+    // The replica is at least as far behind as the oldest mark.
     return Math.max(this.#marks[0] ? now - this.#marks[0].at : 0, replication.reportedLagMs);
   }
 }
 
-/** How often it is looked at while work is held back. Otherwise it is before every batch, so that one is the most too many. */
+/** Polling interval while paused. Otherwise the lag is checked before every batch, so that at most one batch is too many. */
 const CHECK_INTERVAL_MS = 1_000;
 
 /** So many marks a limit keep memory flat, and the lag exact to a hundredth of it. */
 const MARKS_PER_LIMIT = 100;
 
 interface Replication {
-  /** Whether there are replicas of which the role may see nothing. */
+  /** Whether there are replicas that are hidden from the role. */
   readonly hidden: boolean;
   /** Positions in the log, in bytes; null on a server that is not promoted yet, where the next DELETE is refused. */
   readonly current: number | null;
   /** Null if there is no replica. A client that replays nothing, such as pg_receivewal, is none. */
   readonly slowest: number | null;
-  /** Of those that are behind: what was last measured of one that has caught up is told for some seconds more. */
+  /** Only of replicas that are behind: PostgreSQL keeps reporting the last lag of one that has caught up. */
   readonly reportedLagMs: number;
 }
 

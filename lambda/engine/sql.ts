@@ -1,8 +1,8 @@
 import { printable } from '../database/database-error';
 
-/** An SQL expression, as it is executed and as people read it. */
+/** An SQL expression in two forms: one to execute, one for people. */
 export interface Sql {
-  /** With operators and types of `pg_catalog` alone: nothing of it can be taken from a schema that others may write to. */
+  /** All operators and types are those of `pg_catalog`, so that a schema in which others can create them has no effect. */
   readonly text: string;
   readonly readable: string;
 }
@@ -17,7 +17,7 @@ export function sql(parts: TemplateStringsArray, ...inner: readonly Sql[]): Sql 
   };
 }
 
-/** SQL that is executed as it reads. */
+/** SQL with the same text in both forms. */
 export function raw(text: string, readable = text): Sql {
   return { text, readable };
 }
@@ -31,7 +31,7 @@ export function literal(value: string | number): string {
   return typeof value === 'number' ? String(value) : `'${value.replaceAll("'", "''")}'`;
 }
 
-/** An identifier as SQL text. Whatever it holds, it stays one name. */
+/** An identifier as SQL text. Any content stays one name. */
 export function quoteIdentifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }

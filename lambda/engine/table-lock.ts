@@ -2,7 +2,7 @@ import type { Clock } from '../clock';
 import { kindOf } from '../database/database-error';
 import type { Limits, Queryable, QueryResult } from '../database/queryable';
 
-/** How long a lock on the whole table, such as a migration's, is waited for. */
+/** How long a run waits for a lock on the whole table, such as a migration's. */
 export const TABLE_LOCK_PATIENCE_MS = 60_000;
 
 export const TABLE_LOCK_RETRY_MS = 250;
@@ -13,7 +13,7 @@ export interface LockWaitOptions {
   readonly stopCounting: AbortSignal;
 }
 
-/** Asks on until a lock on the whole table, such as a migration's, is gone. */
+/** Repeats a query until a lock on the whole table, such as a migration's, is released. */
 export async function patiently<Row>(
   options: LockWaitOptions,
   text: string,

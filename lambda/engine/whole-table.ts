@@ -7,7 +7,7 @@ import { isUnchanged, type Relation } from './relation';
 import { patiently } from './table-lock';
 
 export interface TableOptions {
-  /** The connections to work on; more join them once there is work for more. */
+  /** The connections to work on. More may be added while the work goes on. */
   readonly sessions: readonly [Queryable, ...Queryable[]];
   /** The table, or its partitions. */
   readonly relations: readonly Relation[];
@@ -18,16 +18,16 @@ export interface TableOptions {
   readonly stopCounting: AbortSignal;
 }
 
-/** No statement of a walk takes longer: the server cancels it, and its range is cut. */
+/** The server cancels a statement of a walk that takes longer, and its range is halved. */
 export const TIMEOUT_MS = 200;
 
-/** What is read in a few milliseconds is worth neither the planner's opinion nor another connection. */
+/** A table that is read in a few milliseconds needs neither a plan nor another connection. */
 export const SMALL_TABLE_BLOCKS = 64;
 
 export interface WholeTable {
   /**
-   * All places where dead rows can be now, a piece for each relation: the rows themselves if an index leads to few of
-   * them or to none, otherwise all the blocks.
+   * All places that can hold dead rows, a piece for each relation: the rows themselves if an index leads to few or none,
+   * otherwise all blocks.
    */
   readonly pieces: readonly Piece[];
   /** The file of each relation. */
@@ -52,7 +52,7 @@ export async function wholeTable(options: TableOptions): Promise<WholeTable> {
   };
 }
 
-/** As for the batches, since setting others takes a round trip. All names in the statement are qualified. */
+/** The same as for batches, since other limits take a round trip. All names in the statement are qualified. */
 const SIZE_LIMITS: Limits = { statementTimeoutMs: TIMEOUT_MS, lockTimeoutMs: 25, ownSearchPath: true };
 
 interface Size {
@@ -78,7 +78,7 @@ const SIZES_SQL = `
     ) as "hasTrigger"
   from pg_catalog.unnest($1::pg_catalog.oid[]) as relation (oid)`;
 
-/** The part that some relations make of all blocks, which are theirs and those of others. */
+/** The share of some relations in the blocks of all. */
 export async function partOfBlocks(
   session: Queryable,
   relations: readonly Relation[],
@@ -96,7 +96,7 @@ export async function partOfBlocks(
 // The planner may call functions of a policy, which may rely on the role's search_path.
 const PLAN_LIMITS: Limits = { statementTimeoutMs: 30_000, lockTimeoutMs: 1_000, ownSearchPath: true };
 
-/** The dead rows; nothing if no index leads to them, or if they are so many that a walk over the blocks is better. */
+/** The places of the dead rows; undefined if no index leads to them, or if a walk over the blocks is better. */
 async function findByIndex(options: TableOptions, relation: Relation, blocks: number): Promise<string[] | undefined> {
   const { text, values } = options.condition;
   const select = `select ctid from only ${relation.quotedName} where ${isUnchanged(relation)} and ${text}`;

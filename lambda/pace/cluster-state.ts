@@ -4,15 +4,15 @@ import type { Limits, Queryable } from '../database/queryable';
 import type { Reading } from './others';
 import { deadTuplesPileUp } from './vacuum-lag';
 
-/** A look at the state of the cluster, and the time that the server spent on it. */
+/** The result of a look at the cluster, and the time that the server spent on it. */
 export interface Look extends Reading {
   readonly workedMs: number;
 }
 
-/** The statistics of a table are no more recent than that. */
+/** The statistics of a table lag behind by this much anyway. */
 const VACUUM_CHECK_INTERVAL_MS = 5_000;
 
-/** Reads the state of the cluster, as far as the role may. */
+/** Reads the state of the cluster, as far as the role may see it. */
 export class ClusterState {
   readonly #clock: Clock;
   readonly #limits: Limits;
@@ -30,7 +30,7 @@ export class ClusterState {
 
   /**
    * @param oid the table whose dead tuples count
-   * @returns nothing if the server refuses to show its state
+   * @returns undefined if the server refuses to show its state
    */
   async look(session: Queryable, oid: number): Promise<Look | undefined> {
     if (this.#blind) {

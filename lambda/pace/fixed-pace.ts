@@ -5,10 +5,10 @@ import { type Batch, FIRST_WIDTH_WITH_KEYS_BLOCKS, FULL_SPEED_BATCH_MS, Width } 
 /** Some 2,000 dead rows of a token table of which half is dead; from there the width adapts. */
 const FIRST_WIDTH_BLOCKS = 64;
 
-/** Servers end sessions that idle for two minutes, as ours ask them to. */
+/** The server ends our sessions after two idle minutes. */
 const LONGEST_REST_MS = 60_000;
 
-/** Works a fixed share of the time on each connection, whoever else is there. */
+/** Works a fixed share of the time on each connection, alone or beside others. */
 export class FixedPace implements Pace {
   readonly shared = false;
   readonly flushIsDue = false;

@@ -2,9 +2,9 @@
 export interface Reading {
   /** The session that read it. */
   readonly pid: number;
-  /** One more than the last transaction id that was used up, whatever the database. */
+  /** The next transaction id, which all databases of the cluster share. */
   readonly nextId: number;
-  /** Log that is not on disk yet; absent if that cannot be read. */
+  /** Log that is not on disk yet, in bytes; absent if that cannot be read. */
   readonly unflushedBytes?: number;
   /** Whether autovacuum does not keep up with the dead tuples of the table. */
   readonly deadTuplesPileUp: boolean;
@@ -14,33 +14,33 @@ export interface Reading {
 }
 
 /**
- * Recognizes the work of other sessions, whatever their role and database.
+ * Recognizes the work of other sessions, of all roles and databases.
  *
- * A writing transaction takes a transaction id; the ids that went less our own are those of the others. A reading one
- * shows in `pg_stat_activity` if a look happens to meet it. A session that holds the same id and snapshot as at the last
- * look is idle in its transaction.
+ * A writing transaction takes a transaction id: the ids used since the last look, less our own, belong to others. A reading
+ * transaction shows in `pg_stat_activity` if it is active during a look. A session with the same id and snapshot as at the
+ * last look is idle in its transaction.
  */
 export class Others {
   readonly #ownPids = new Set<number>();
   #firstId: number | undefined;
-  /** The ids that our statements took, and may have taken. */
+  /** The number of ids that our statements took, and of those that they may have taken. */
   #ownIds = 0;
   #underWay = 0;
   #otherIds = 0;
   #sessions: ReadonlySet<string> | undefined;
 
-  /** To be called before a statement that may take a transaction id. */
+  /** Call this before a statement that may take a transaction id. */
   began(): void {
     this.#underWay += 1;
   }
 
-  /** To be called after it. @param tookId also if it failed and may have taken one */
+  /** Call this after it. @param tookId also if it failed and may have taken one */
   ended(tookId: boolean): void {
     this.#underWay -= 1;
     this.#ownIds += tookId ? 1 : 0;
   }
 
-  /** Whether others worked since the reading before. The first one compares with nothing, and shows nobody. */
+  /** Whether others worked since the previous reading. The first reading has none to compare with, and shows no others. */
   compare(reading: Reading): boolean {
     this.#ownPids.add(reading.pid);
     const [idsWent, sessionsMoved] = [this.#otherIdsWent(reading.nextId), this.#sessionsMoved(reading)];
@@ -49,13 +49,13 @@ export class Others {
 
   #otherIdsWent(nextId: number): boolean {
     if (this.#firstId === undefined || nextId < this.#firstId) {
-      // A crash hands ids out again.
+      // After a crash the server hands out the same ids again.
       this.#firstId = nextId;
       this.#ownIds = 0;
       this.#otherIds = 0;
       return false;
     }
-    // The ids of our statements that are under way may be among those that went, or not.
+    // Our statements in flight may or may not have taken their ids.
     const leastOtherIds = nextId - this.#firstId - this.#ownIds - this.#underWay;
     const went = leastOtherIds > this.#otherIds;
     this.#otherIds = Math.max(this.#otherIds, leastOtherIds);

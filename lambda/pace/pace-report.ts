@@ -1,4 +1,4 @@
-/** How much of the time a run worked on a table, and why not more or less. */
+/** The share of the time in which a run worked on a table, and the reason for it. */
 export interface PaceReport {
   /** The share of the time in which the server worked on statements of the run, all connections together. */
   readonly share: number;

@@ -10,12 +10,12 @@ export interface Pace {
   /** Whether log should be flushed before the next batch, so that no commit of the service has to do it. */
   readonly flushIsDue: boolean;
   /**
-   * Begins a table: what was learned of the batches of another does not hold for it.
+   * Begins a table. The pace forgets the batches of the previous one.
    *
    * @param hasKeys whether foreign keys point at it
    */
   start(now: number, hasKeys: boolean): void;
-  /** Whether the other sessions have to be looked at before the next batch. */
+  /** Whether to look at the other sessions before the next batch. */
   lookIsDue(now: number): boolean;
   /** Takes note of a look at the other sessions, and of the time that the server spent on it. */
   see(signs: Signs, workedMs: number, now: number): void;
@@ -24,21 +24,21 @@ export interface Pace {
   /**
    * The time to wait before the next batch, in milliseconds; 0 if it may begin.
    *
-   * @param lane the connection that asks
+   * @param lane the connection of the batch
    * @returns Infinity if another batch has to end first
    */
   restMs(lane: object, now: number): number;
   begin(lane: object, now: number): void;
   end(lane: object, batch: Batch, now: number): void;
-  /** How many connections' worth of work there is, out of so many connections. */
+  /** The sum of the shares of time that the connections may work, at most their number. */
   load(connections: number, now: number): number;
-  /** Why the pace is as it is. */
+  /** The reason for the current pace. */
   reason(now: number): string;
-  /** Of the time since the table was begun; nothing if there was no batch. */
+  /** A report on the time since the table was begun; undefined if there was no batch. */
   report(now: number): PaceReport | undefined;
 }
 
-/** Signs of other sessions, by a look at the server. */
+/** Signs of other sessions on the server. */
 export interface Signs {
   /** Whether other sessions worked since the last look; true if that cannot be read. */
   readonly othersWorked: boolean;
@@ -48,13 +48,13 @@ export interface Signs {
   readonly deadTuplesPileUp: boolean;
 }
 
-/** How often the other sessions are looked at while nobody is there. Beside others, it is before every batch. */
+/** The interval of the looks while a run is alone. Beside others, it looks before every batch. */
 const LOOK_INTERVAL_MS = 25;
 
-/** The first looks stand close together, so that few batches are wide before a service is seen. */
+/** The first looks follow each other closely, so that few batches are wide before a service is seen. */
 const FIRST_LOOKS = 8;
 
-/** A service that was seen is taken to be there for this long. */
+/** After a sign of a service, a run assumes for this long that the service is active. */
 const OTHERS_STAY_MS = 5_000;
 
 /**
@@ -103,8 +103,8 @@ const LONGEST_GENTLE_INTERVAL_MS = 2_000;
 const SMOOTHING = 0.05;
 
 /**
- * The automatic pace: full speed while nobody else is there; beside others, short batches and 5 % of the time, as long as
- * the deadline does not demand more. The shares are those of the run: beside others its connections take turns.
+ * The automatic pace: full speed while no other session is active; beside others, short batches and 5 % of the time,
+ * unless the deadline demands more. The shares are those of the run: beside others its connections take turns.
  */
 export class AutomaticPace implements Pace {
   readonly shared = true;

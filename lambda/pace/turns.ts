@@ -9,13 +9,13 @@ import type { Batch } from './width';
 export interface TurnsOptions {
   readonly pace: Pace;
   readonly clock: Clock;
-  /** Reads the state of the cluster and of a table; nothing if the server refuses. */
+  /** Reads the state of the cluster and of a table; undefined if the server refuses. */
   readonly look: (session: Queryable, oid: number) => Promise<Look | undefined>;
   /** Called with the reason whenever the pace changes. */
   readonly onChange?: (reason: string) => void;
 }
 
-/** The work that a session asks a turn for. */
+/** The work that a session needs a turn for. */
 export interface Work {
   /** The table, or the partition. */
   readonly oid: number;
@@ -30,19 +30,19 @@ export interface Work {
 
 /** How a turn ended. */
 export interface Outcome extends Omit<Batch, 'workedMs'> {
-  /** The part of the turn that was spent on waiting for a lock or for another connection, as far as that is known. */
+  /** The part of the turn that was spent waiting for a lock or for another connection, as far as it is known. */
   readonly waitedMs: number;
   /** Whether it took a transaction id, or may have. */
   readonly tookId: boolean;
 }
 
-/** Less than this is lost in the network. */
+/** The network alone may take this long. */
 const SHORTEST_WORK_MS = 0.05;
 
 /** The estimate of the network follows a faster round trip at once, and a slower one by this much. */
 const NETWORK_SMOOTHING = 0.05;
 
-/** Lets the sessions of a run have their turns at a pace, and looks at the other sessions of the cluster in between. */
+/** Gives the sessions of a run their turns, at a pace, and looks at the other sessions of the cluster in between. */
 export class Turns {
   readonly #options: TurnsOptions;
   readonly #others = new Others();
@@ -69,12 +69,12 @@ export class Turns {
     pace.start(clock.now(), hasKeys);
   }
 
-  /** How many connections' worth of work the pace allows now. */
+  /** The sum of the shares that the connections may work now. */
   load(connections: number): number {
     return this.#options.pace.load(connections, this.#options.clock.now());
   }
 
-  /** How the pace was since the table was begun; nothing if there was nothing to do. */
+  /** A report on the pace since the table was begun; undefined if there was nothing to do. */
   report(): PaceReport | undefined {
     return this.#options.pace.report(this.#options.clock.now());
   }

@@ -1,11 +1,11 @@
 import type { Limits, Queryable } from '../database/queryable';
 
-/** Autovacuum starts at its threshold; at this multiple of it, it does not keep up. */
+/** Autovacuum starts at its threshold. At this multiple of the threshold, it does not keep up. */
 const PILING_UP = 2;
 
 /**
- * Whether a table has far more dead tuples than autovacuum should leave; never if autovacuum is off for it, since then
- * waiting changes nothing. A dead tuple is a row version that waits for vacuum, such as a row that was just deleted.
+ * Whether a table has far more dead tuples than autovacuum should leave. Always false if autovacuum is off for the table,
+ * since waiting would change nothing. A dead tuple is a row version that waits for vacuum, such as that of a deleted row.
  */
 export async function deadTuplesPileUp(session: Queryable, oid: number, limits: Limits): Promise<boolean> {
   const { rows } = await session.query<TableStatistics>(STATISTICS_SQL, [oid], limits);

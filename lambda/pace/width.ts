@@ -1,24 +1,24 @@
 /** Work on one range of blocks. */
 export interface Batch {
   readonly blocks: number;
-  /** How many rows were changed. */
+  /** The number of changed rows. */
   readonly rows: number;
-  /** Whether the server undid it: it was slow, or something was in the way. */
+  /** Whether the server rolled it back: it was slow, or a row was in the way. */
   readonly undone: boolean;
   /** The time that the server worked: without the network, and without a lock wait that ended in a timeout. */
   readonly workedMs: number;
 }
 
 /**
- * The time that a batch aims at while nobody else is there. Measured: a longer one fills the buffers of the server's log
- * and has to write them itself; shorter ones gain nothing.
+ * The target time of a batch while a run is alone. Measured: a longer one fills the buffers of the server's log and has to
+ * write them itself; a shorter one gains nothing.
  */
 export const FULL_SPEED_BATCH_MS = 10;
 
 /** Deleting a row that foreign keys point at takes ten times as long, or more. */
 export const FIRST_WIDTH_WITH_KEYS_BLOCKS = 4;
 
-/** A fast statement says little about one twice as wide: growth is careful, and shrinking is not. */
+/** A fast statement does not prove that one twice as wide is fast: the width grows slowly and shrinks quickly. */
 const GREATEST_GROWTH = 2;
 
 /** From this multiple of the expected time, a statement may have waited for a row lock. */

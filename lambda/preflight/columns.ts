@@ -120,7 +120,7 @@ const INTEGERS = ['smallint', 'integer', 'bigint'];
 const NUMBERS = [...INTEGERS, 'numeric'];
 const TEXTS = ['text', 'character varying', 'character'];
 
-/** Why a column cannot be tested so, worded to follow the column's name; nothing if it can. */
+/** The reasons why a column cannot have a test, worded to follow the column's name; empty if it can. */
 function misfits(test: ColumnTest, type: ColumnType | undefined): string[] {
   if (test === null || type === undefined) {
     return [];

@@ -9,7 +9,7 @@ export interface ForeignKeyFindings {
   /** Cascades that would take or change live rows of a target. */
   readonly dangers: readonly string[];
   readonly warnings: readonly string[];
-  /** The indexes that the keys need on their own side, as the statements that make them. */
+  /** Statements that create the missing indexes on the keys' own side. */
   readonly missingIndexes: readonly string[];
 }
 
@@ -32,7 +32,7 @@ export class ForeignKeys {
     this.#targets = new Index(configured, oidsOf);
   }
 
-  /** What concerns one of the targets. */
+  /** The findings about one of the targets. */
   of(table: TargetTable): ForeignKeyFindings {
     const { target } = table;
     const oids = oidsOf(table);
@@ -128,7 +128,7 @@ interface Effect {
   readonly keeps: boolean;
 }
 
-/** Things by the tables that they belong to. */
+/** Items by the table that they belong to. */
 class Index<Thing> {
   readonly #things = new Map<number, Thing[]>();
 
@@ -146,7 +146,7 @@ class Index<Thing> {
 }
 
 interface Key extends Omit<ReferringKey, 'isSelf' | 'next'> {
-  /** What it points at: a table, or a partitioned table with its partitions. */
+  /** The oids of the table that it points at, and of its partitions. */
   readonly pointsAt: readonly number[];
   /** The table that refers, with its partitions. */
   readonly referring: readonly number[];
@@ -156,9 +156,9 @@ interface Key extends Omit<ReferringKey, 'isSelf' | 'next'> {
 }
 
 // A key of a partitioned table has clones that point at each partition, and clones of each partition that refers. Only the
-// first of the family is listed, under all tables that it points at. What later versions brought is read by way of JSON:
-// keys that are not enforced, keys of periods (which compare by containment), and lists of columns to set.
-// No index of a partitioned table can be made concurrently.
+// first of the family is listed, under all tables that it points at. Features of later versions are read through JSON: keys
+// that are not enforced, keys of periods (which compare by containment), and lists of columns to set. An index of a
+// partitioned table cannot be created concurrently.
 const FOREIGN_KEYS_SQL = `
   with recursive
   partition as (

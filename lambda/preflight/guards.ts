@@ -2,7 +2,7 @@ import type { Queryable } from '../database/queryable';
 import { quoteIdentifier, quoteTable } from '../engine/sql';
 import type { TargetTable } from './tables';
 
-/** Something that the owner of a table has to do before a run. */
+/** An action that the owner of a table must take before a run. */
 export interface Need {
   readonly finding: string;
   /** The statement that does it. */
@@ -20,8 +20,8 @@ export interface GuardFindings {
 }
 
 /**
- * Reads what the owners of the tables put in the way of deletes: triggers, rules and row security of partitioned tables,
- * which a DELETE from a partition bypasses, and publications, which refuse deletes that they cannot describe.
+ * Reads the owners' restrictions on deletes: triggers, rules and row security of partitioned tables, which a DELETE from a
+ * partition bypasses, and publications, which refuse deletes that they cannot describe.
  */
 export async function readGuards(
   session: Queryable,

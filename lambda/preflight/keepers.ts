@@ -4,7 +4,7 @@ import type { Reads } from './privileges';
 import { isKeeper, isKeyOf, type ReferringKey, takesRows } from './referring-key';
 import type { TargetTable } from './tables';
 
-/** The foreign keys that keep the rows that they refer to, and all that is read because of them. */
+/** The foreign keys that keep the rows to which they refer, and the tables and columns that they require. */
 export interface Keepers extends Reads {
   readonly keepers: readonly ReferringKey[];
   /** The findings that forbid to rely on them. */
@@ -40,7 +40,7 @@ export function keepersOf(table: TargetTable, keys: readonly ReferringKey[], col
             `row-level security may hide rows of ${key.quotedTable} that refer to ${quotedTable}: a role that relies on ` +
             '"unlessReferredToBy" needs bypassrls',
         ),
-      // The check of the one needs a later view of the tables, that of the other the same view to the end.
+      // One check needs a later snapshot of the tables, the other the same snapshot to the end.
       ...(columns.references.size > 0 ? keepers.filter(takesRows) : []).map(
         ({ constraint, onDelete }) =>
           `foreign key ${quoteIdentifier(constraint)} must not be on delete ${onDelete}: beside "refersTo", ` +

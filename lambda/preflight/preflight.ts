@@ -26,9 +26,9 @@ export interface Inspected extends Catalog {
   readonly rowsAreHidden: boolean;
   /** Findings that do not forbid a sweep. */
   readonly warnings: readonly string[];
-  /** What a run needs and a dry run does not, such as privileges, as the statements that provide it. */
+  /** Statements that provide the requirements of a run that a dry run does not have, such as privileges. */
   readonly missingGrants: readonly string[];
-  /** The indexes that foreign keys need on their own side, as the statements that make them. */
+  /** Statements that create the missing indexes on the own side of foreign keys. */
   readonly missingIndexes: readonly string[];
 }
 
@@ -54,7 +54,7 @@ export interface PreflightOptions {
   readonly dryRun: boolean;
 }
 
-/** Inspects the tables before the first row of any is deleted. Read only. A table that must not be swept gets an error. */
+/** Inspects all tables before the first delete. Read only. A table that must not be swept gets an error. */
 export async function inspect(
   session: Queryable,
   { configured, requested, dryRun }: PreflightOptions,
@@ -107,7 +107,7 @@ function judge(
   const dangers = [...keys.dangers, ...guards.dangers, ...findings];
   const remedies = needs.map(({ sql }) => printableSql(sql));
   const missingIndexes = keys.missingIndexes.map(printableSql);
-  // A dry run does without the privilege to delete. If it has to end anyway, it names that one, too.
+  // A dry run does not need the privilege to delete, but names it if another finding ends it anyway.
   if (dangers.length > 0 || needs.some(({ toRead }) => toRead || !dryRun)) {
     return new PreflightError(
       [...dangers, ...needs.map(({ finding }) => finding)],

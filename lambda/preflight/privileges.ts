@@ -30,7 +30,7 @@ export async function readMissingGrants(
       .map(({ sql, toRead }) => ({ finding: `a privilege is missing: ${sql}`, sql, toRead }));
 }
 
-// If row security binds the role and no policy is for it, all rows are hidden: it would find nothing dead.
+// If row security applies to the role and no policy does, all rows are hidden: a run would find none dead.
 const PRIVILEGES_SQL = `
   with needed as (
     select

@@ -1,7 +1,7 @@
 import type { Target } from '../configuration/targets';
 import { quoteIdentifier } from '../engine/sql';
 
-/** A foreign key that points at a table, by itself or by way of the partitioned table that this is a part of. */
+/** A foreign key that points at a table, directly or through the partitioned table to which it belongs. */
 export interface ReferringKey {
   readonly constraint: string;
   /** The table that refers. */
@@ -12,13 +12,13 @@ export interface ReferringKey {
   readonly onDelete: 'no action' | 'restrict' | 'cascade' | 'set null' | 'set default';
   /** Whether the table refers to itself. Its partitions and the table that it is a partition of count as itself. */
   readonly isSelf: boolean;
-  /** Whether the role may look for referring rows: it may read the columns on both sides, and no policy hides rows. */
+  /** Whether the role can find referring rows: it may read the columns on both sides, and no policy hides rows. */
   readonly canRead: boolean;
-  /** Whether some of the rows that refer cannot be looked for: a policy hides them, or the key is one of periods. */
+  /** Whether some referring rows cannot be found: a policy hides them, or the key is one of periods. */
   readonly hidesRows: boolean;
   /** Whether an index leads from a referred row to the rows that refer to it. */
   readonly hasIndex: boolean;
-  /** The keys that point at the rows that go along; empty unless `onDelete` is `cascade`. */
+  /** The keys that point at the rows that a cascade deletes; empty unless `onDelete` is `cascade`. */
   readonly next: readonly ReferringKey[];
 }
 

@@ -3,7 +3,7 @@ import type { Queryable } from '../database/queryable';
 import { quoteTable } from '../engine/sql';
 import { alike } from './columns';
 
-/** A table as the catalog has it. */
+/** A table in the catalog. */
 export interface Member {
   readonly oid: number;
   readonly schema: string;
@@ -69,7 +69,7 @@ const MEMBERS_SQL = `
   left join pg_am on pg_am.oid = relam
   order by target, member.oid`;
 
-/** Why the rows of a target's table cannot be reached by their places. */
+/** The reasons why a sweep cannot visit the blocks of a target's table. */
 export function storageFindings({ root, heaps }: TargetTable): string[] {
   if (!isTable(root)) {
     return [wrongKind(root)];
@@ -93,7 +93,7 @@ function wrongKind({ schema, table, kind }: Member): string {
 
 const KINDS: Readonly<Record<string, string>> = { v: 'view', m: 'materialized view', f: 'foreign table' };
 
-/** That the table of a target does not exist, and the tables that may be meant. */
+/** The finding that the table of a target does not exist, with the tables that may be meant. */
 export async function missingTable(session: Queryable, { schema, table }: Target): Promise<string> {
   const [, before, behind] = /^([^.]+)\.([^.]+)$/.exec(table) ?? [];
   if (before) {
