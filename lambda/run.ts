@@ -1,6 +1,6 @@
 import type { Clock, Deadlines } from './clock';
 import type { Target } from './configuration/targets';
-import { describeError } from './database/database-error';
+import { describeError, printable } from './database/database-error';
 import { type Query, Session, type SessionContext } from './database/session';
 import { examine } from './dry-run/diagnosis';
 import { conditionOf } from './engine/condition';
@@ -15,6 +15,7 @@ import { ClusterState } from './pace/cluster-state';
 import { FixedPace } from './pace/fixed-pace';
 import { AutomaticPace } from './pace/pace';
 import { Turns } from './pace/turns';
+import { findingOf, messageOf } from './preflight/finding';
 import { type Inspected, inspect, PreflightError } from './preflight/preflight';
 import {
   type Examined,
@@ -177,13 +178,17 @@ export class Run {
         this.#configuredNames.set(name, target.name);
       }
       const like = target.schemas?.like.join(', ');
-      const missing = new PreflightError([`no schema like ${like} has a table ${JSON.stringify(target.table)}`]);
+      const missing = new PreflightError([
+        findingOf(`no schema like ${like} has a table ${JSON.stringify(target.table)}`),
+      ]);
       return tables.length === 0
         ? [[target, missing] as const]
         : tables.map((table) => [table, found.get(table) ?? missing] as const);
     });
-    for (const [, { warnings }] of results) {
-      warnings.forEach(this.#warn, this);
+    for (const [{ name }, { warnings }] of results) {
+      for (const warning of warnings) {
+        this.#warn(`${printable(name)}: ${messageOf(warning)}`);
+      }
     }
     return new Map(results);
   }

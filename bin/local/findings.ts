@@ -1,6 +1,7 @@
 import type { Target } from '../../lambda/configuration/targets';
 import type { Diagnosis } from '../../lambda/dry-run/diagnosis';
 import { GREATEST_DEAD_SHARE, type IndexAdvice } from '../../lambda/dry-run/index-advice';
+import { messageOf, statementsOf } from '../../lambda/preflight/finding';
 import type { RunReport, TargetReport } from '../../lambda/report';
 import type { Replica, ServerReport } from '../../lambda/server';
 import { bytes, count, percent, rows, seconds } from './figures';
@@ -39,7 +40,7 @@ export function showFindings(terminal: Terminal, report: RunReport, targets: rea
 
 /** Whether the table does not exist, or is not as the target says. */
 function isUnfit({ status, diagnosis }: TargetReport): boolean {
-  return status === 'failed' && diagnosis?.tableBytes === undefined && !diagnosis?.remedies.length;
+  return status === 'failed' && diagnosis?.tableBytes === undefined && statementsOf(diagnosis?.findings ?? []).length === 0;
 }
 
 function showServer(terminal: Terminal, { isReplica, clockDifferenceMs, replicas }: ServerReport): void {
@@ -107,15 +108,19 @@ function duration(ms: number | undefined): string {
   return ms <= LONGEST_RUN_MS ? about : `${about}, that is ${Math.ceil(ms / LONGEST_RUN_MS)} runs on Lambda`;
 }
 
-/** Shows warnings and errors without their statements, which follow below for copying. */
+/** Shows warnings and errors. Statements follow below for copying. */
 function showMistakes(terminal: Terminal, report: RunReport): void {
-  const remedies = remediesOf(report);
-  const withoutRemedy = (line: string) => {
-    const remedy = remedies.find((sql) => line.endsWith(sql));
-    return remedy === undefined ? line : line.slice(0, -remedy.length).replace(/[:;] $/, '');
-  };
-  const errors = new Set((report.error?.split('\n') ?? []).map(withoutRemedy));
-  const warnings = new Set((report.warnings ?? []).map(withoutRemedy));
+  const texts = new Map(
+    report.targets.flatMap(({ database, table, diagnosis }) => {
+      const name = database === undefined ? table : `${database}: ${table}`;
+      return (diagnosis?.findings ?? []).map(
+        (finding) => [`${name}: ${messageOf(finding)}`, `${name}: ${finding.text}`] as const,
+      );
+    }),
+  );
+  const textOf = (message: string) => texts.get(message) ?? message;
+  const errors = new Set((report.error?.split('\n') ?? []).map(textOf));
+  const warnings = new Set((report.warnings ?? []).map(textOf));
   if (errors.size + warnings.size > 0) {
     terminal.gap();
   }
@@ -128,7 +133,7 @@ function showMistakes(terminal: Terminal, report: RunReport): void {
 }
 
 function remediesOf(report: RunReport): string[] {
-  return [...new Set(report.targets.flatMap(({ diagnosis }) => diagnosis?.remedies ?? []))];
+  return [...new Set(report.targets.flatMap(({ diagnosis }) => statementsOf(diagnosis?.findings ?? [])))];
 }
 
 function indexesOf(report: RunReport, verdict: IndexAdvice['verdict']): string[] {

@@ -3,6 +3,7 @@ import { blockagesOf, endBy, reasonOf, type SweepOutcome } from '../engine/outco
 import type { Table, Visiting, Worked } from '../engine/purge';
 import { patiently } from '../engine/table-lock';
 import type { TableOptions } from '../engine/whole-table';
+import type { Finding } from '../preflight/finding';
 import { type Census, takeCensus } from './census';
 import { Forecast } from './forecast';
 import { adviseOnIndexes, type IndexAdvice } from './index-advice';
@@ -10,8 +11,8 @@ import { findSurprises } from './surprises';
 
 /** The findings of a dry run about a table. A value that could not be found is absent. */
 export interface Diagnosis {
-  /** SQL for the owner of the table: missing privileges, and missing indexes of foreign keys. */
-  readonly remedies: readonly string[];
+  /** Findings of the preflight, such as missing privileges and indexes, with SQL for the owner of the table. */
+  readonly findings: readonly Finding[];
   /** The number of rows that meet each rule, protected ones included, in the order of the rules. A row may meet several. */
   readonly rules?: readonly RuleCount[];
   readonly rowsKept?: number;
@@ -84,17 +85,16 @@ export async function examine(
     const { diagnosis, ...outcome } = failures.has(table)
       ? { ...endBy(failures.get(table), table.options.stopCounting), diagnosis: {} }
       : found;
-    const { missingGrants, missingIndexes } = table.inspected;
     worked.set(table.target, {
       outcome: { blockedBy: [], ...outcome, rowsDeleted: 0, batches: 0, longestBatchMs: 0 },
       durationMs: durations.get(table) ?? 0,
-      diagnosis: { remedies: [...missingGrants, ...missingIndexes], ...diagnosis },
+      diagnosis: { findings: table.inspected.warnings, ...diagnosis },
     });
   }
   return worked;
 }
 
-type Findings = Partial<SweepOutcome> & { readonly diagnosis: Omit<Diagnosis, 'remedies'> };
+type Findings = Partial<SweepOutcome> & { readonly diagnosis: Omit<Diagnosis, 'findings'> };
 
 /** The results for a table, before foreign keys are followed. */
 interface Counts {
@@ -127,7 +127,7 @@ async function diagnose(table: Table, { heaps, census }: Counts, forecast: Forec
       (doubt) => `${target.name}: ${doubt}`,
     ),
   ];
-  const diagnosis: Omit<Diagnosis, 'remedies'> = {
+  const diagnosis: Omit<Diagnosis, 'findings'> = {
     tableBytes: sum(heaps, 'tableBytes'),
     indexBytes: sum(heaps, 'indexBytes'),
     ...(surprises.length > 0 && { surprises }),
@@ -230,7 +230,7 @@ function estimatedDuration(
   { dead, blocks, workMs, load }: Census,
   heaps: readonly Heap[],
 ): Pick<Diagnosis, 'estimatedDurationMs'> {
-  if (inspected.missingIndexes.length > 0) {
+  if (inspected.missesIndex) {
     return {}; // what a row costs then depends on the other table
   }
   const triggers = Math.max(0, ...heaps.map((heap) => heap.triggers));

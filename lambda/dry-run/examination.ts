@@ -2,6 +2,7 @@ import { parseTargets, type TargetsInput } from '../configuration/targets';
 import { describeError, sqlStateOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 import { conditionOf } from '../engine/condition';
+import { statementsOf } from '../preflight/finding';
 import { inspect, PreflightError } from '../preflight/preflight';
 import { type CatalogTable, readSize, sampleOf } from './catalog';
 import { adviseOnIndexes } from './index-advice';
@@ -40,10 +41,11 @@ export async function examine(
     const result = inspected.get(target);
     const found = { schema: target.schema, table: target.table, isEstimate: true, rows: size.rows ?? undefined };
     if (!result || result instanceof PreflightError) {
-      examined.push({ ...found, missing: result?.remedies ?? [], problem: result?.message });
+      const missing = result ? statementsOf([...result.findings, ...result.warnings]) : [];
+      examined.push({ ...found, missing, problem: result?.message });
       continue;
     }
-    const missing = [...result.missingGrants, ...result.missingIndexes];
+    const missing = statementsOf(result.warnings);
     const condition = conditionOf(target, now, result);
     const { share, sql: sample } = sampleOf(target.schema, target.table, size);
     try {

@@ -1,6 +1,7 @@
 import { columnsIn, isReference, type Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
 import { quoteIdentifier } from '../engine/sql';
+import { type Finding, findingOf } from './finding';
 import { isKeeper, type ReferringKey } from './referring-key';
 import type { TargetTable } from './tables';
 
@@ -8,9 +9,9 @@ export interface ForeignKeyFindings {
   readonly referringKeys: readonly ReferringKey[];
   /** Cascades that would take or change live rows of a target. */
   readonly dangers: readonly string[];
-  readonly warnings: readonly string[];
-  /** Statements that create the missing indexes on the keys' own side. */
-  readonly missingIndexes: readonly string[];
+  readonly warnings: readonly Finding[];
+  /** Whether one of the keys has no index on its own side. */
+  readonly missesIndex: boolean;
 }
 
 /**
@@ -46,13 +47,15 @@ export class ForeignKeys {
       dangers: judged.flatMap(({ dangers }) => dangers),
       warnings: [
         ...judged.filter(({ key, dangers }) => key.onDelete === 'cascade' && dangers.length === 0).map(cascadeWarning),
-        ...unindexed.map(
-          ({ constraint, quotedTable, createIndex }) =>
+        ...unindexed.map(({ constraint, quotedTable, createIndex }) =>
+          findingOf(
             `foreign key ${quoteIdentifier(constraint)} has no index on its own side, so each deleted row reads all of ` +
-            `${quotedTable}; ${createIndex}`,
+              quotedTable,
+            createIndex,
+          ),
         ),
-      ].map((warning) => `${target.name}: ${warning}`),
-      missingIndexes: unindexed.map(({ createIndex }) => createIndex),
+      ],
+      missesIndex: unindexed.length > 0,
     };
   }
 
@@ -112,11 +115,11 @@ function changeable({ deleteWhen }: Target): string[] {
   return [...new Set(tested)];
 }
 
-function cascadeWarning({ key, by }: Effect): string {
+function cascadeWarning({ key, by }: Effect): Finding {
   const way = by.map(({ quotedTable }) => `, by way of ${quotedTable}`).slice(-1);
-  return (
+  return findingOf(
     `foreign key ${quoteIdentifier(key.constraint)} deletes rows of ${key.quotedTable} too ` +
-    `(on delete cascade${way})`
+      `(on delete cascade${way})`,
   );
 }
 

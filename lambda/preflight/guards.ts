@@ -1,12 +1,11 @@
 import type { Queryable } from '../database/queryable';
 import { quoteIdentifier, quoteTable } from '../engine/sql';
+import { type Finding, findingOf } from './finding';
 import type { TargetTable } from './tables';
 
 /** An action that the owner of a table must take before a run. */
 export interface Need {
-  readonly finding: string;
-  /** The statement that does it. */
-  readonly sql: string;
+  readonly finding: Finding;
   /** Whether a dry run needs it, too. */
   readonly toRead: boolean;
 }
@@ -41,8 +40,10 @@ export async function readGuards(
           ? []
           : [
               {
-                finding: `${table} is published without a replica identity, so that the server refuses deletes: ${identify}`,
-                sql: identify,
+                finding: findingOf(
+                  `${table} is published without a replica identity, so that the server refuses deletes`,
+                  identify,
+                ),
                 toRead: false,
               },
             ],

@@ -1,11 +1,11 @@
 import type { Target } from '../configuration/targets';
-import { printable } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 import type { Root } from '../engine/aftermath';
 import type { Catalog } from '../engine/condition';
 import type { Relation } from '../engine/relation';
-import { printableSql, quoteTable } from '../engine/sql';
+import { quoteTable } from '../engine/sql';
 import { type Columns, inspectColumns } from './columns';
+import { type Finding, findingOf, messageOf } from './finding';
 import { type ForeignKeyFindings, readForeignKeys } from './foreign-keys';
 import { type GuardFindings, type Need, readGuards } from './guards';
 import { type Keepers, keepersOf } from './keepers';
@@ -25,24 +25,21 @@ export interface Inspected extends Catalog {
   /** Whether policies hide rows from the role, so that what it counts is not all. */
   readonly rowsAreHidden: boolean;
   /** Findings that do not forbid a sweep. */
-  readonly warnings: readonly string[];
-  /** Statements that provide the requirements of a run that a dry run does not have, such as privileges. */
-  readonly missingGrants: readonly string[];
-  /** Statements that create the missing indexes on the own side of foreign keys. */
-  readonly missingIndexes: readonly string[];
+  readonly warnings: readonly Finding[];
+  /** Whether a foreign key has no index on its own side. */
+  readonly missesIndex: boolean;
 }
 
-/** The findings that forbid a sweep, one a line. */
+/** The findings that forbid a sweep. The message has one line for each. */
 export class PreflightError extends Error {
   override readonly name = 'PreflightError';
-  readonly warnings: readonly string[];
-  /** Statements that remove some of the findings. */
-  readonly remedies: readonly string[];
+  readonly findings: readonly Finding[];
+  readonly warnings: readonly Finding[];
 
-  constructor(findings: readonly string[], warnings: readonly string[] = [], remedies: readonly string[] = []) {
-    super(findings.map((finding) => printable(finding)).join('\n'));
+  constructor(findings: readonly Finding[], warnings: readonly Finding[] = []) {
+    super(findings.map(messageOf).join('\n'));
+    this.findings = findings;
     this.warnings = warnings;
-    this.remedies = remedies;
   }
 }
 
@@ -66,7 +63,7 @@ export async function inspect(
   for (const target of requested) {
     const table = tables.get(target);
     if (!table) {
-      results.set(target, new PreflightError([await missingTable(session, target)]));
+      results.set(target, new PreflightError([findingOf(await missingTable(session, target))]));
       continue;
     }
     const quotedName = quoteTable(target.schema, target.table);
@@ -77,7 +74,7 @@ export async function inspect(
     if (columns && findings.length === 0) {
       usable.set(table, columns);
     } else {
-      results.set(target, new PreflightError(findings));
+      results.set(target, new PreflightError(findings.map((text) => findingOf(text))));
     }
   }
   const guardsOf = await readGuards(session, [...usable.keys()]);
@@ -99,27 +96,19 @@ interface Read extends Reads, Keepers {
 }
 
 function judge(
-  { table: { target, root, heaps }, columns, keys, guards, keepers, findings }: Read,
+  { table: { root, heaps }, columns, keys, guards, keepers, findings }: Read,
   missingGrants: readonly Need[],
   dryRun: boolean,
 ): Inspected | PreflightError {
   const needs = [...missingGrants, ...guards.needs];
   const dangers = [...keys.dangers, ...guards.dangers, ...findings];
-  const remedies = needs.map(({ sql }) => printableSql(sql));
-  const missingIndexes = keys.missingIndexes.map(printableSql);
   // A dry run does not need the privilege to delete, but names it if another finding ends it anyway.
   if (dangers.length > 0 || needs.some(({ toRead }) => toRead || !dryRun)) {
     return new PreflightError(
-      [...dangers, ...needs.map(({ finding }) => finding)],
-      keys.warnings.map((warning) => printable(warning)),
-      [...remedies, ...missingIndexes],
+      [...dangers.map((text) => findingOf(text)), ...needs.map(({ finding }) => finding)],
+      keys.warnings,
     );
   }
-  const warnings = [
-    ...needs.map(({ finding }) => `${target.name}: ${finding}`),
-    ...keys.warnings,
-    ...(guards.rowsAreHidden && dryRun ? [`${target.name}: ${HIDDEN}`] : []),
-  ];
   return {
     oid: root.oid,
     isPartitioned: root.kind === 'p',
@@ -134,9 +123,12 @@ function judge(
     keepers,
     referringKeys: keys.referringKeys.filter((key) => !keepers.includes(key)),
     rowsAreHidden: guards.rowsAreHidden,
-    warnings: warnings.map((warning) => printable(warning)),
-    missingGrants: remedies,
-    missingIndexes,
+    warnings: [
+      ...needs.map(({ finding }) => finding),
+      ...keys.warnings,
+      ...(guards.rowsAreHidden && dryRun ? [findingOf(HIDDEN)] : []),
+    ],
+    missesIndex: keys.missesIndex,
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Queryable } from '../database/queryable';
+import { findingOf } from './finding';
 import type { Need } from './guards';
 import type { TargetTable } from './tables';
 
@@ -18,7 +19,7 @@ export async function readMissingGrants(
     ...table.heaps.flatMap(({ oid }) => ['ctid', ...own].map((column) => ({ index, oid, column, isOwn: true }))),
     ...others.flatMap(({ oid, columns }) => columns.map((column) => ({ index, oid, column, isOwn: false }))),
   ]);
-  const { rows } = await session.query<Omit<Need, 'finding'> & { readonly index: number }>(PRIVILEGES_SQL, [
+  const { rows } = await session.query<{ readonly index: number; readonly sql: string; readonly toRead: boolean }>(PRIVILEGES_SQL, [
     needed.map(({ index }) => index),
     needed.map(({ oid }) => oid),
     needed.map(({ column }) => column),
@@ -27,7 +28,7 @@ export async function readMissingGrants(
   return (target) =>
     rows
       .filter(({ index }) => targets[index] === target)
-      .map(({ sql, toRead }) => ({ finding: `a privilege is missing: ${sql}`, sql, toRead }));
+      .map(({ sql, toRead }) => ({ finding: findingOf('a privilege is missing', sql), toRead }));
 }
 
 // If row security applies to the role and no policy does, all rows are hidden: a run would find none dead.

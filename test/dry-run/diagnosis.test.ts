@@ -151,7 +151,7 @@ test('tells a role that may only read what would go by which rule, what would st
           autovacuumAdvice: [expect.stringMatching(/^alter table "public"\."refresh_tokens" set/)],
         }),
         diagnosis: {
-          remedies: ['grant delete on public.refresh_tokens to reader'],
+          findings: [{ text: 'a privilege is missing', sql: 'grant delete on public.refresh_tokens to reader' }],
           rules: [
             { rule: '"revoked" = true', rows: 3_000 },
             { rule: `"expires_at" < '${report.cutoff}'::timestamptz`, rows: 4_000, oldest: expect.any(String) },
@@ -377,7 +377,7 @@ test('leaves out what it had no time to count', async () => {
   expect(report).toMatchObject({ status: 'partial', targets: [{ stopReason: 'deadline' }] });
   expect(report.targets[0]).not.toHaveProperty('rowsRemaining');
   expect(report.targets[0]?.diagnosis).toEqual({
-    remedies: [],
+    findings: [],
     tableBytes: expect.any(Number),
     indexBytes: expect.any(Number),
     indexAdvice: { verdict: 'not-needed', statements: [] },

@@ -1,4 +1,5 @@
 import type { TargetsInput } from '../../lambda/configuration/targets';
+import { statementsOf } from '../../lambda/preflight/finding';
 import { useDatabase } from '../support/database';
 
 const database = useDatabase();
@@ -189,9 +190,9 @@ test('says which privileges on other tables are missing, and needs no others', a
   ];
 
   const dry = await database.service({ connection, targets }).run({ dryRun: true });
-  const remedies = dry.targets.flatMap(({ diagnosis }) => diagnosis?.remedies ?? []);
-  for (const remedy of new Set(remedies)) {
-    await database.sql(remedy);
+  const statements = dry.targets.flatMap(({ diagnosis }) => statementsOf(diagnosis?.findings ?? []));
+  for (const statement of new Set(statements)) {
+    await database.sql(statement);
   }
   const report = await database.service({ connection, targets }).run();
   const rights = await database.sql(
@@ -199,7 +200,7 @@ test('says which privileges on other tables are missing, and needs no others', a
   );
   await database.sql('drop owned by looker; drop role looker');
 
-  expect([...new Set(remedies)].sort()).toEqual([
+  expect([...new Set(statements)].sort()).toEqual([
     'grant select (access_id) on other.devices to looker',
     'grant select (id) on public.access_tokens to looker',
     'grant usage on schema other to looker',

@@ -1,4 +1,5 @@
 import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
+import { statementsOf } from '../../lambda/preflight/finding';
 import { type Inspected, inspect, PreflightError } from '../../lambda/preflight/preflight';
 import type { ReferringKey } from '../../lambda/preflight/referring-key';
 import type { RunReport } from '../../lambda/report';
@@ -62,15 +63,16 @@ test('warns of a foreign key without an index on its own side, until it has one,
     'refresh_tokens: foreign key "session_token" deletes rows of "public"."sessions" too (on delete cascade)';
   expect(await warningsOf()).toEqual([
     cascade,
-    'refresh_tokens: foreign key "device_token" has no index on its own side, so each deleted row reads all of "public"."Devices"; create index concurrently on public."Devices" (token_id)',
-    'refresh_tokens: foreign key "parted_token" has no index on its own side, so each deleted row reads all of "public"."parted"; create index on public.parted (token_id)',
-    'refresh_tokens: foreign key "partly_token_id_fkey" has no index on its own side, so each deleted row reads all of "public"."partly"; create index concurrently on public.partly (token_id)',
+    'refresh_tokens: foreign key "device_token" has no index on its own side, so each deleted row reads all of "public"."Devices": create index concurrently on public."Devices" (token_id)',
+    'refresh_tokens: foreign key "parted_token" has no index on its own side, so each deleted row reads all of "public"."parted": create index on public.parted (token_id)',
+    'refresh_tokens: foreign key "partly_token_id_fkey" has no index on its own side, so each deleted row reads all of "public"."partly": create index concurrently on public.partly (token_id)',
   ]);
 
   const { targets } = await database.service().run({ dryRun: true });
-  expect(targets[0]?.diagnosis?.remedies).toHaveLength(3);
-  for (const remedy of targets[0]?.diagnosis?.remedies ?? []) {
-    await database.sql(remedy);
+  const statements = statementsOf(targets[0]?.diagnosis?.findings ?? []);
+  expect(statements).toHaveLength(3);
+  for (const statement of statements) {
+    await database.sql(statement);
   }
   expect(await warningsOf()).toEqual([cascade]);
 });
@@ -107,7 +109,7 @@ test('is content with an index on every partition of the table that refers', asy
     alter table devices attach partition tablets for values in (2);
     create index on phones (token_id)`);
   expect(await warningsOf()).toEqual([
-    'refresh_tokens: foreign key "devices_token_id_fkey" has no index on its own side, so each deleted row reads all of "public"."devices"; create index on public.devices (token_id)',
+    'refresh_tokens: foreign key "devices_token_id_fkey" has no index on its own side, so each deleted row reads all of "public"."devices": create index on public.devices (token_id)',
   ]);
 
   await database.sql('create index on tablets (token_id)');
@@ -143,7 +145,7 @@ test('warns of a missing index of a foreign key that points at the table of a pa
     create table devices (token_id int, region text, constraint device_token foreign key (token_id, region) references token_family)`);
 
   expect(await warningsOf([{ table: 'tokens_eu', deleteWhen: [{ revoked: true }] }])).toEqual([
-    'tokens_eu: foreign key "device_token" has no index on its own side, so each deleted row reads all of "public"."devices"; create index concurrently on public.devices (token_id, region)',
+    'tokens_eu: foreign key "device_token" has no index on its own side, so each deleted row reads all of "public"."devices": create index concurrently on public.devices (token_id, region)',
   ]);
 });
 

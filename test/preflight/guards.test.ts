@@ -1,4 +1,5 @@
 import type { TargetsInput } from '../../lambda/configuration/targets';
+import { statementsOf } from '../../lambda/preflight/finding';
 import { REFRESH_TOKENS, useDatabase } from '../support/database';
 
 const database = useDatabase();
@@ -111,7 +112,7 @@ test.each([
     alter table tokens_2 alter id set not null, alter revoked set not null;
     create unique index on tokens_2 (id) where revoked;
     create unique index one on tokens_2 (id, revoked)`);
-  const remedies = [
+  const statements = [
     'alter table public.tokens_1a replica identity full',
     'alter table public.tokens_2 replica identity using index one',
   ];
@@ -122,11 +123,12 @@ test.each([
   expect(refused.targets[0]?.error?.split('\n')).toEqual(
     ['public.tokens_1a', 'public.tokens_2'].map(
       (table, index) =>
-        `${table} is published without a replica identity, so that the server refuses deletes: ${remedies[index]}`,
+        `${table} is published without a replica identity, so that the server refuses deletes: ${statements[index]}`,
     ),
   );
-  expect(dry.targets[0]).toMatchObject({ rowsRemaining: 2, diagnosis: { remedies } });
-  await database.sql(remedies.join(';'));
+  expect(dry.targets[0]).toMatchObject({ rowsRemaining: 2 });
+  expect(statementsOf(dry.targets[0]?.diagnosis?.findings ?? [])).toEqual(statements);
+  await database.sql(statements.join(';'));
   expect(await run()).toMatchObject({ status: 'succeeded', rowsDeleted: 2 });
 });
 
@@ -152,9 +154,9 @@ test('shows no name that a terminal would obey, and statements that work all the
   const targets = [{ table: name, deleteWhen: [{ revoked: true }] }];
 
   const dry = await run(targets, true);
-  const [remedy = ''] = dry.targets[0]?.diagnosis?.remedies ?? [];
-  expect(remedy).toBe(String.raw`grant delete on public.U&"a\001b]0;x\0007""\\\202e\000a" to cleaner`);
+  const [statement = ''] = statementsOf(dry.targets[0]?.diagnosis?.findings ?? []);
+  expect(statement).toBe(String.raw`grant delete on public.U&"a\001b]0;x\0007""\\\202e\000a" to cleaner`);
   expect(dry.warnings?.[0]).not.toMatch(/[\p{Cc}\u202e]/u);
-  await database.sql(remedy);
+  await database.sql(statement);
   expect(await run(targets)).toMatchObject({ status: 'succeeded' });
 });

@@ -1,4 +1,5 @@
 import type { TargetsInput } from '../../lambda/configuration/targets';
+import { statementsOf } from '../../lambda/preflight/finding';
 import { REFRESH_TOKENS, useDatabase } from '../support/database';
 
 const database = useDatabase();
@@ -123,8 +124,8 @@ test('says which privileges are missing, as the statements that grant them', asy
 
   const report = await database.service({ connection, targets }).run();
   const dryReport = await database.service({ connection, targets }).run({ dryRun: true });
-  const remedies = dryReport.targets[0]?.diagnosis?.remedies ?? [];
-  await database.sql(remedies.join(';'));
+  const statements = statementsOf(dryReport.targets[0]?.diagnosis?.findings ?? []);
+  await database.sql(statements.join(';'));
   const healed = await database.service({ connection, targets }).run();
   await database.sql('drop owned by bare; drop role bare');
 
@@ -139,7 +140,7 @@ test('says which privileges are missing, as the statements that grant them', asy
   expect(report.targets[0]?.error?.split('\n').sort()).toEqual(messages);
   expect(report.targets[0]).not.toHaveProperty('diagnosis');
   expect(dryReport.targets[0]?.error?.split('\n').sort()).toEqual(messages);
-  expect([...remedies].sort()).toEqual(grants);
+  expect([...statements].sort()).toEqual(grants);
   expect(healed).toMatchObject({ status: 'succeeded' });
 });
 
