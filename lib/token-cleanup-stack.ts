@@ -12,7 +12,8 @@ import type { DatabasePattern } from './function-environment';
 import { given } from './given';
 import type { SslMode } from './login';
 import { Monitoring } from './monitoring';
-import { type DatabaseConfig, exampleFields, type StageConfig } from './stage-config';
+import { exampleFields } from './stage-config';
+import type { DatabaseConfig, StageConfig } from './stage-schema';
 import type { CleanupTarget } from './target';
 import { TokenCleanup, type TokenCleanupProps } from './token-cleanup';
 

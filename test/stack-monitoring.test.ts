@@ -5,7 +5,7 @@ import { Topic } from 'aws-cdk-lib/aws-sns';
 import { identityOf, readConfig } from '../lambda/configuration/environment';
 import { emitReport, METRIC_NAMESPACE } from '../lambda/metrics';
 import { Monitoring, type MonitoringProps } from '../lib/monitoring';
-import type { StageConfig } from '../lib/stage-config';
+import type { StageConfig } from '../lib/stage-schema';
 import {
   type CleanupOverrides,
   CONTEXT,

@@ -2,7 +2,7 @@ import type { App } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { CfnFunction } from 'aws-cdk-lib/aws-lambda';
 import { AwsSolutionsChecks, ServerlessChecks } from 'cdk-nag';
-import type { StageConfig } from '../lib/stage-config';
+import type { StageConfig } from '../lib/stage-schema';
 import type { TokenCleanupStack } from '../lib/token-cleanup-stack';
 import {
   CONTEXT,

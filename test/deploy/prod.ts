@@ -2,7 +2,7 @@ import { doesNotMatch, deepStrictEqual as equal } from 'node:assert';
 import { copyFileSync, mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { TestContext } from 'node:test';
-import type { DatabaseConfig, StageConfig } from '../../lib/stage-config';
+import type { DatabaseConfig, StageConfig } from '../../lib/stage-schema';
 import { metricsIn } from '../support/metrics';
 import type { Rds } from '../support/rds';
 import { expectComplete } from './complete';

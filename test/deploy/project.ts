@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { CRONTAB_VARIABLE, type StageConfig } from '../../lib/stage-config';
+import { CRONTAB_VARIABLE } from '../../lib/stage-config';
+import type { StageConfig } from '../../lib/stage-schema';
 import type { Emulator } from './emulator';
 
 /** What `npm ci` installs from, and what `cdk deploy` reads. A clone has more; whatever else it needed would be missed here. */

@@ -7,7 +7,7 @@ import { App, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { given } from '../../lib/given';
-import type { StageConfig } from '../../lib/stage-config';
+import type { StageConfig } from '../../lib/stage-schema';
 import { TokenCleanup, type TokenCleanupProps } from '../../lib/token-cleanup';
 import { TokenCleanupStack } from '../../lib/token-cleanup-stack';
 import { metricId } from './metrics';

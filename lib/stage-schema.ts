@@ -1,0 +1,210 @@
+/** The schema of a stage in `cdk.json`. Imports nothing of the CDK. */
+
+import { readFileSync } from 'node:fs';
+import * as z from 'zod';
+import { namePattern } from '../lambda/configuration/name-pattern';
+import { CONCURRENCY, MAX_LOAD, MAX_ROWS, numberIn, PORT } from '../lambda/configuration/settings';
+import { targetsSchema } from '../lambda/configuration/targets';
+import { timeZone } from '../lambda/configuration/time-zone';
+import { isObject } from '../lambda/configuration/validation';
+import { IAM_USER_NAME, loginMistakes, RESOURCE_ID } from './login';
+
+/** A stage before the defaults, which are those of the construct. */
+export type StageConfig = z.input<typeof stageSchema>;
+
+/** One of its databases. */
+export type DatabaseConfig = z.input<typeof databaseSchema>;
+
+// Both names are part of the function's name, which Lambda limits to 64 characters: `token-cleanup-`, 20, `-` and 24.
+export const STAGE_NAME = /^[a-z][a-z0-9-]{0,19}$/;
+const databaseName = z
+  .string()
+  .max(24, 'must have a name of at most 24 characters')
+  .regex(/^[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$/, 'must have a name of lower-case words joined by hyphens');
+
+// `eu-central-1`, but also `us-gov-west-1` and `eusc-de-east-1`.
+const REGION = String.raw`[a-z]{2,4}(?:-[a-z]+)+-\d`;
+const OBJECT = 'must be an object';
+const TEXT = 'must be a text';
+/** The retentions that CloudWatch Logs offers. */
+const RETENTION_DAYS = [
+  1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+];
+
+/** Names whose author wants the job off, and would get it on. */
+const LIKE_TEST = /^\s*(test(s|ing)?|tst|tset)\s*$/i;
+const TEST_ENVIRONMENT = 'must be exactly test if the job is to be off, or a name that is less like it';
+
+const text = z.string(TEXT).min(1, 'must not be empty');
+const flag = z.boolean('must be true or false');
+
+const iamUserSchema = z.strictObject(
+  {
+    name: matching(IAM_USER_NAME.pattern, IAM_USER_NAME.rule),
+    resourceId: matching(RESOURCE_ID.pattern, RESOURCE_ID.rule),
+  },
+  OBJECT,
+);
+
+const databaseSchema = z.strictObject(
+  {
+    // With the six characters that Secrets Manager appends, so that it identifies exactly one secret.
+    secretArn: arn(
+      'secretsmanager',
+      String.raw`secret:[\w/+=.@!-]+-[A-Za-z0-9]{6}`,
+      'the complete ARN of a secret',
+    ).optional(),
+    iamUser: iamUserSchema.optional(),
+    encryptionKeyArn: arn('kms', 'key/[0-9a-z-]+', 'the ARN of a KMS key').optional(),
+    host: matching(/^[\w.-]+$/, 'must be a host name, without a port').optional(),
+    port: numberIn(PORT).optional(),
+    name: text.optional(),
+    sslMode: z.enum(['verify-full', 'disable'], 'must be verify-full or disable').optional(),
+    rootCertificates: z.string(TEXT).refine(isPemFile, 'must be a PEM file that can be read').optional(),
+    securityGroupId: matching(/^sg-[0-9a-f]{8,17}$/, 'must be the id of a security group').optional(),
+    addIngressRule: flag.optional(),
+    cidrs: z
+      .array(z.cidrv4('must be a range of IPv4 addresses such as 10.0.0.0/16'), 'must be a list')
+      .min(1, 'must not be empty')
+      .optional(),
+    targets: targetsSchema.optional(),
+    concurrency: numberIn(CONCURRENCY).optional(),
+    names: namePattern.optional(),
+    maxLoad: numberIn(MAX_LOAD).optional(),
+    maxRows: numberIn(MAX_ROWS).optional(),
+    maxReplicaLagSeconds: wholeNumber(1, 86_400).optional(),
+  },
+  OBJECT,
+);
+
+const vpcSchema = z.strictObject(
+  {
+    vpcId: matching(/^vpc-[0-9a-f]{8,17}$/, 'must be the id of a VPC'),
+    // By zone, because an endpoint accepts one subnet in each.
+    subnets: z
+      .record(
+        z.string(),
+        matching(/^subnet-[0-9a-f]{8,17}$/, 'must be the id of a subnet'),
+        'must be an object of availability zones and subnets',
+      )
+      .refine((subnets) => Object.keys(subnets).length > 0, 'must name at least one subnet'),
+    secretsManagerEndpoint: flag.optional(),
+  },
+  OBJECT,
+);
+
+const alarmsSchema = z.strictObject(
+  {
+    email: z.email('must be an e-mail address').optional(),
+    topicArn: arn('sns', '[A-Za-z0-9_-]+', 'the ARN of an SNS topic').optional(),
+    rowsRemainingThreshold: wholeNumber(0, 1_000_000_000).optional(),
+    // A year: beyond, backups hold the rows in any case.
+    unlinkWithinHours: wholeNumber(1, 8_760).optional(),
+  },
+  OBJECT,
+);
+
+export const stageSchema = z
+  .strictObject(
+    {
+      account: matching(/^\d{12}$/, 'must be an account of 12 digits').optional(),
+      region: matching(new RegExp(`^${REGION}$`), 'must be a region such as eu-central-1').optional(),
+      enabled: flag.optional(),
+      nodeEnv: text.refine((name) => name === 'test' || !LIKE_TEST.test(name), TEST_ENVIRONMENT).optional(),
+      schedule: z.string('must be a crontab').optional(),
+      timeZone: timeZone.optional(),
+      flexibleWindowMinutes: wholeNumber(1, 1440).optional(),
+      // Connecting alone may take 20 s; Lambda ends everything after 900.
+      timeoutSeconds: wholeNumber(60, 900).optional(),
+      memoryMb: wholeNumber(128, 10_240).optional(),
+      reservedConcurrency: wholeNumber(1, 1000).optional(),
+      tracing: flag.optional(),
+      logRetentionDays: z.literal(RETENTION_DAYS, `must be one of ${RETENTION_DAYS.join(', ')}`).optional(),
+      vpc: vpcSchema.optional(),
+      alarms: alarmsSchema.optional(),
+      runbookUrl: z.url({ protocol: /^https?$/, error: 'must be an address that begins with https://' }).optional(),
+      consoleTestEvents: z
+        .enum(['new-registry', 'existing-registry'], 'must be new-registry or existing-registry')
+        .optional(),
+      databases: z
+        .record(databaseName, databaseSchema, 'must be an object of names and databases')
+        .refine((databases) => Object.keys(databases).length > 0, 'must name at least one database'),
+    },
+    OBJECT,
+  )
+  // Also if a single field is invalid, so that one message lists all mistakes.
+  .superRefine(checkTogether, { when: ({ value }) => isObject(value) });
+
+/** Rules across fields. Any field may be of any type here. */
+function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$RefinementCtx): void {
+  const refuse = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
+  const { region, vpc, alarms } = stage;
+  const refuseOtherRegion = (path: string[], arn: unknown) => {
+    const [, , , arnRegion] = String(arn).split(':');
+    if (region !== undefined && arnRegion !== undefined && arnRegion !== region) {
+      refuse(path, `must be in the stage's region ${region}`);
+    }
+  };
+  for (const zone of isObject(vpc?.subnets) ? Object.keys(vpc.subnets) : []) {
+    if (!new RegExp(`^${region ?? REGION}[\\w-]*[a-z]$`).test(zone)) {
+      refuse(['vpc', 'subnets', zone], `must stand under an availability zone such as ${region ?? 'eu-central-1'}a`);
+    }
+  }
+  refuseOtherRegion(['alarms', 'topicArn'], alarms?.topicArn);
+  if (alarms?.email !== undefined && alarms.topicArn !== undefined) {
+    refuse(['alarms', 'email'], 'must not be set together with topicArn, whose subscribers get the alarms');
+  }
+  const databases = isObject(stage.databases)
+    ? Object.entries(stage.databases).filter(([, each]) => isObject(each))
+    : [];
+  if (vpc?.secretsManagerEndpoint === true && databases.every(([, { iamUser }]) => iamUser !== undefined)) {
+    refuse(['vpc', 'secretsManagerEndpoint'], 'must not be set if no database has a secret');
+  }
+  for (const [name, database] of databases) {
+    const path = ['databases', name];
+    const { secretArn, iamUser, host, sslMode } = database;
+    for (const { field, rule } of loginMistakes({ secret: secretArn, iamUser, host, sslMode }, 'secretArn')) {
+      refuse(field === undefined ? path : [...path, field], rule);
+    }
+    if (database.encryptionKeyArn !== undefined && database.secretArn === undefined) {
+      refuse([...path, 'encryptionKeyArn'], 'must not be set without secretArn');
+    }
+    refuseOtherRegion([...path, 'secretArn'], database.secretArn);
+    refuseOtherRegion([...path, 'encryptionKeyArn'], database.encryptionKeyArn);
+    const peers = (['securityGroupId', 'cidrs'] as const).filter((key) => database[key] !== undefined);
+    if (vpc === undefined) {
+      for (const key of peers) {
+        refuse([...path, key], 'must not be set if the stage has no vpc');
+      }
+    } else if (peers.length !== 1) {
+      refuse(path, 'must have either securityGroupId or cidrs, since the stage has a vpc');
+    }
+    if (database.addIngressRule !== undefined && database.securityGroupId === undefined) {
+      refuse([...path, 'addIngressRule'], 'must not be set without securityGroupId, which gets the rule');
+    }
+    if (database.rootCertificates !== undefined && database.sslMode === 'disable') {
+      refuse([...path, 'rootCertificates'], 'must not be set if sslMode is disable');
+    }
+  }
+}
+
+function isPemFile(path: string): boolean {
+  try {
+    return readFileSync(path, 'utf8').includes('-----BEGIN CERTIFICATE-----');
+  } catch {
+    return false;
+  }
+}
+
+function matching(pattern: RegExp, rule: string) {
+  return z.string(rule).regex(pattern, rule);
+}
+
+function arn(service: string, resource: string, what: string) {
+  return matching(new RegExp(`^arn:aws[a-z-]*:${service}:${REGION}:\\d{12}:${resource}$`), `must be ${what}`);
+}
+
+function wholeNumber(min: number, max: number) {
+  const rule = `must be a whole number from ${min} to ${max}`;
+  return z.int(rule).min(min, rule).max(max, rule);
+}
