@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { App, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
+import { type IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
+import type { Role } from 'aws-cdk-lib/aws-iam';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { given } from '../../lib/given';
 import type { StageConfig } from '../../lib/stage-schema';
@@ -18,6 +20,10 @@ export const { context: CONTEXT } = JSON.parse(readFileSync('cdk.json', 'utf8'))
 };
 
 export const SECRET_ARN = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:test/auth-AbCdEf';
+
+/** Props of a cleanup that logs in with IAM. */
+export const IAM_USER = { name: 'token_cleanup', resourceId: 'cluster-ABCDEFGHIJKL01234' };
+export const IAM = { secret: undefined, iamUser: IAM_USER, databaseHost: 'db.internal' };
 
 /** The properties of a resource, as they stand in the template. */
 // biome-ignore lint/suspicious/noExplicitAny: a template holds anything; what a test reads from it, it compares
@@ -49,6 +55,33 @@ export type CleanupOverrides = { [K in keyof TokenCleanupProps]?: TokenCleanupPr
 export function createCleanup(props: CleanupOverrides = {}, stack = createStack()): TokenCleanup {
   const secret = Secret.fromSecretCompleteArn(stack, 'Secret', SECRET_ARN);
   return new TokenCleanup(stack, 'auth', given({ stage: 'test', secret, ...props }) as TokenCleanupProps);
+}
+
+/** The construct in a VPC. */
+export function createInVpc(props: (vpc: IVpc, stack: Stack) => CleanupOverrides = () => ({})): TokenCleanup {
+  const stack = createStack();
+  const vpc = Vpc.fromVpcAttributes(stack, 'Vpc', {
+    vpcId: 'vpc-0a1b2c3d',
+    vpcCidrBlock: '10.0.0.0/16',
+    availabilityZones: ['eu-central-1a'],
+    privateSubnetIds: ['subnet-0a1b2c3d'],
+    privateSubnetRouteTableIds: ['rtb-0a1b2c3d'],
+  });
+  return createCleanup({ vpc, ...props(vpc, stack) }, stack);
+}
+
+/** The properties of the function. */
+export function functionOf(cleanup: TokenCleanup): Properties {
+  return resource(Stack.of(cleanup), 'AWS::Lambda::Function');
+}
+
+/** The statements of all policies of a role. */
+export function permissionsOf(cleanup: TokenCleanup, roleId = 'Role'): Properties[] {
+  const stack = Stack.of(cleanup);
+  const role = stack.resolve((cleanup.node.findChild(roleId) as Role).roleName);
+  return resources(stack, 'AWS::IAM::Policy')
+    .filter(({ Roles }) => JSON.stringify(Roles) === JSON.stringify([role]))
+    .flatMap(({ PolicyDocument }) => PolicyDocument.Statement);
 }
 
 /** A stage of `cdk.json`, or one like it. */
