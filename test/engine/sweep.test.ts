@@ -1,32 +1,11 @@
 import { systemClock } from '../../lambda/clock';
 import { useDatabase } from '../support/database';
+import { fillTokens, odd, REFRESH_TOKENS_TABLE, survivors } from '../support/tokens';
 
 const database = useDatabase();
 
-const TABLE = `
-  create table refresh_tokens (
-    id int primary key, revoked boolean not null default false, expires_at timestamptz, filler text default repeat('x', 100)
-  )`;
-
-/** Dead and live rows in turn: even ids are revoked. */
-async function fill(rows: number): Promise<void> {
-  await database.sql(TABLE);
-  await database.sql(
-    `insert into refresh_tokens select id, id % 2 = 0, now() + interval '1 day' from generate_series(1, $1::int) as id`,
-    [rows],
-  );
-}
-
-function survivors(): Promise<number[]> {
-  return database.column<number>('select id from refresh_tokens');
-}
-
-function odd(upTo: number): number[] {
-  return Array.from({ length: Math.ceil(upTo / 2) }, (_, index) => 2 * index + 1).sort();
-}
-
 test('deletes revoked and expired rows, and keeps the live, the NULLs and the one that expires at the very cutoff', async () => {
-  await database.sql(TABLE);
+  await database.sql(REFRESH_TOKENS_TABLE);
   // One row for each of the next milliseconds: one of them is the cutoff.
   await database.sql(`
     insert into refresh_tokens (id, revoked, expires_at) values
@@ -51,7 +30,7 @@ test('deletes revoked and expired rows, and keeps the live, the NULLs and the on
 });
 
 test('keeps a row whose expiry is extended while the sweep waits for it', async () => {
-  await fill(10);
+  await fillTokens(database, 10);
   await database.sql(`update refresh_tokens set expires_at = now() - interval '1 day' where id = 5`);
   const service = await database.connect();
   await service.query('begin');
@@ -62,11 +41,11 @@ test('keeps a row whose expiry is extended while the sweep waits for it', async 
   await service.query('commit');
 
   expect(await run).toMatchObject({ status: 'succeeded', rowsDeleted: 5, targets: [{ rowsRemaining: 0 }] });
-  expect(await survivors()).toEqual([1, 3, 5, 7, 9]);
+  expect(await survivors(database)).toEqual([1, 3, 5, 7, 9]);
 });
 
 test('keeps a row that is taken back from revocation while the sweep waits for it', async () => {
-  await fill(10);
+  await fillTokens(database, 10);
   const service = await database.connect();
   await service.query('begin');
   await service.query('update refresh_tokens set revoked = false where id = 4');
@@ -76,118 +55,11 @@ test('keeps a row that is taken back from revocation while the sweep waits for i
   await service.query('commit');
 
   expect(await run).toMatchObject({ status: 'succeeded', rowsDeleted: 4 });
-  expect(await survivors()).toEqual([1, 3, 4, 5, 7, 9]);
-});
-
-test('leaves only the rows that stay locked, says so, and takes them the next time', async () => {
-  await fill(20_000);
-  const service = await database.connect();
-  await service.query('begin');
-  await service.query('select from refresh_tokens where id in (2, 10000, 20000) for update');
-
-  const report = await database.service().run({ concurrency: 2 });
-
-  expect(report).toMatchObject({
-    status: 'partial',
-    rowsDeleted: 9_997,
-    targets: [
-      {
-        status: 'partial',
-        stopReason: 'blocked',
-        rowsRemaining: 3,
-        blockedBy: [{ reason: 'a lock of another transaction', rows: 3 }],
-      },
-    ],
-  });
-  expect(await survivors()).toEqual([...odd(20_000), 2, 10_000, 20_000].sort());
-  await service.query('rollback');
-  expect(await database.service().run()).toMatchObject({ status: 'succeeded', rowsDeleted: 3 });
-  expect(await survivors()).toEqual(odd(20_000));
-});
-
-test('leaves only the rows that a foreign key protects, and names it', async () => {
-  await fill(20_000);
-  await database.sql(`
-    create table devices (id int, token_id int constraint device_token references refresh_tokens (id));
-    create index on devices (token_id);
-    insert into devices values (1, 4), (2, 4), (3, 12000), (4, 1)`);
-
-  const report = await database.service().run();
-
-  expect(report.targets).toMatchObject([
-    {
-      stopReason: 'blocked',
-      rowsDeleted: 9_998,
-      rowsRemaining: 2,
-      blockedBy: [{ reason: 'foreign key "device_token" of "public"."devices"', rows: 2 }],
-    },
-  ]);
-  expect(await survivors()).toEqual([...odd(20_000), 4, 12_000].sort());
-});
-
-test('leaves only the rows that a trigger refuses to delete, without repeating its text', async () => {
-  await fill(2_000);
-  await database.sql(`
-    create function refuse() returns trigger language plpgsql as $$
-      begin raise exception 'token %-secret is under investigation', old.id; end $$;
-    create trigger refuse before delete on refresh_tokens for each row when (old.id = 1000) execute function refuse()`);
-
-  const report = await database.service().run();
-
-  expect(report.targets[0]).toMatchObject({ stopReason: 'blocked', rowsDeleted: 999, rowsRemaining: 1 });
-  expect(report.targets[0]?.blockedBy).toEqual([{ reason: expect.stringContaining('SQLSTATE P0001'), rows: 1 }]);
-  expect(JSON.stringify([report, database.logs])).not.toContain('secret');
-  expect(await survivors()).toEqual([...odd(2_000), 1_000].sort());
-});
-
-test('says that rows are blocked which a trigger skips in silence', async () => {
-  await fill(100);
-  await database.sql(`
-    create function skip() returns trigger language plpgsql as 'begin return null; end';
-    create trigger skip before delete on refresh_tokens for each row when (old.id <= 4) execute function skip()`);
-
-  const report = await database.service().run();
-
-  expect(report.targets).toMatchObject([
-    {
-      stopReason: 'blocked',
-      rowsDeleted: 48,
-      rowsRemaining: 2,
-      blockedBy: [{ reason: 'a trigger, a rule or a policy that skips rows in silence or writes them back', rows: 2 }],
-    },
-  ]);
-});
-
-test('fails when a trigger forbids deletes altogether, and deletes nothing', async () => {
-  await fill(20_000);
-  await database.sql(`
-    create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
-    create trigger refuse before delete on refresh_tokens for each statement execute function refuse()`);
-
-  const report = await database.service().run();
-
-  expect(report).toMatchObject({ status: 'failed', rowsDeleted: 0, error: expect.stringContaining('SQLSTATE P0001') });
-  expect(await survivors()).toHaveLength(20_000);
-});
-
-test('waits for a lock on the whole table', async () => {
-  await fill(20_000);
-  const migration = await database.connect();
-  await migration.query('begin');
-  await migration.query('lock table refresh_tokens in share mode');
-
-  const run = database.service().run();
-  // More often than halving a range down to a row takes.
-  for (let times = 0; times < 3; times += 1) {
-    await database.untilSweepWaits();
-  }
-  await migration.query('commit');
-
-  expect(await run).toMatchObject({ status: 'succeeded', rowsDeleted: 10_000 });
+  expect(await survivors(database)).toEqual([1, 3, 4, 5, 7, 9]);
 });
 
 test('gives rows that die behind the sweep another pass', async () => {
-  await fill(20_000);
+  await fillTokens(database, 20_000);
   await database.sql(`
     create function revoke_first() returns trigger language plpgsql as $$
       begin update refresh_tokens set revoked = true where id = 1; return null; end $$;
@@ -197,7 +69,7 @@ test('gives rows that die behind the sweep another pass', async () => {
   const report = await database.service().run();
 
   expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 10_001, targets: [{ rowsRemaining: 0 }] });
-  expect(await survivors()).toEqual(odd(20_000).filter((id) => id !== 1));
+  expect(await survivors(database)).toEqual(odd(20_000).filter((id) => id !== 1));
 });
 
 /** What the server logs of a run, its statements among it. */
@@ -219,7 +91,7 @@ async function logOf(run: () => Promise<unknown>): Promise<string> {
 }
 
 test('does not read the table again, though others write meanwhile', async () => {
-  await fill(20_000);
+  await fillTokens(database, 20_000);
   await database.sql('create table elsewhere (id int)');
   const writer = await database.connect();
   let written: Promise<unknown> | undefined;
@@ -239,32 +111,12 @@ test('does not read the table again, though others write meanwhile', async () =>
 });
 
 test('counts what is left where a trigger may skip rows in silence', async () => {
-  await fill(2_000);
+  await fillTokens(database, 2_000);
   await database.sql(`
     create function note() returns trigger language plpgsql as 'begin return old; end';
     create trigger note before delete on refresh_tokens for each row execute function note()`);
 
   expect(await logOf(() => database.service().run())).toContain('count(*)');
-});
-
-test('says that it is partial where a trigger writes rows back', async () => {
-  await fill(100);
-  await database.sql(`
-    create function write_back() returns trigger language plpgsql as $$
-      begin insert into refresh_tokens select old.id + 1000, true; return null; end $$;
-    create trigger write_back after delete on refresh_tokens for each row when (old.id % 100 = 0)
-    execute function write_back()`);
-
-  const report = await database.service().run();
-
-  expect(report).toMatchObject({ status: 'partial', rowsDeleted: 52 });
-  expect(report.targets).toMatchObject([
-    {
-      stopReason: 'blocked',
-      rowsRemaining: 1,
-      blockedBy: [{ reason: 'a trigger, a rule or a policy that skips rows in silence or writes them back', rows: 1 }],
-    },
-  ]);
 });
 
 test('sweeps partitions and heirs one by one', async () => {
@@ -299,105 +151,8 @@ test('sweeps partitions and heirs one by one', async () => {
   expect(await database.column('select id from password_resets')).toEqual([2, 4]);
 });
 
-describe('where indexes lead to the few dead rows of a large table', () => {
-  /** A thousand blocks, and in the first twenty of them a hundred dead rows. */
-  beforeEach(async () => {
-    await database.sql(`
-      ${TABLE};
-      insert into refresh_tokens
-      select id, id % 10 = 0 and id <= 1000, now() + interval '1 day' from generate_series(1, 50000) as id;
-      create index on refresh_tokens (id) where revoked;
-      create index on refresh_tokens (expires_at)`);
-    await database.sql('vacuum analyze refresh_tokens');
-  });
-
-  test('deletes them in pieces, and does not read the rest', async () => {
-    await database.sql('select pg_stat_reset()');
-
-    const report = await database.service().run();
-
-    expect(report.targets).toMatchObject([{ rowsDeleted: 100, rowsRemaining: 0 }]);
-    expect(report.targets[0]?.batches).toBeLessThan(20);
-    // Before version 15 statistics come late.
-    await database.until(
-      `select heap_blks_read + heap_blks_hit >= 100 from pg_statio_user_tables where relname = 'refresh_tokens'`,
-    );
-    const [blocks] = await database.column<number>(
-      `select (heap_blks_read + heap_blks_hit)::int from pg_statio_user_tables where relname = 'refresh_tokens'`,
-    );
-    expect(blocks).toBeGreaterThanOrEqual(100);
-    expect(blocks).toBeLessThan(500);
-    expect(await database.column('select count(*)::int from refresh_tokens where not revoked')).toEqual([49_900]);
-  });
-
-  test('leaves only the rows that stay locked or that a foreign key protects, and takes them the next time', async () => {
-    await database.sql(`
-      create table devices (token_id int constraint device_token references refresh_tokens (id));
-      create index on devices (token_id);
-      insert into devices values (20), (700), (5)`);
-    const service = await database.connect();
-    await service.query('begin; select from refresh_tokens where id in (10, 500, 1000) for update');
-
-    const report = await database.service().run({ concurrency: 2 });
-
-    expect(report.targets).toMatchObject([
-      {
-        stopReason: 'blocked',
-        rowsDeleted: 95,
-        rowsRemaining: 5,
-        blockedBy: expect.arrayContaining([
-          { reason: 'a lock of another transaction', rows: 3 },
-          { reason: 'foreign key "device_token" of "public"."devices"', rows: 2 },
-        ]),
-      },
-    ]);
-    await service.query('rollback');
-    await database.sql('delete from devices');
-    expect(await database.service().run()).toMatchObject({ status: 'succeeded', rowsDeleted: 5 });
-    expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([49_900]);
-  });
-
-  test('keeps a row that is taken back from revocation between its finding and its deletion', async () => {
-    const service = await database.connect();
-    await service.query('begin; update refresh_tokens set revoked = false where id = 500');
-
-    const run = database.service().run();
-    await database.untilSweepWaits();
-    await service.query('commit');
-
-    expect(await run).toMatchObject({ status: 'succeeded', rowsDeleted: 99, targets: [{ rowsRemaining: 0 }] });
-    expect(await database.column('select id from refresh_tokens where id in (490, 500, 510)')).toEqual([500]);
-  });
-
-  test('keeps a live row that took the place of one that was found', async () => {
-    await database.sql('create table dead as select ctid as tid from refresh_tokens where revoked');
-    const service = await database.connect();
-    let replaced: Promise<void> | undefined;
-    const replace = async () => {
-      await service.query('delete from refresh_tokens where revoked');
-      await service.query('vacuum refresh_tokens');
-      await service.query('insert into refresh_tokens (id) select -id from generate_series(1, 100) as id');
-    };
-    const debug = () => {
-      replaced ??= replace();
-    };
-
-    // After the first piece it rests for seconds.
-    const run = database.service({ logger: { ...database.logger, debug } }).run({ maxLoad: 0.003 });
-    await database.until('select min(id) = -100 from refresh_tokens');
-    await replaced;
-    const taken = database.column(
-      'select count(*)::int from refresh_tokens as token join dead on tid = token.ctid where id < 0',
-    );
-
-    expect(await taken).toEqual([100]);
-    expect(await run).toMatchObject({ status: 'succeeded', rowsDeleted: 64, targets: [{ rowsRemaining: 0 }] });
-    expect(await database.column('select count(*)::int from refresh_tokens where id < 0')).toEqual([100]);
-  });
-});
-
 test('deletes what is dead also where statistics hide that most rows are', async () => {
-  await fill(50_000);
+  await fillTokens(database, 50_000);
   await database.sql('create index on refresh_tokens (expires_at); analyze refresh_tokens');
   await database.sql(`alter table refresh_tokens set (autovacuum_enabled = off)`);
   await database.sql(`update refresh_tokens set expires_at = now() - interval '1 day'`);
@@ -408,7 +163,7 @@ test('deletes what is dead also where statistics hide that most rows are', async
 });
 
 test('counts what would go in a dry run, and deletes nothing', async () => {
-  await fill(1_000);
+  await fillTokens(database, 1_000);
 
   const report = await database.service().run({ dryRun: true });
 
@@ -418,11 +173,11 @@ test('counts what would go in a dry run, and deletes nothing', async () => {
     rowsDeleted: 0,
     targets: [{ rowsDeleted: 0, rowsRemaining: 500, batches: 0 }],
   });
-  expect(await survivors()).toHaveLength(1_000);
+  expect(await survivors(database)).toHaveLength(1_000);
 });
 
 test('ends in time, says what remains, and goes on the next time', async () => {
-  await fill(6_000);
+  await fillTokens(database, 6_000);
   await database.sql(`
     create function dawdle() returns trigger language plpgsql as 'begin perform pg_sleep(0.002); return old; end';
     create trigger dawdle before delete on refresh_tokens for each row execute function dawdle()`);
@@ -437,21 +192,21 @@ test('ends in time, says what remains, and goes on the next time', async () => {
   expect(report.rowsDeleted).toBeGreaterThan(0);
   const remaining = 3_000 - report.rowsDeleted;
   expect(report.targets[0]?.rowsRemaining).toBe(remaining);
-  expect(await survivors()).toHaveLength(6_000 - report.rowsDeleted);
+  expect(await survivors(database)).toHaveLength(6_000 - report.rowsDeleted);
 
   await database.sql('drop trigger dawdle on refresh_tokens');
   expect(await database.service().run()).toMatchObject({ status: 'succeeded', rowsDeleted: remaining });
 });
 
 test('ends after the batch under way when it is interrupted', async () => {
-  await fill(50_000);
+  await fillTokens(database, 50_000);
   const interrupt = new AbortController();
   const logger = { ...database.logger, debug: () => interrupt.abort() };
 
   const report = await database.service({ logger }).run({ maxLoad: 0.02, signal: interrupt.signal });
 
   expect(report).toMatchObject({ status: 'partial', targets: [{ stopReason: 'interrupted', batches: 1 }] });
-  expect(await survivors()).toHaveLength(50_000 - report.rowsDeleted);
+  expect(await survivors(database)).toHaveLength(50_000 - report.rowsDeleted);
 });
 
 test('takes what looks like an injection for a name', async () => {
@@ -477,18 +232,4 @@ test('takes what looks like an injection for a name', async () => {
 
   expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 2, targets: [{ table: evil }] });
   expect(await database.sql('select * from victims')).toEqual([]);
-});
-
-test('says that it was interrupted, not that it failed, where it waited for a lock on the whole table', async () => {
-  await database.sql('create table refresh_tokens (id int primary key, revoked boolean, expires_at timestamptz)');
-  const migration = await database.connect();
-  await migration.query('begin; lock table refresh_tokens');
-  const interrupt = new AbortController();
-  const run = database.service().run({ signal: interrupt.signal });
-  await database.untilSweepWaits();
-
-  interrupt.abort();
-
-  expect(await run).toMatchObject({ status: 'partial', targets: [{ stopReason: 'interrupted', rowsDeleted: 0 }] });
-  await migration.query('rollback');
 });
