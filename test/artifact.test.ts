@@ -82,7 +82,7 @@ test('purges a real database with the variables of the template', async () => {
   expect(metricsWatched(template, METRIC_NAMESPACE)).toEqual(Object.keys(metricsIn(linesOf(output))).sort());
 });
 
-test('says why it cannot read its secret', async () => {
+test('reports why it cannot read its secret', async () => {
   endpoint.remove(SECRET_ARN);
 
   expect((await invoke()).report).toMatchObject({
@@ -109,7 +109,7 @@ test('logs in with a token of IAM', async () => {
   }
 });
 
-test('is one file of at most 175 kB zipped, and the notices of what is in it', () => {
+test('is one file of at most 175 kB zipped, and the notices of its packages', () => {
   expect(readdirSync(artifact).sort()).toEqual(['THIRD-PARTY-NOTICES.txt', 'index.mjs']);
   expect(deflateRawSync(readFileSync(join(artifact, 'index.mjs'))).length).toBeLessThanOrEqual(175_000);
 });
@@ -162,7 +162,7 @@ describe('the packages in it', () => {
     expect(names.filter((name) => others.includes(name))).toEqual([]);
   });
 
-  test('have licences that ask for a notice at most', () => {
+  test('have licences that require at most a notice', () => {
     const permissive = ['0BSD', 'Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', 'ISC', 'MIT', 'MIT-0'];
 
     expect(names.filter((name) => !permissive.includes(manifestOf(name).license))).toEqual([]);

@@ -14,7 +14,7 @@ function live(): Promise<number[]> {
   return database.column<number>('select count(*)::int from refresh_tokens where not revoked');
 }
 
-test('works at full speed while no other session is at work, and says so', async () => {
+test('works at full speed while no other session is active, and reports it', async () => {
   const report = await database.service(AUTOMATIC).run({ concurrency: 2 });
 
   expect(report).toMatchObject({
@@ -64,7 +64,7 @@ test('yields to a session that writes elsewhere, and deletes all rows neverthele
   expect(await live()).toEqual([30_000]);
 });
 
-test('works at a fixed share if the request says so', async () => {
+test('works at a fixed share if the request sets one', async () => {
   const report = await database.service(AUTOMATIC).run({ maxLoad: 1 });
 
   expect(report.targets[0]?.pace?.reason).toBe('maxLoad is 1');

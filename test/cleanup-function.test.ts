@@ -46,7 +46,7 @@ describe('the function', () => {
     });
   });
 
-  test('keeps its logs for three months, or as long as it is told', () => {
+  test('keeps its logs for three months, or as configured', () => {
     const retention = (props: CleanupOverrides) =>
       resource(Stack.of(createCleanup(props)), 'AWS::Logs::LogGroup').RetentionInDays;
 
@@ -54,7 +54,7 @@ describe('the function', () => {
     expect(retention({ logRetention: RetentionDays.ONE_YEAR })).toBe(365);
   });
 
-  test('is not repeated when it breaks: the event goes to the dead-letter queue', () => {
+  test('is not repeated when it crashes: the event goes to the dead-letter queue', () => {
     const cleanup = createCleanup();
 
     expect(resource(Stack.of(cleanup), 'AWS::Lambda::EventInvokeConfig')).toMatchObject({
@@ -135,7 +135,7 @@ describe('the function', () => {
     });
   });
 
-  test('carries the root certificates in a layer, without what lies beside them', () => {
+  test('carries the root certificates in a layer, without the files beside them', () => {
     const stack = Stack.of(createCleanup({ rootCertificates: pemFile() }));
     const { S3Key: key } = resource(stack, 'AWS::Lambda::LayerVersion').Content;
     const { directory } = (stack.node.root as App).synth();

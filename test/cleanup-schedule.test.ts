@@ -59,7 +59,7 @@ test('is two schedules for a crontab that picks dates and weekdays', () => {
   );
 });
 
-test('is disabled where the job does not run', () => {
+test('is disabled if the job does not run', () => {
   const cleanup = createCleanup({ nodeEnv: 'test' });
 
   expect(schedulesOf(cleanup)).toMatchObject([{ State: 'DISABLED' }]);

@@ -122,7 +122,7 @@ test('adds the rules to its own stack if the database is in another one', () => 
   expect(resources(stack, 'AWS::EC2::SecurityGroupIngress')).toEqual([]);
 });
 
-test('takes an imported cluster, with what is not known of it', () => {
+test('accepts an imported cluster, with the props that it lacks', () => {
   const { stack, vpc } = network();
   const cluster = rds.DatabaseCluster.fromDatabaseClusterAttributes(stack, 'Imported', {
     clusterIdentifier: 'tokens',

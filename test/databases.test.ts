@@ -47,7 +47,7 @@ test('sweeps each database that matches, in the order of their names, and no oth
   expect(await survivors()).toEqual([[3], [3], [3], [1, 2, 3]]);
 });
 
-test('goes on behind the database that the event names', async () => {
+test('continues behind the database that the event names', async () => {
   const report = await run({ after: 'tenant_a' });
   expect(report.targets.map((target) => target.database)).toEqual(['tenant_b', 'tenant_c']);
   expect(await survivors()).toEqual([[1, 2, 3], [3], [3], [1, 2, 3]]);

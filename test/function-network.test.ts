@@ -22,7 +22,7 @@ test('lets PostgreSQL and HTTPS out, and nothing in', () => {
   expect(functionOf(cleanup).VpcConfig.SecurityGroupIds).toHaveLength(1);
 });
 
-test('lets PostgreSQL alone out where it logs in with IAM', () => {
+test('lets only PostgreSQL out if it logs in with IAM', () => {
   const group = resource(Stack.of(createInVpc(() => IAM)), 'AWS::EC2::SecurityGroup');
 
   expect(group.SecurityGroupEgress).toMatchObject([{ FromPort: 5432, ToPort: 5432, CidrIp: '10.0.0.0/16' }]);
@@ -39,7 +39,7 @@ test('lets PostgreSQL out to the given addresses and port', () => {
   ]);
 });
 
-test.each([true, false])('opens the group of the database where it may: %s', (mutable) => {
+test.each([true, false])('opens the group of the database if it may: %s', (mutable) => {
   const cleanup = createInVpc((_, stack) => ({
     databaseSecurityGroup: SecurityGroup.fromSecurityGroupId(stack, 'Database', 'sg-0a1b2c3d', { mutable }),
   }));

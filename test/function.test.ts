@@ -85,7 +85,7 @@ test('emits zeros when there is nothing to do', async () => {
   });
 });
 
-test('is skipped where NODE_ENV is test, and reads no secret', async () => {
+test('is skipped if NODE_ENV is test, and reads no secret', async () => {
   const { report, logs } = await run({
     environment: { NODE_ENV: 'test', STAGE: 'prod', CLEANUP_MAX_LOAD: 'nonsense' },
   });
@@ -197,7 +197,7 @@ test('reads the secret again when its password was rotated since', async () => {
   expect(endpoint.requests).toBe(2);
 });
 
-test('ends after its batch when the runtime is shut down, and says so', async () => {
+test('ends after its batch when the runtime is shut down, and reports it', async () => {
   await database.sql(
     `insert into refresh_tokens select id, repeat('x', 200), true, null from generate_series(1, 50000) as id`,
   );

@@ -54,7 +54,7 @@ test.each(REFERENCES)('signs the token for %s at port %i that the AWS CLI signs'
   });
 });
 
-test('logs in to the port and the database of PostgreSQL where no others are given', async () => {
+test('logs in to the default port and database of PostgreSQL if no others are given', async () => {
   expect(await iam().current()).toMatchObject({ port: 5432, database: 'postgres' });
 });
 
@@ -68,7 +68,7 @@ test('signs another token for each connection, which is good from its own moment
   expect(faultsOf(second, LOGIN)).toEqual([]);
 });
 
-test('has no other token than the one that was refused, and says what to look at', async () => {
+test('has no other token after a refusal, and reports the likely reasons', async () => {
   await expect(iam().otherThan()).rejects.toThrow(
     "the server refused the function's token: the role's policy must allow rds-db:connect on " +
       'dbuser:<resource id>/<DB_USER>, the database must have IAM authentication enabled, its user must be granted ' +
@@ -76,7 +76,7 @@ test('has no other token than the one that was refused, and says what to look at
   );
 });
 
-test('says that it has no region to sign for', async () => {
+test('reports a missing region', async () => {
   jest.replaceProperty(process, 'env', { ...ENVIRONMENT, AWS_REGION: undefined, AWS_CONFIG_FILE: '/dev/null' });
 
   await expect(iam().current()).rejects.toThrow(/^no token for the database could be signed: Region is missing/);

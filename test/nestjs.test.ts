@@ -152,13 +152,13 @@ test('ends with all mistakes in one message when the configuration is wrong', as
   );
 });
 
-test('says so where the application has no scheduler', async () => {
+test('reports an application without a scheduler', async () => {
   await expect(boot({ withScheduler: false })).rejects.toThrow(
     'TokenCleanupModule needs ScheduleModule.forRoot() among the imports of the application',
   );
 });
 
-test('does nothing where NODE_ENV is test, and asks for no settings', async () => {
+test('does nothing if NODE_ENV is test, and reads no settings', async () => {
   const useFactory = jest.fn();
   const application = await boot({
     module: TokenCleanupModule.forRootAsync({ useFactory }),

@@ -78,7 +78,7 @@ function filesOf(directory: string): string[] {
   return paths.filter((path) => statSync(join(directory, path)).isFile());
 }
 
-test('holds what is compiled and the function, and nothing else', () => {
+test('contains the compiled code and the function, and nothing else', () => {
   const compiled = /^dist\/(lambda|lib)(\/[a-z-]+)+(\.d\.ts|\.js)$/;
 
   expect(
@@ -96,7 +96,7 @@ test('holds what is compiled and the function, and nothing else', () => {
   ]);
 });
 
-test('says nothing of the machine that it was made on', () => {
+test('contains no trace of the machine that built it', () => {
   for (const file of filesOf(unpacked)) {
     const content = readFileSync(join(unpacked, file), 'utf8');
     expect(content).not.toContain(process.cwd());
@@ -220,7 +220,7 @@ describe('installed by npm', () => {
     await run('npm', ['install', ...flags, tarball], { cwd: project });
   }, 120_000);
 
-  test('brings the driver, the checks of settings and the words of crontabs, and what these need', () => {
+  test('installs the driver, the validation and the crontab descriptions, with their dependencies', () => {
     const lock = JSON.parse(readFileSync(join(modules, '.package-lock.json'), 'utf8'));
     const packages = Object.keys(lock.packages).map((path) => path.replace('node_modules/', ''));
     const bytes = filesOf(modules).reduce((sum, file) => sum + statSync(join(modules, file)).size, 0);

@@ -119,7 +119,7 @@ test.each(['token_service', 'token_owner'])('lets the service go on as %s', asyn
   expect(rowCount).toBe(3_002);
 });
 
-test('binds the owner of the table too where row-level security is forced, until it gets the policy of the service', async () => {
+test('binds the owner of the table too if row-level security is forced, until the policy of the service applies to it', async () => {
   await database.sql('alter table refresh_tokens force row level security');
   const owner = await as('token_owner');
   expect((await owner.query('select from refresh_tokens')).rowCount).toBe(0);
@@ -174,7 +174,7 @@ describe('the SQL of the README, if it fails', () => {
   });
 });
 
-test('says in a dry run that rows are hidden, and does not take those that it sees for all', async () => {
+test('warns in a dry run that rows are hidden, and does not count only the visible ones', async () => {
   await database.sql('analyze refresh_tokens');
   const service = database.service({ connection: database.connection(LOGIN) });
 

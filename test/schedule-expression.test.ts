@@ -186,7 +186,7 @@ describe('scheduleExpressions', () => {
     );
   });
 
-  it('tells all mistakes at once', () => {
+  it('lists all mistakes at once', () => {
     const mistakes = [
       'minute must be 0 to 59, got "60" in "0,60,5-1"',
       'minute must have ranges that go up, got "5-1" in "0,60,5-1"',
@@ -246,7 +246,7 @@ describe('longestGapMs', () => {
     expect(longestGapMs(crontab)).toBe(gapMs);
   });
 
-  it('refuses what scheduleExpressions refuses', () => {
+  it('refuses the same crontabs as scheduleExpressions', () => {
     expect(() => longestGapMs('0 0 30 2 *')).toThrow(CrontabError);
   });
 

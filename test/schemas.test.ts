@@ -195,7 +195,7 @@ describe('tokens that refer to one another by a foreign key', () => {
     expect(await database.column('select count(*)::int from refresh_tokens where not revoked')).toEqual([500]);
   });
 
-  test('go from their newest end where each refers to its predecessor', async () => {
+  test('are deleted from their newest end if each refers to its predecessor', async () => {
     await createFamilies(PREDECESSOR, 'no action', 'true');
 
     expect(await database.service().run()).toMatchObject({
@@ -226,7 +226,7 @@ describe('tokens that refer to one another by a foreign key', () => {
     },
   );
 
-  test('stay where a live one refers to them, and are reported', async () => {
+  test('stay if a live one refers to them, and are reported', async () => {
     await createFamilies('case when id = 9999 then 1 end', 'no action', 'id < 9000');
 
     expect(await database.service().run()).toMatchObject({

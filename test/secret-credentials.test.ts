@@ -106,7 +106,7 @@ describe('over HTTP', () => {
     expect(await current).toMatchObject({ user: 'cleaner' });
   });
 
-  test('says what to look at when the service does not answer', async () => {
+  test('reports the likely reasons if the service does not answer', async () => {
     endpoint.fault = { delayMs: 60_000 };
 
     await expect(new SecretCredentials(client, ARN).current(never)).rejects.toThrow(

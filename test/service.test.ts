@@ -60,7 +60,7 @@ test('sweeps only the tables that are asked for', async () => {
   expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([20_000]);
 });
 
-test('goes on with the other tables when one fails', async () => {
+test('continues with the other tables when one fails', async () => {
   await database.sql('drop table refresh_tokens');
 
   const report = await database.service({ targets: TARGETS }).run();
@@ -140,7 +140,7 @@ test('refuses a server older than version 14', async () => {
   );
 });
 
-test('works with fewer connections than asked for where the server has no more, and says so', async () => {
+test('works with fewer connections than configured if the server has no more, and warns', async () => {
   await database.sql(
     `create role few login password 'few' connection limit 2; grant all on all tables in schema public to few`,
   );
@@ -182,7 +182,7 @@ async function statementsOf(run: () => Promise<unknown>): Promise<string[]> {
   }
 }
 
-test('takes few round trips and one connection where there is nothing to do', async () => {
+test('takes few round trips and one connection if there is nothing to do', async () => {
   await database.sql('delete from refresh_tokens where id > 100 or revoked');
 
   const statements = await statementsOf(() => database.service().run({ concurrency: 4 }));

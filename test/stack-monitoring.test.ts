@@ -73,7 +73,7 @@ test.each(Object.keys(CONTEXT.stages))('watches and shows exactly what the funct
   expect(metricsWatched(stage, METRIC_NAMESPACE)).toEqual(emitted.sort());
 });
 
-test('goes off when a run fails, until the next run of all tables is due, whatever runs of some tables report', () => {
+test('goes off when a run fails, until the next run of all tables is due, regardless of runs of some tables', () => {
   expect(alarm(monitor(), 'failed-run')).toMatchObject({
     MetricName: 'Failed',
     Statistic: 'Maximum',
@@ -89,7 +89,7 @@ test('goes off when a run fails, until the next run of all tables is due, whatev
   });
 });
 
-test('goes off when the function breaks, also after a run of 15 minutes', () => {
+test('goes off when the function crashes, even after a run of 15 minutes', () => {
   expect(alarm(monitor(), 'function-error-or-timeout')).toMatchObject({
     Namespace: 'AWS/Lambda',
     MetricName: 'Errors',
@@ -101,7 +101,7 @@ test('goes off when the function breaks, also after a run of 15 minutes', () => 
   });
 });
 
-test('goes off when there is anything in the dead-letter queue', () => {
+test('goes off when the dead-letter queue is not empty', () => {
   expect(alarm(monitor(), 'dead-letters')).toMatchObject({
     Namespace: 'AWS/SQS',
     MetricName: 'ApproximateNumberOfMessagesVisible',
@@ -133,7 +133,7 @@ test.each<[string, string, number]>([
   expect(hours).toBeLessThanOrEqual(7 * 24);
 });
 
-test('does not miss successful runs as long as there are partial ones, where rows may remain', () => {
+test('counts partial runs as successes if rows may remain', () => {
   const { Metrics: metrics, ...rest } = alarm(monitor({}, { rowsRemainingThreshold: 1 }), 'no-successful-run') ?? {};
 
   expect(rest).toMatchObject({ Threshold: 1, EvaluationPeriods: 27, TreatMissingData: 'breaching' });
@@ -148,7 +148,7 @@ test('does not miss successful runs as long as there are partial ones, where row
   ]);
 });
 
-test.each(['@weekly', '@monthly'])('says that nobody will miss runs that are %s', (schedule) => {
+test.each(['@weekly', '@monthly'])('warns that no alarm detects missing runs that are %s', (schedule) => {
   const stack = monitor({ schedule });
   const hours = schedule === '@weekly' ? 171 : 747;
 
@@ -160,7 +160,7 @@ test.each(['@weekly', '@monthly'])('says that nobody will miss runs that are %s'
   ]);
 });
 
-test('does not miss runs where the job is switched off', () => {
+test('expects no runs if the job is switched off', () => {
   const stack = monitor({ nodeEnv: 'test' });
 
   expect(
@@ -190,7 +190,7 @@ test.each<[string, number, number]>([
   expect(hours * times).toBeLessThanOrEqual(7 * 24);
 });
 
-test('watches the rows of each table by itself, and bears as many as it is told', () => {
+test('watches the rows of each table separately, with the configured threshold', () => {
   const deleteWhen = [{ revoked: true }];
   const targets = [
     { table: 'refresh_tokens', deleteWhen },
@@ -245,7 +245,7 @@ test.each<[string, number, number]>([
   },
 );
 
-test('goes off when deleted rows of a table may be there for longer than they may, if a limit is set', () => {
+test('goes off when deleted rows of a table may be on disk for longer than the limit, if one is set', () => {
   const stack = monitor({}, { unlinkWithin: Duration.hours(36) });
 
   expect(alarm(stack, 'not-unlinked-refresh_tokens')).toMatchObject({
@@ -294,7 +294,7 @@ test('links each alarm to its heading in the run book of this version', () => {
   );
 });
 
-test('links alarms to another document where it is told one', () => {
+test('links alarms to another document if one is configured', () => {
   const stack = monitor({}, { runbookUrl: 'https://wiki.example.com/token-cleanup' });
 
   expect(alarm(stack, 'failed-run')?.AlarmDescription).toMatch(

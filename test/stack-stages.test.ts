@@ -235,7 +235,7 @@ test('connects the function to the VPC of the stage', () => {
   expect(resource(stage, 'AWS::EC2::SecurityGroupIngress')).toMatchObject({ GroupId: 'sg-0a1b2c3d', FromPort: 5432 });
 });
 
-test('adds no rule to the group of a database unless it is told to', () => {
+test('adds no rule to the group of a database unless it is configured to', () => {
   const stage = createStage('test', {
     vpc: VPC,
     databases: { auth: { ...DATABASE, securityGroupId: 'sg-0a1b2c3d' } },
@@ -244,7 +244,7 @@ test('adds no rule to the group of a database unless it is told to', () => {
   expect(resources(stage, 'AWS::EC2::SecurityGroupIngress')).toEqual([]);
 });
 
-test('makes an endpoint of Secrets Manager that nobody else in the VPC is sent to', () => {
+test('creates an endpoint of Secrets Manager that nothing else in the VPC uses', () => {
   const stage = createStage('test', {
     vpc: { ...VPC, secretsManagerEndpoint: true },
     databases: { auth: { ...DATABASE, cidrs: ['10.0.0.0/16'] } },
@@ -326,7 +326,7 @@ test.each([
   expect(Object.keys(found)).toHaveLength(registries);
 });
 
-test('puts out what a person looks for after a deployment', () => {
+test('has the outputs that a person needs after a deployment', () => {
   const stage = createStage('test', {
     account: '999999999999',
     region: 'eu-central-1',
@@ -355,7 +355,7 @@ describe('the app', () => {
     });
   });
 
-  test('tells all mistakes of the default stage and of the environment', async () => {
+  test('lists all mistakes of the default stage and of the environment', async () => {
     const stages = { dev: { databases: { auth: { secretArn: 'auth' } }, timeoutSeconds: 1000 } };
 
     expect(await runApp({ stages }, { REFRESH_TOKEN_CLEANUP_CRON: '0 3 31 2 *' })).toMatchObject({
@@ -368,7 +368,7 @@ describe('the app', () => {
   });
 });
 
-test('refuses at synth what CloudFormation would refuse', () => {
+test('refuses a template at synth that CloudFormation would refuse', () => {
   const stack = createStack();
   const role = 'arn:aws:iam::111122223333:role/some';
   new CfnFunction(stack, 'Function', {

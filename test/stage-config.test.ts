@@ -24,7 +24,7 @@ test.each(Object.keys(CONTEXT.stages))('takes the stage %s of cdk.json as it sta
   expect(readStage(CONTEXT.stages, name)).toEqual(CONTEXT.stages[name]);
 });
 
-test('takes a stage that says no more than which secret to read', () => {
+test('accepts a stage with nothing but a secret', () => {
   expect(mistakes(STAGE)).toEqual([]);
 });
 
@@ -42,7 +42,7 @@ test('takes a database that is logged in to with IAM', () => {
   expect(mistakes({ vpc, databases: { auth: iam, audit: { ...DATABASE, cidrs: ['10.0.0.0/8'] } } })).toEqual([]);
 });
 
-test('tells all mistakes at once, each with its path, its rule and the value', () => {
+test('lists all mistakes at once, each with its path, its rule and the value', () => {
   const stage = {
     ...STAGE,
     schedule: '0 3 30 2 *',
@@ -286,7 +286,7 @@ test('lets the crontab of the environment win over that of the stage', () => {
   expect(readStage(stages, 'prod', '30 4 * * 1').schedule).toBe('30 4 * * 1');
 });
 
-test('takes an empty crontab in the environment for a mistake, not for none', () => {
+test('refuses an empty crontab in the environment', () => {
   expect(mistakes(STAGE, '')).toEqual([
     'REFRESH_TOKEN_CLEANUP_CRON: crontab must be five fields (minute, hour, day of month, month, day of week; no seconds, no year), got 0 in ""',
   ]);
@@ -366,7 +366,7 @@ test.each(['eu-central-1', 'cn-north-1', 'us-gov-west-1', 'eusc-de-east-1', 'ap-
   },
 );
 
-test('finds what nobody has filled in yet', () => {
+test('finds the fields that still hold examples', () => {
   const stage = {
     account: '111122223333',
     region: 'eu-central-1',

@@ -2,7 +2,7 @@ import { Duration, Stack, TimeZone } from 'aws-cdk-lib';
 import { SslMode } from '../lib/login';
 import { type CleanupOverrides, createCleanup, IAM, IAM_USER, resource, resources } from './support/cdk';
 
-test('has a dead-letter queue that is encrypted, takes TLS only and keeps its messages for two weeks', () => {
+test('has a dead-letter queue that is encrypted, accepts only TLS, and keeps its messages for two weeks', () => {
   const stack = Stack.of(createCleanup());
 
   expect(resource(stack, 'AWS::SQS::Queue')).toEqual({ SqsManagedSseEnabled: true, MessageRetentionPeriod: 1_209_600 });
@@ -16,7 +16,7 @@ test('has a dead-letter queue that is encrypted, takes TLS only and keeps its me
   ]);
 });
 
-test('offers its test events to the console where there is a registry for them', () => {
+test('offers its test events to the console if there is a registry for them', () => {
   const cleanup = createCleanup({ testEventRegistryName: 'lambda-testevent-schemas' });
   const schema = resource(Stack.of(cleanup), 'AWS::EventSchemas::Schema');
 

@@ -6,7 +6,7 @@ function parse(...args: string[]) {
   return parseOptions(args, SECTIONS);
 }
 
-test('reads what to run and where to write it', () => {
+test('reads the sections to run and the files to write', () => {
   expect(
     parse('--only', 'service', '--contender', 'River', '--contender', 'Hydra', '--svg', 'a.svg', '--json'),
   ).toEqual({

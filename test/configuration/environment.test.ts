@@ -177,19 +177,19 @@ test.each(['0', '0.0', '1.01', '-0.5', '.5', ''])('does not take %j for a load',
   ]);
 });
 
-test('says that targets are not JSON', () => {
+test('refuses targets that are not JSON', () => {
   expect(mistakes(() => readConfig({ DB_SECRET_ARN: SECRET, CLEANUP_TARGETS: 'refresh_tokens' }))).toEqual([
     'CLEANUP_TARGETS must be JSON, got "refresh_tokens"',
   ]);
 });
 
-test('does not run where NODE_ENV is test, and only there', () => {
+test('does not run if NODE_ENV is test, and only then', () => {
   expect(isEnabled({ NODE_ENV: 'test' })).toBe(false);
   expect(isEnabled({ NODE_ENV: 'production' })).toBe(true);
   expect(isEnabled({})).toBe(true);
 });
 
-test('has a name for its stage and itself even when the environment says nothing', () => {
+test('has a stage and a service name even in an empty environment', () => {
   expect(identityOf({})).toEqual({ stage: 'local', service: 'token-cleanup' });
   expect(identityOf({ STAGE: '', POWERTOOLS_SERVICE_NAME: '' })).toEqual({ stage: 'local', service: 'token-cleanup' });
   expect(identityOf({ STAGE: 'prod', POWERTOOLS_SERVICE_NAME: 'cleaner' })).toEqual({

@@ -26,7 +26,7 @@ describe('the event', () => {
     expect(readRequest(event, { targets })).toEqual({});
   });
 
-  test('may ask for a dry run, for tables and for another pace', () => {
+  test('may request a dry run, tables and another pace', () => {
     const event = { dryRun: true, tables: ['refresh_tokens'], concurrency: 4, maxLoad: 1 };
     expect(readRequest(event, { targets })).toEqual(event);
   });

@@ -16,7 +16,7 @@ function mistakesIn(input: unknown, name?: string): readonly string[] {
   return [];
 }
 
-test('lists every mistake of the targets, with the values and with what may have been meant', () => {
+test('lists every mistake of the targets, with the values and suggestions', () => {
   const name = 'x'.repeat(64);
   expect(
     mistakesIn([

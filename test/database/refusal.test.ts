@@ -31,7 +31,7 @@ beforeEach(() =>
     create role sleeper password 'sleeper'`),
 );
 
-test('takes only a refused password for a reason to read the secret again', async () => {
+test('reads the secret again only after a refused password', async () => {
   const credentials: [string, boolean] = ['the server refused the credentials (SQLSTATE 28P01)', true];
   expect(await refusal({ user: 'cleaner', password: 'wrong' })).toEqual(credentials);
   expect(await refusal({ user: 'nobody', password: 'nobody' })).toEqual(credentials);

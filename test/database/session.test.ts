@@ -26,7 +26,7 @@ async function pidOf(session: Session): Promise<number> {
   return rows[0]?.pid ?? 0;
 }
 
-test('works in UTC, read committed, without waiting for the disk, whatever the role says', async () => {
+test("works in UTC, read committed, without waiting for the disk, regardless of the role's settings", async () => {
   await database.sql(`
     alter role postgres set timezone to 'Asia/Tokyo';
     alter role postgres set default_transaction_isolation to 'serializable';
@@ -57,7 +57,7 @@ test('gives each statement its own limits', async () => {
   expect((await session.query('show lock_timeout')).rows).toEqual([{ lock_timeout: '1s' }]);
 });
 
-test('connects again when its connection is terminated, and says so once', async () => {
+test('reconnects when its connection is terminated, and warns once', async () => {
   const session = open();
   const before = await pidOf(session);
   await database.sql('select pg_terminate_backend($1)', [before]);
@@ -102,7 +102,7 @@ test('gives up once its patience is over, and is quick to do so from then on', a
   expect(retries).toHaveLength(length);
 });
 
-test('repeats what a change by another session undid, and does not call the database unreachable', async () => {
+test('repeats a statement that a change by another session undid, without calling the database unreachable', async () => {
   await database.sql(`
     create sequence attempts;
     create function conflict() returns int language plpgsql as $$ begin
@@ -118,7 +118,7 @@ test('repeats what a change by another session undid, and does not call the data
   expect(retries).toEqual(Array(2).fill('a change by another session undid a statement, trying again'));
 });
 
-test('does not repeat what a refused password or a mistake in a statement brought', async () => {
+test('repeats no statement after a refused password or an error in the statement', async () => {
   await expect(open(database.connection({ password: 'wrong' })).query('select 1')).rejects.toMatchObject({
     code: '28P01',
   });
@@ -126,7 +126,7 @@ test('does not repeat what a refused password or a mistake in a statement brough
   expect(retries).toEqual([]);
 });
 
-test('asks for other credentials when the server refuses those that it has', async () => {
+test('gets other credentials when the server refuses its own', async () => {
   const [right, wrong] = await Promise.all(
     [undefined, 'wrong'].map((password) =>
       database.connection(password ? { password } : {}).credentials.current(new AbortController().signal),
@@ -145,7 +145,7 @@ test('asks for other credentials when the server refuses those that it has', asy
   expect(asked).toEqual([wrong]);
 });
 
-test('ends the backend that it lost sight of before it goes on', async () => {
+test('ends the backend of its lost connection before it continues', async () => {
   const proxy = await TcpProxy.start(database.server.host, database.server.port);
   const session = open(database.connection({ port: proxy.port }));
   const pid = await pidOf(session);
@@ -156,7 +156,7 @@ test('ends the backend that it lost sight of before it goes on', async () => {
   await proxy.stop();
 });
 
-test('takes a server that does not answer for lost, a little after the statement had to end', async () => {
+test("treats a server that does not answer as lost, a little after the statement's timeout", async () => {
   const proxy = await TcpProxy.start(database.server.host, database.server.port);
   const session = open({ ...database.connection({ port: proxy.port }), outagePatienceMs: 0 });
   await pidOf(session);

@@ -155,7 +155,7 @@ test('doubts an expiry that never lies in the future, which may be the time of t
   ]);
 });
 
-test('leaves tables alone that only have an expiry, and what is no table of an application', async () => {
+test('ignores tables that only have an expiry, and relations that are not tables of an application', async () => {
   await database.sql(`
     create table orders (id int, expires_at timestamptz);
     create table coupons (id int, code text, expires_at timestamptz);
@@ -175,7 +175,7 @@ test('leaves tables alone that only have an expiry, and what is no table of an a
   ]);
 });
 
-test('proposes targets that run together where rows go along by on delete cascade', async () => {
+test('proposes targets that can run together if deletes cascade between their tables', async () => {
   await database.sql(`
     create table web_sessions (id int primary key, token text, expires_at timestamptz);
     create table refresh_tokens (
@@ -268,7 +268,7 @@ test('estimates a large table from a part of it, and names the index that a run 
   expect(rowsToDelete).toBeLessThan(1_000);
 });
 
-test('says in which zone timestamps without one are read, if the database has another', async () => {
+test('warns of timestamps without time zone if the database has a zone', async () => {
   await database.sql(`
     create table user_tokens (id int, token text, expires_at timestamp);
     alter database ${database.name} set "TimeZone" to 'Europe/Berlin'`);

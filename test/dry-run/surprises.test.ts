@@ -31,7 +31,7 @@ test('points out times that often stand for never', async () => {
   ]);
 });
 
-test('says which dates numbers stand for', async () => {
+test('shows the dates that numbers stand for', async () => {
   await database.sql(`
     create table tokens (seconds int, milliseconds bigint);
     insert into tokens values (0, 0), (1577880000, 1609502400000), (1609502400, 1577880000000), (2147483647, 9e15)`);
@@ -49,7 +49,7 @@ test('says which dates numbers stand for', async () => {
   ]);
 });
 
-test('points out timestamps without time zone in a database whose time zone is not UTC, unless the target says it', async () => {
+test('points out timestamps without time zone in a database whose time zone is not UTC, unless the target has a zone', async () => {
   await database.sql(`
     create table tokens (at timestamp, zoned_at timestamptz);
     create role berliner;

@@ -20,7 +20,7 @@ async function runBeside(sql: string) {
 
 const ROWS = `select id, true, repeat('x', 100) from generate_series(1, 30000) as id`;
 
-test('fails, and deletes nothing of the other table, where another takes the name of the one that was inspected', async () => {
+test('fails, and deletes nothing from the new table, if another table takes the name of the inspected one', async () => {
   await database.sql(`
     create table tokens (id int, revoked boolean, filler text); insert into tokens ${ROWS};
     create table other (id int, revoked boolean, filler text); insert into other ${ROWS}`);
@@ -35,7 +35,7 @@ test('fails, and deletes nothing of the other table, where another takes the nam
   expect(await database.column('select count(*)::int from old')).toEqual([30_000 - report.rowsDeleted]);
 });
 
-test('fails where the table is dropped', async () => {
+test('fails if the table is dropped', async () => {
   await database.sql(`create table tokens (id int, revoked boolean, filler text); insert into tokens ${ROWS}`);
 
   expect(await runBeside('drop table tokens')).toMatchObject({
@@ -44,7 +44,7 @@ test('fails where the table is dropped', async () => {
   });
 });
 
-test('starts again where the table is rewritten, which gives rows other places', async () => {
+test('starts again if the table is rewritten, which moves its rows', async () => {
   await database.sql(`
     create table tokens (id int, revoked boolean, filler text);
     insert into tokens select id, false, repeat('x', 100) from generate_series(1, 10000) as id;
@@ -80,7 +80,7 @@ describe('a partitioned table', () => {
     expect(await database.column('select count(*)::int from tokens')).toEqual([0]);
   });
 
-  test('is swept in part where a partition with dead rows is attached meanwhile', async () => {
+  test('is partial if a partition with dead rows is attached meanwhile', async () => {
     await database.sql('create table tokens_4 as select 30001 as id, true as revoked, null::text as filler');
 
     const report = await runBeside('alter table tokens attach partition tokens_4 for values from (30001) to (40001)');
@@ -96,7 +96,7 @@ describe('a partitioned table', () => {
   });
 });
 
-test('names the lock where the whole table is locked until the deadline', async () => {
+test('names the lock if the whole table is locked until the deadline', async () => {
   await database.sql('create table tokens (id int, revoked boolean); insert into tokens values (1, true)');
   const migration = await database.connect();
   await migration.query('begin; lock table tokens');

@@ -195,7 +195,7 @@ describe('a time with a lifetime beside it', () => {
     expect(await database.column('select id from tokens')).toEqual([2, 4, 5, 6, 7, 8]);
   });
 
-  test('ends with no overflow, whatever the values', async () => {
+  test('overflows for no value', async () => {
     await database.sql(`
       create table tokens (id int, created_at timestamptz, local_at timestamp, bigint_s bigint, many numeric);
       insert into tokens values

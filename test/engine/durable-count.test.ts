@@ -5,7 +5,7 @@ import { useDatabase } from '../support/database';
 
 const database = useDatabase({ wal_writer_delay: '10s', fsync: 'on' });
 
-test('confirms what is on disk, and after a crash counts no row that is back', async () => {
+test('confirms deletes that are on disk, and after a crash counts no row that is back', async () => {
   await database.sql('create table tokens (id int); insert into tokens select generate_series(1, 100); checkpoint');
   const session = database.session();
   const count = new DurableCount(systemClock, [session]);
@@ -29,7 +29,7 @@ test('confirms what is on disk, and after a crash counts no row that is back', a
   await session.close();
 });
 
-test('does not count what was unconfirmed when any of its connections was lost, whoever noticed', async () => {
+test('does not count deletes that were unconfirmed when any of its connections was lost', async () => {
   const session = () => ({ reconnections: 0, query: async () => ({ rows: [], rowCount: 1 }) }) satisfies Queryable;
   const [one, other] = [session(), session()];
   const count = new DurableCount(systemClock, [one, other]);
@@ -45,7 +45,7 @@ test('does not count what was unconfirmed when any of its connections was lost, 
   expect(count.rows).toBe(15);
 });
 
-test('does not count what it confirmed on a connection that was lost meanwhile', async () => {
+test('does not count deletes whose confirmation was lost with the connection', async () => {
   const session: { reconnections: number } & Queryable = {
     reconnections: 0,
     query: async () => {

@@ -37,7 +37,7 @@ test.each([
   expect(at(moments[79] ?? 0, zone).slice(0, 19)).toBe(shown[79]);
 });
 
-test('knows the smallest offset that a zone had', () => {
+test('finds the smallest offset that a zone had', () => {
   const offsetHours = (zone?: string) => leastOffsetMs(new Date('2026-07-01'), zone) / HOUR_MS;
   expect(offsetHours()).toBe(0);
   expect(offsetHours('Europe/Berlin')).toBe(1);

@@ -49,7 +49,7 @@ test('leaves only the rows that a foreign key protects, and names it', async () 
   expect(await survivors(database)).toEqual([...odd(20_000), 4, 12_000].sort());
 });
 
-test('leaves only the rows that a trigger refuses to delete, without repeating its text', async () => {
+test('leaves only the rows that a trigger refuses to delete, without repeating its message', async () => {
   await fillTokens(database, 2_000);
   await database.sql(`
     create function refuse() returns trigger language plpgsql as $$
@@ -82,7 +82,7 @@ test('reports rows that a trigger silently skips as blocked', async () => {
   ]);
 });
 
-test('fails when a trigger forbids deletes altogether, and deletes nothing', async () => {
+test('fails if a trigger forbids all deletes, and deletes nothing', async () => {
   await fillTokens(database, 20_000);
   await database.sql(`
     create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;

@@ -171,7 +171,7 @@ describe('unlessReferredToBy', () => {
   });
 });
 
-test('says which privileges on other tables are missing, and needs no others', async () => {
+test('lists the missing privileges on other tables, and needs no others', async () => {
   await database.sql(`
     ${TOKENS};
     create schema other;

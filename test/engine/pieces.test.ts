@@ -39,7 +39,7 @@ function placesIn(piece: Piece | undefined): readonly unknown[] | undefined {
   return piece?.place('', 1).values;
 }
 
-test('are the dead rows, in the order of the table, where an index leads to them', async () => {
+test('are the dead rows, in the order of the table, if an index leads to them', async () => {
   await fill('id % 1000 = 0');
 
   const [piece, ...more] = await piecesFor(session);
@@ -53,14 +53,14 @@ test('are the dead rows, in the order of the table, where an index leads to them
   expect(placesIn(piece)).toEqual([tids.map(({ tid }) => tid)]);
 });
 
-test('are all the blocks where no index leads to dead rows', async () => {
+test('are all blocks if no index leads to the dead rows', async () => {
   await fill('id % 1000 = 0');
   await database.sql('drop index tokens_id_idx');
 
   await expectAllBlocks(await piecesFor(session));
 });
 
-test('are none where the index says that no row is dead', async () => {
+test('are none if an index shows that no row is dead', async () => {
   await fill('id > 9990');
 
   expect((await piecesFor(session)).map(placesIn)).toEqual([[[]]]);

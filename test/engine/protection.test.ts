@@ -112,7 +112,7 @@ test.each([
   expect(await database.column('select id from tokens')).toEqual(expected);
 });
 
-test('undoes some hundred statements at most where the role may not read what refers, and begins elsewhere each day', async () => {
+test('undoes at most some hundred statements if the role may not read the referring table, and begins elsewhere each day', async () => {
   await database.sql(`
     create table tokens (id int primary key, revoked boolean);
     create table devices (id int, token_id int constraint device_token references tokens);
@@ -133,7 +133,7 @@ test('undoes some hundred statements at most where the role may not read what re
   await database.sql('drop owned by purger; drop role purger');
 });
 
-test('counts the rows that go along by a cascade, by table', async () => {
+test('counts the rows that a cascade deletes, by table', async () => {
   await database.sql(`
     create table tokens (id int primary key, revoked boolean);
     create table grants (id int primary key, token_id int references tokens on delete cascade);
@@ -193,7 +193,7 @@ test.each([
   expect(errors).toEqual([]);
 });
 
-test('visits tables that refer to each other again as long as rows go', async () => {
+test('revisits tables that refer to each other as long as it deletes rows', async () => {
   // As in django-oauth-toolkit: a refresh token refers to its access token, and that one to the refresh token it came from.
   await database.sql(`
     create table access_tokens (id int primary key, revoked boolean, source int);

@@ -38,7 +38,7 @@ async function untilReplayed(): Promise<void> {
   await database.until('select bool_and(replay_lsn = pg_current_wal_lsn()) from pg_stat_replication');
 }
 
-test('pauses while a replica is too far behind, says so, and goes on once it has caught up', async () => {
+test('pauses while a replica is too far behind, warns, and resumes once it has caught up', async () => {
   await dawdle();
   await replicate();
   await untilReplayed();
@@ -102,7 +102,7 @@ test('deletes one batch more than the limit allows, and no more, while a replica
   expect((batches.at(-2)?.ms ?? 0) - (batches[1]?.ms ?? 0)).toBeLessThan(1_000);
 });
 
-test('goes on in bursts beside a replica that replays everything late, and says when it was held back', async () => {
+test('deletes in bursts beside a replica that replays everything late, and reports the pauses', async () => {
   await database.sql('delete from refresh_tokens where id > 1000');
   await dawdle();
   // It says only what it has to, so that the lag that was measured last is told on after it has caught up.
@@ -133,7 +133,7 @@ test('does not pause for a replica that keeps up', async () => {
   expect(report).not.toHaveProperty('warnings');
 });
 
-test('says once that the role may not see replicas, and goes on', async () => {
+test('warns once that the role may not see replicas, and continues', async () => {
   await replicate();
   await database.sql(`create role plain login password 'plain'; grant all on refresh_tokens to plain;
     create table password_resets (used boolean);

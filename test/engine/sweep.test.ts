@@ -58,7 +58,7 @@ test('keeps a row that is taken back from revocation while the sweep waits for i
   expect(await survivors(database)).toEqual([1, 3, 4, 5, 7, 9]);
 });
 
-test('gives rows that die behind the sweep another pass', async () => {
+test('makes another pass for rows that come back behind the sweep', async () => {
   await fillTokens(database, 20_000);
   await database.sql(`
     create function revoke_first() returns trigger language plpgsql as $$
@@ -90,7 +90,7 @@ async function logOf(run: () => Promise<unknown>): Promise<string> {
   }
 }
 
-test('does not read the table again, though others write meanwhile', async () => {
+test('does not read the table again even if others write meanwhile', async () => {
   await fillTokens(database, 20_000);
   await database.sql('create table elsewhere (id int)');
   const writer = await database.connect();
@@ -110,7 +110,7 @@ test('does not read the table again, though others write meanwhile', async () =>
   expect(statements).not.toContain('count(*)');
 });
 
-test('counts what is left where a trigger may skip rows in silence', async () => {
+test('counts the remaining rows if a trigger may skip rows silently', async () => {
   await fillTokens(database, 2_000);
   await database.sql(`
     create function note() returns trigger language plpgsql as 'begin return old; end';
@@ -119,7 +119,7 @@ test('counts what is left where a trigger may skip rows in silence', async () =>
   expect(await logOf(() => database.service().run())).toContain('count(*)');
 });
 
-test('sweeps partitions and heirs one by one', async () => {
+test('sweeps partitions and child tables one by one', async () => {
   await database.sql(`
     create table refresh_tokens (id int, revoked boolean, expires_at timestamptz) partition by range (id);
     create table tokens_1 partition of refresh_tokens for values from (0) to (100);
@@ -151,7 +151,7 @@ test('sweeps partitions and heirs one by one', async () => {
   expect(await database.column('select id from password_resets')).toEqual([2, 4]);
 });
 
-test('deletes what is dead also where statistics hide that most rows are', async () => {
+test('deletes all dead rows even if outdated statistics show few', async () => {
   await fillTokens(database, 50_000);
   await database.sql('create index on refresh_tokens (expires_at); analyze refresh_tokens');
   await database.sql(`alter table refresh_tokens set (autovacuum_enabled = off)`);
@@ -162,7 +162,7 @@ test('deletes what is dead also where statistics hide that most rows are', async
   expect(report.targets).toMatchObject([{ status: 'succeeded', rowsDeleted: 50_000, rowsRemaining: 0 }]);
 });
 
-test('counts what would go in a dry run, and deletes nothing', async () => {
+test('counts the dead rows in a dry run, and deletes nothing', async () => {
   await fillTokens(database, 1_000);
 
   const report = await database.service().run({ dryRun: true });
@@ -176,7 +176,7 @@ test('counts what would go in a dry run, and deletes nothing', async () => {
   expect(await survivors(database)).toHaveLength(1_000);
 });
 
-test('ends in time, says what remains, and goes on the next time', async () => {
+test('ends in time, reports what remains, and deletes it in the next run', async () => {
   await fillTokens(database, 6_000);
   await database.sql(`
     create function dawdle() returns trigger language plpgsql as 'begin perform pg_sleep(0.002); return old; end';
@@ -209,7 +209,7 @@ test('ends after the batch under way when it is interrupted', async () => {
   expect(await survivors(database)).toHaveLength(50_000 - report.rowsDeleted);
 });
 
-test('takes what looks like an injection for a name', async () => {
+test('treats an attempted injection as a name', async () => {
   const evil = `x"; drop table victims; --`;
   await database.sql(`
     create schema "Odd ""Schema""";

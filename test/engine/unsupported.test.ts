@@ -42,19 +42,19 @@ function run() {
 
 const DONE = { status: 'succeeded', rowsDeleted: 500, targets: [{ stopReason: 'drained', rowsRemaining: 0 }] };
 
-test('deletes without waiting for the disk where it can confirm its deletes later', async () => {
+test('deletes without waiting for the disk if it can confirm its deletes later', async () => {
   expect(await run()).toMatchObject(DONE);
   expect(await database.column('select distinct synchronous from commits')).toEqual(['off']);
 });
 
-test('waits for the disk with each delete where the server cannot confirm them later', async () => {
+test('waits for the disk after each delete if the server cannot confirm them later', async () => {
   await forbid('pg_logical_emit_message');
 
   expect(await run()).toMatchObject(DONE);
   expect(await database.column('select distinct synchronous from commits')).toEqual(['on']);
 });
 
-test('goes on without the brake where the server does not show its log', async () => {
+test('continues without the brake if the server does not show its log', async () => {
   await forbid('pg_current_wal_lsn');
 
   expect(await run()).toMatchObject({
@@ -65,7 +65,7 @@ test('goes on without the brake where the server does not show its log', async (
   });
 });
 
-test('takes a client that copies the log and replays nothing for no replica', async () => {
+test('does not count a client that only copies the log as a replica', async () => {
   const receiver = new Client({ connectionString: database.url, replication: 'true' } as object);
   receiver.on('error', () => {});
   await receiver.connect();

@@ -94,7 +94,7 @@ function covered(done: Done<never>[]): number {
   return pieces.reduce((sum, [from, to]) => sum + to - from, 0);
 }
 
-test('widens the ranges while they are fast, at most twofold, and narrows them at once where they are slow', async () => {
+test('widens the ranges while they are fast, at most twofold, and narrows them at once if they are slow', async () => {
   const clock = new FakeClock();
   // Up to block 10,000 there is nothing to do; from there on, much.
   const cost = (from: number, to: number) => (to - from) * (from < 10_000 ? 0.001 : 0.5);
@@ -119,7 +119,7 @@ test('rests between statements for the share of time that is not its own', async
   expect(clock.rests).toEqual(heap.visits.slice(1).map(() => 3 * TARGET_MS));
 });
 
-test('leaves ranges that a foreign key keeps to a walk backwards, in which a chain goes from its last row', async () => {
+test('leaves ranges that a foreign key keeps to a walk backwards, which deletes a chain from its last row', async () => {
   const clock = new FakeClock();
   const gone = new Set<number>();
   // The rows of each range can go once those of the next one are gone.
@@ -193,7 +193,7 @@ test('shares the ranges among the sessions, each block once', async () => {
   expect(covered(done)).toBe(6_400);
 });
 
-test('halves a range down to the one row that is in the way, and asks for its lock only briefly', async () => {
+test('halves a range down to the one row that is in the way, and waits for its lock only briefly', async () => {
   const clock = new FakeClock();
   const row = 100 + 7 / 2_048;
   const heap = new FakeHeap(

@@ -46,7 +46,7 @@ test('drops no partition unless the target demands it', async () => {
   expect(await remaining()).toEqual([4, 5]);
 });
 
-test('sweeps the partition if the owner has not made the function, and says so', async () => {
+test("sweeps the partition if the owner's function is missing, and warns", async () => {
   await createSessions();
   await database.sql('drop function token_cleanup_drop_partition');
   const report = await run({ dropPartitions: true });
@@ -65,7 +65,7 @@ test('drops nothing in a dry run', async () => {
   expect(await remaining()).toEqual([1, 2, 3, 4, 5]);
 });
 
-test('drops nothing where a run is bounded to a number of rows', async () => {
+test('drops nothing if a run is limited to a number of rows', async () => {
   await createSessions();
   const report = await run({ dropPartitions: true }, { maxRows: 1_000 });
   expect(report.warnings).toEqual(['sessions: no partition is dropped, because a run is limited to a number of rows']);

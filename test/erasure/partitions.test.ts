@@ -118,7 +118,7 @@ describe('the function of the owner', () => {
     }
   };
 
-  test('drops nothing alive, whatever its caller says', async () => {
+  test('drops no live partition, whatever its caller claims', async () => {
     await createSessions();
     await expect(call('sessions_open', 'infinity')).resolves.toBe('its bound does not prove that every row is dead');
     await expect(call('sessions_rest', 'infinity')).resolves.toBe('its bound does not prove that every row is dead');
@@ -131,7 +131,7 @@ describe('the function of the owner', () => {
     await expect(call('users', 'infinity')).resolves.toBe('it is no partition of a table that this function may touch');
   });
 
-  test('may be called by nobody else', async () => {
+  test('cannot be called by any other role', async () => {
     await createSessions();
     await createRole('stranger');
     const session = sessionOf('stranger');

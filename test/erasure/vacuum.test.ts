@@ -65,7 +65,7 @@ test('does not wait for a lock of the service', async () => {
   await service.query('rollback');
 });
 
-test('leaves what there is no time for', async () => {
+test('leaves the partitions that it has no time for', async () => {
   await expect(vacuumAs(true, 0)).resolves.toMatchObject({ vacuumed: false, reason: 'the time was up' });
 });
 

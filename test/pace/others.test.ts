@@ -48,7 +48,7 @@ afterEach(async () => {
   await Promise.all(clients.splice(0).map((client) => client.end()));
 });
 
-test('sees nobody while nobody works', async () => {
+test('sees no others while none work', async () => {
   await elsewhere();
   await look(); // the sessions that connected
 
@@ -65,7 +65,7 @@ test('sees each transaction that wrote in another database', async () => {
   expect(await look()).toBe(false);
 });
 
-test('tells the transactions of the run from those of others', async () => {
+test('distinguishes the transactions of the run from those of others', async () => {
   const writer = await elsewhere();
   await look();
   const own = async () => {
@@ -83,7 +83,7 @@ test('tells the transactions of the run from those of others', async () => {
   expect(await look()).toBe(true);
 });
 
-test('takes no transaction of the run that is under way for that of another', async () => {
+test("does not mistake a transaction of the run in flight for another's", async () => {
   const writer = await elsewhere();
   await look();
   const second = database.session();
@@ -174,7 +174,7 @@ test('reads how much log is not flushed, and how long the server took', async ()
   expect(reading?.workedMs).toBeGreaterThan(0);
 });
 
-test('takes no function and no operator of another schema, whatever the search path', async () => {
+test('calls no function and no operator of another schema, on any search path', async () => {
   await database.sql(`
     create schema trap;
     create function trap.pg_backend_pid() returns int language sql as 'select -1';

@@ -66,7 +66,7 @@ async function p99Ratio(
   return beside / alone;
 }
 
-describe('while nobody else is there', () => {
+describe('while no other session is active', () => {
   test('works all the time, in batches of 10 ms', async () => {
     const world = new World();
     const purge = world.purge();
@@ -116,7 +116,7 @@ describe('while nobody else is there', () => {
 });
 
 describe('beside a token service', () => {
-  test('keeps its p99 within 1.2 times what it is alone', async () => {
+  test('keeps its p99 within 1.2 times the p99 without a run', async () => {
     expect(await p99Ratio(() => new AutomaticPace())).toBeLessThan(1.2);
   });
 
@@ -208,7 +208,7 @@ describe('beside a token service', () => {
     expect(await p99Ratio(HALF_OF_THE_TIME, { prepare })).toBeGreaterThan(100);
   });
 
-  test('narrows its batches where blocks come from the disk', async () => {
+  test('narrows its batches if blocks come from the disk', async () => {
     const world = new World();
     world.service.serve(OPERATIONS_A_SECOND);
     const purge = world.purge({ ...ENDLESS, readMs: (block) => (block < 2_000 ? 0 : 2) });
@@ -237,11 +237,11 @@ describe('beside a token service', () => {
     },
   );
 
-  test('keeps its p99 within 1.2 times what it is alone near saturation, too', async () => {
+  test('keeps its p99 within 1.2 times the p99 without a run near saturation, too', async () => {
     expect(await p99Ratio(() => new AutomaticPace(), { operationsPerSecond: 2_900 })).toBeLessThan(1.2);
   });
 
-  test('takes a batch that waited for a lock neither as wide nor as work', async () => {
+  test('takes a batch that waited for a lock neither for too wide nor for work', async () => {
     const world = new World();
     world.service.serve(OPERATIONS_A_SECOND);
     const waits = (batch: number) => (batch % 20 === 0 ? 20 : 0);
@@ -317,7 +317,7 @@ test('two purges on one cluster share it evenly, and the one that is left alone 
   expect(second.share(doneAt + 6 * SECOND, doneAt + 10 * SECOND)).toBeGreaterThan(0.9);
 });
 
-test('takes a server that refuses to show its state for a busy one', async () => {
+test('treats a server that refuses to show its state as busy', async () => {
   const world = new World();
   const purge = world.purge({ ...ENDLESS, canLook: false });
 

@@ -30,7 +30,7 @@ test.each([
   await session.close();
 });
 
-test('a table that is gone has no dead tuples', async () => {
+test('a dropped table has no dead tuples', async () => {
   const session = database.session();
 
   expect(await deadTuplesPileUp(session, 1, BATCH_LIMITS)).toBe(false);

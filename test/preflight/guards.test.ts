@@ -78,7 +78,7 @@ test('minds the guards of a partition that is partitioned in turn', async () => 
   expect(await errorOf()).toBe(`trigger "guard" of "public"."tokens_1" must be on "public"."tokens_1a" ${BEHIND}`);
 });
 
-test('takes no guard that does not fire, that partitions inherit, or that does not bind the role for one', async () => {
+test('ignores a guard that does not fire, that partitions inherit, or that does not apply to the role', async () => {
   await database.sql(`${PARTITIONED};
     create trigger off before delete on refresh_tokens for each statement execute function skip();
     alter table refresh_tokens disable trigger off;

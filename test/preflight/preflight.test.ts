@@ -13,7 +13,7 @@ async function errorOf(targets: TargetsInput = REFRESH_TOKENS): Promise<string |
   return report.targets[0]?.error;
 }
 
-test('says that a table does not exist, and where there is one like it', async () => {
+test('reports a table that does not exist, and suggests a similar one', async () => {
   expect(await errorOf()).toBe('table "public"."refresh_tokens" does not exist');
 
   await database.sql(
@@ -24,7 +24,7 @@ test('says that a table does not exist, and where there is one like it', async (
   );
 });
 
-test('says that a schema in the name of a table is a key of its own', async () => {
+test('explains that a schema in the name of a table is a separate key', async () => {
   await database.sql('create schema auth; create table auth.sessions (revoked boolean)');
 
   expect(await errorOf([{ table: 'auth.sessions', deleteWhen: [{ revoked: true }] }])).toBe(
@@ -110,7 +110,7 @@ test('refuses a table of which a partition is a foreign table, and deletes nothi
   expect(await errorOf()).toBe('"public"."live_tokens" must be a table, is a foreign table');
 });
 
-test('says which privileges are missing, as the statements that grant them', async () => {
+test('lists the missing privileges, as the statements that grant them', async () => {
   await database.sql(`
     create schema auth;
     create table auth.refresh_tokens (id int, revoked boolean, "expiresAt" timestamptz) partition by list (revoked);

@@ -6,7 +6,7 @@ function having(wanted: SystemTable['verdict']): readonly SystemTable[] {
   return SYSTEM_TABLES.filter(({ verdict }) => verdict === wanted);
 }
 
-test('the rules are exact for 113 of 133 tables of real systems, and say part of what is dead in 7 more', () => {
+test('the rules are exact for 113 of 133 tables of real systems, and match part of the dead rows in 7 more', () => {
   expect([having('exact').length, having('partial').length, having('none').length]).toEqual([113, 7, 13]);
 });
 
@@ -17,7 +17,7 @@ test('a target can be written for each of them', () => {
   }
 });
 
-test('no preset has a table that has to stay, and the preset of its system says so', () => {
+test('no preset has a table that must not be cleaned, and the preset of its system states it', () => {
   for (const { table } of having('none')) {
     const warning = Object.values(presets).filter(({ caveat = '' }) => new RegExp(`\\b${table}\\b`).test(caveat));
     expect({ table, warnings: warning.length }).toEqual({ table, warnings: 1 });

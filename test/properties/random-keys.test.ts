@@ -27,7 +27,7 @@ const SESSIONS: TargetsInput = [{ table: 'sessions', deleteWhen: [{ ended_at: { 
  * Tokens that refer to tokens; sessions, devices and grants that refer to tokens; uses that refer to grants. Grants go along
  * with their token, and a use keeps its grant.
  */
-test('forecasts of any tables with keys what the run that follows deletes, leaves and takes along', async () => {
+test('forecasts for any tables with keys the rows that the next run deletes, leaves and cascades to', async () => {
   await fc.assert(
     fc.asyncProperty(scenario, async (given) => {
       await database.sql(`

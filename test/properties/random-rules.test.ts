@@ -127,7 +127,7 @@ const scenario = fc.record({
   rules: fc.array(rule, { minLength: 1, maxLength: 4 }),
 });
 
-test('leaves of any table, by any rules, what one DELETE with the same cutoff leaves', async () => {
+test('leaves the same rows of any table, by any rules, as one DELETE with the same cutoff', async () => {
   await database.sql(`
     create type status as enum ('active', 'REVOKED', 'revoked', 'it''s "used"');
     create domain code as smallint;

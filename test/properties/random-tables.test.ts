@@ -37,7 +37,7 @@ const scenario = fc.record({
   ),
 });
 
-test('leaves of any table what one DELETE with the same cutoff leaves', async () => {
+test('leaves the same rows of any table as one DELETE with the same cutoff', async () => {
   await fc.assert(
     fc.asyncProperty(scenario, async (given) => {
       await database.sql(`

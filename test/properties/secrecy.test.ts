@@ -171,7 +171,7 @@ test('repeats no value of a row from an error of SQL that a trigger makes of it'
   expect(await outputOfService()).not.toContain(CANARY);
 });
 
-test('leaves only the row that a trigger guards, also where it raises insufficient_privilege', async () => {
+test('leaves only the row that a trigger guards, even if it raises insufficient_privilege', async () => {
   await raise(`if old.id = 10 then raise exception 'guarded' using errcode = '42501'; end if`);
 
   const report = await database.service().run();
@@ -293,7 +293,7 @@ const target = fc
   .record({ schema: name, table: name, flag: name, moment: name })
   .filter(({ schema, flag, moment }) => flag !== moment && !schema.startsWith('pg_'));
 
-test('takes every name for a name, and nothing in it for SQL', async () => {
+test('treats every name as a name, and nothing in it as SQL', async () => {
   const quoted = (text: string) => `"${text.replaceAll('"', '""')}"`;
   await database.sql(`create table witness as select 1 as id`);
   const relations = () => database.sql(`select oid, relname from pg_class where relnamespace = 'public'::regnamespace`);

@@ -35,7 +35,7 @@ test.each<[string, () => Promise<unknown>]>([
   await faults.expectGoodEnd(await faults.run({ strike }));
 });
 
-test('fails and says why when nothing listens', async () => {
+test('fails with a reason when nothing listens', async () => {
   await faults.proxy.stop();
   const report = await faults.run({ outagePatienceMs: 1_000 });
 
@@ -83,7 +83,7 @@ test.each<[string, Trouble, number]>([
   await faults.expectNoHarm(report);
 });
 
-test('returns in time when the server falls silent after the last row is gone, and warns', async () => {
+test('returns in time when the server falls silent after the last delete, and warns', async () => {
   const timeLeftMs = 2_500;
   const startedAt = performance.now();
   const report = await faults.run({

@@ -13,7 +13,7 @@ import { TcpProxy } from '../../support/tcp-proxy';
 const faults = useFaultyRuns();
 const { database } = faults;
 
-test('does not fail where the brake is the first to meet a replica that is not promoted yet: the DELETE waits for it', async () => {
+test('does not fail if the brake is the first to meet a replica that is not promoted yet: the DELETE waits for it', async () => {
   const replica = await startReplica(database.server);
   const { signal } = new AbortController();
   const session = database.session({ ...database.connection({ port: replica.port }), outagePatienceMs: 0 });
@@ -60,7 +60,7 @@ test('comes to a good end when the replica is promoted that it is being held bac
   await faults.expectNoHarm(report);
 });
 
-test('deletes again what a fail-over to a replica that lagged brings back, and knows what remains', async () => {
+test('deletes again the rows that a fail-over to a lagging replica brings back, and counts what remains', async () => {
   await faults.slowDown();
   const replication = await replicated({ synchronous: false });
   let broughtBack = 0;

@@ -132,7 +132,7 @@ test.each<[string, () => void, RegExp]>([
     },
     /^Secrets Manager could not be reached /,
   ],
-])('fails and says why when it %s for good, and is well as soon as it is back', async (_, fault, error) => {
+])('fails with a reason when it %s for good, and recovers as soon as it is back', async (_, fault, error) => {
   fault();
   const report = await invokeHere();
 
@@ -154,7 +154,7 @@ test('returns in time when it is silent', async () => {
   await faults.expectNoHarm(report);
 });
 
-test('says that it was the secret that it waited for in vain', async () => {
+test('reports that it waited for the secret in vain', async () => {
   endpoint.fault = { delayMs: 20_000 };
 
   expect(await invokeHere(500)).toMatchObject({ error: expect.stringContaining('Secrets Manager') });

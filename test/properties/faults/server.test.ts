@@ -47,7 +47,7 @@ test.each<[string, () => Promise<unknown>]>([
   await faults.expectGoodEnd(await faults.run({ strike }));
 });
 
-test('comes to a good end when the service takes all connections that the server has for a while (53300)', async () => {
+test('comes to a good end when the service takes all connections of the server for a while (53300)', async () => {
   await faults.slowDown();
   const service: Client[] = [];
   const report = await faults.run({
@@ -151,7 +151,7 @@ test.each<[string, Trouble, RegExp]>([
     { strike: () => database.sql('revoke all on refresh_tokens from purger'), after: () => database.sql(GRANTS) },
     /^refresh_tokens: permission denied for table refresh_tokens \(SQLSTATE 42501\)$/,
   ],
-])('fails and says why when %s', async (_, { before, strike, after }, error) => {
+])('fails with a reason when %s', async (_, { before, strike, after }, error) => {
   await before?.();
   const report = await faults.run({ ...(strike && { strike }), outagePatienceMs: 1_000 });
   await after?.();
@@ -207,7 +207,7 @@ test('waits for a migration that holds the whole table as the count begins', asy
   await faults.expectNoHarm(report);
 });
 
-test('tells the truth about what remains when another table takes the name of the first in mid-run', async () => {
+test('reports the truth about the remaining rows when another table takes the name of the first in mid-run', async () => {
   const report = await faults.run({
     strike: () =>
       database.sql(`
