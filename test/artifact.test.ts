@@ -66,7 +66,7 @@ test('purges a real database with the variables of the template', async () => {
     create schema auth;
     create table auth.password_resets (id int, used boolean);
     insert into auth.password_resets values (1, true), (2, false), (3, null)`);
-  // Before the first vacuum nobody knows since when deleted rows may be there.
+  // Before the first vacuum the age of deleted rows is unknown.
   await database.sql('vacuum');
   const { credentials } = database.connection();
   const { user, ...rest } = await credentials.current(new AbortController().signal);

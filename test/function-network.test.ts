@@ -46,7 +46,7 @@ test.each([true, false])('opens the group of the database if it may: %s', (mutab
   const stack = Stack.of(cleanup);
   const [group] = cleanup.connections.securityGroups.map((each) => stack.resolve(each.securityGroupId));
 
-  // Inside of the group: where all rules stand outside of it, it is made with the default that lets everything out.
+  // Inside the group: if all rules are outside, CloudFormation creates the group with a default rule that lets everything out.
   expect(resource(stack, 'AWS::EC2::SecurityGroup').SecurityGroupEgress).toMatchObject([
     { IpProtocol: 'tcp', FromPort: 5432, ToPort: 5432, DestinationSecurityGroupId: 'sg-0a1b2c3d' },
     { IpProtocol: 'tcp', FromPort: 443, ToPort: 443, CidrIp: '0.0.0.0/0' },

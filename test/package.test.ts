@@ -29,7 +29,7 @@ const unpacked = join(root, 'package');
 let tarball: string;
 
 beforeAll(async () => {
-  // It is built on the way, also where npm is told to run no scripts of packages.
+  // This builds the package, even if npm is configured to run no scripts.
   await run('npm', ['pack', '--ignore-scripts=false', '--pack-destination', root]);
   const [file = ''] = readdirSync(root);
   tarball = join(root, file);

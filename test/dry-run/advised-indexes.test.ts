@@ -104,7 +104,7 @@ test('does not promise that an index helps if many rows are dead', async () => {
 
 test('accepts an index only if it leads to the rows of a rule', async () => {
   await makeWideTable(17);
-  await database.sql('set enable_seqscan to off'); // for the plans below, whatever they cost
+  await database.sql('set enable_seqscan to off'); // for the plans below, at any cost
   const rules = {
     '("isRevoked") where "isRevoked"': '"isRevoked" = true',
     '(used_at) where not used': `used = false and used_at < now() at time zone 'UTC'`,

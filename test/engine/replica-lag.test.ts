@@ -105,7 +105,7 @@ test('deletes one batch more than the limit allows, and no more, while a replica
 test('deletes in bursts beside a replica that replays everything late, and reports the pauses', async () => {
   await database.sql('delete from refresh_tokens where id > 1000');
   await dawdle();
-  // It says only what it has to, so that the lag that was measured last is told on after it has caught up.
+  // It reports as little as possible, so that the server keeps showing the last lag after it has caught up.
   await replicate({ recovery_min_apply_delay: '1500ms', wal_receiver_status_interval: 0 });
 
   const report = await database.service({ maxReplicaLagSeconds: 1 }).run({ timeLeftMs: 40_000 });

@@ -58,7 +58,7 @@ test('keeps a row that is taken back from revocation while the sweep waits for i
   expect(await survivors(database)).toEqual([1, 3, 4, 5, 7, 9]);
 });
 
-test('makes another pass for rows that come back behind the sweep', async () => {
+test('makes another pass for rows that a trigger revokes behind the sweep', async () => {
   await fillTokens(database, 20_000);
   await database.sql(`
     create function revoke_first() returns trigger language plpgsql as $$
@@ -72,7 +72,7 @@ test('makes another pass for rows that come back behind the sweep', async () => 
   expect(await survivors(database)).toEqual(odd(20_000).filter((id) => id !== 1));
 });
 
-/** What the server logs of a run, its statements among it. */
+/** The server's log of a run, with its statements. */
 async function logOf(run: () => Promise<unknown>): Promise<string> {
   await database.sql(`alter role postgres set log_statement to 'all'; do $$ begin raise log 'the run begins'; end $$`);
   await run();

@@ -7,7 +7,7 @@ const database = useDatabase();
 for (const timeZone of ['UTC', 'America/New_York']) {
   const given = timeZone === 'UTC' ? {} : { timeZone };
   const now = `(now() at time zone '${timeZone}')`;
-  // Two hours from the boundary at least: where the clock is set back, an hour of the zone comes twice.
+  // At least two hours from the boundary: when the clock is set back, an hour of the zone repeats.
   const times = `
     create function pg_temp.local_times(age interval) returns setof timestamp(0) language sql as $$
       select (now() - age + distance) at time zone '${timeZone}'

@@ -100,7 +100,7 @@ for (const timeZone of ['UTC', 'Europe/Berlin']) {
       create table account_lockouts (
         id bigint primary key references accounts, key varchar not null default '', deadline timestamp not null
       )`,
-    // Two hours from the boundary at least: where the clock is set back, an hour of the zone comes twice.
+    // At least two hours from the boundary: when the clock is set back, an hour of the zone repeats.
     rows: `
       create function pg_temp.local_times(age interval) returns setof timestamp language sql as $$
         select (now() - age + distance) at time zone '${timeZone}'

@@ -77,7 +77,7 @@ const ROWS = `
   insert into auth.mfa_challenges (factor_id, created_at) select id, created_at from auth.mfa_factors;
   insert into auth.webauthn_challenges (expires_at) select at from fixture.moments('0') as at;`;
 
-/** The statements of its cleaner, but for the one that revokes tokens. */
+/** The statements of its cleaner, except the one that revokes tokens. */
 const CLEANER = `
   delete from auth.refresh_tokens where revoked is true and updated_at < now() - interval '24 hours';
   delete from auth.sessions where not_after < now() - interval '72 hours';

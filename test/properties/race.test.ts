@@ -18,7 +18,7 @@ const SWEEPERS = 4;
 /** One after the other. */
 const LEAST_PURGES = 2;
 const FAMILIES = 3_000;
-/** What nobody who waits for a token should have to wait longer for. */
+/** The longest time that a token request may wait for a lock. */
 const LONGEST_LOCK_WAIT_MS = 250;
 
 const database = useDatabase();
@@ -125,7 +125,7 @@ interface LockWaits {
   looks: number;
   /** The longest that any transaction of the service was seen to wait for a lock. */
   longestMs: number;
-  /** The same where a purge held that lock, or stood in the queue before it. */
+  /** The same if a purge held that lock, or was in the queue before it. */
   longestForPurgeMs: number;
 }
 
@@ -242,7 +242,7 @@ test(
     process.stderr.write(`${JSON.stringify({ alone, waitsAlone, beside, waits, purges, rowsDeleted, deadlocks })}\n`);
     expect(deadlocks).toBe(0);
     expect(waits.longestForPurgeMs).toBeLessThan(LONGEST_LOCK_WAIT_MS);
-    // That there was a race at all, and somebody who watched it.
+    // There was a race at all, and it was watched.
     expect(beside.transactions).toBeGreaterThan(100);
     expect(purges).toBeGreaterThanOrEqual(LEAST_PURGES);
     expect(rowsDeleted).toBeGreaterThan(10_000);

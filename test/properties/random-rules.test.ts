@@ -42,7 +42,7 @@ const ages = (epoch?: 's' | 'ms', hasLifetime = true): fc.Arbitrary<Test> =>
 const listed = (...values: (string | number)[]): fc.Arbitrary<Test> =>
   fc.record({ in: fc.subarray(values, { minLength: 1 }) });
 
-/** The columns of the table and of the one that it refers to. Some have names that statements use or have to quote. */
+/** The columns of the table and of the one that it refers to. Some names are keywords or need quotes. */
 const COLUMNS: Readonly<Record<string, Column>> = {
   isRevoked: {
     types: ['boolean'],

@@ -32,7 +32,7 @@ async function login(differing: { user?: string; password?: string } = {}): Prom
   return await database.connection(differing).credentials.current(new AbortController().signal);
 }
 
-/** All that a run of the real handler puts out, by whatever way: its log, its metrics and its result. */
+/** All output of a run of the real handler: its log, its metrics and its result. */
 async function outputOf(secret: string | Uint8Array): Promise<string> {
   endpoint.put(ARN, secret);
   return await outputWith({ ...endpoint.environment, DB_SECRET_ARN: ARN, DB_SSL_MODE: 'disable' });

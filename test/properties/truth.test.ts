@@ -6,7 +6,7 @@ import { TcpProxy } from '../support/tcp-proxy';
 /** How many random runs; a hundred of them are `TRUTH_RUNS=100 npx jest test/properties/truth.test.ts`. */
 const RUNS = Number(process.env.TRUTH_RUNS ?? 10);
 
-// Commits that nobody waits for stay in memory, so that a crash does undo some.
+// Commits without a waiting client stay in memory, so that a crash undoes some.
 const database = useDatabase({ wal_writer_delay: '10s' });
 
 const fault = fc.record({

@@ -13,10 +13,10 @@ export interface LogLine {
   readonly details: Record<string, unknown>;
 }
 
-/** Settings that make a server fast where nothing has to survive the machine. */
+/** Settings that make a server fast. Its data need not survive the machine. */
 const FAST = { fsync: 'off', max_connections: 40, shared_buffers: '64MB' };
 
-/** The rules that most tests use, as JSON would hold them. */
+/** The rules of most tests, as in JSON. */
 export const REFRESH_TOKENS: TargetsInput = [
   { table: 'refresh_tokens', deleteWhen: [{ revoked: true }, { expires_at: { olderThan: '0s' } }] },
 ];
@@ -108,7 +108,7 @@ export class TestDatabase {
     };
   }
 
-  /** A session as a sweep has it, to be closed by who asks for it. */
+  /** A session like a sweep's. The caller closes it. */
   session(options: Partial<ConnectionOptions> = {}, context: Partial<SessionContext> = {}): Session {
     const { signal } = new AbortController();
     return new Session(
@@ -138,7 +138,7 @@ export class TestDatabase {
     return { debug: keep('debug'), info: keep('info'), warn: keep('warn'), error: keep('error') };
   }
 
-  /** Asks again and again until the first value of the answer is true; fails after a time that no healthy machine needs. */
+  /** Polls a query until its first value is true. Fails after a time that no healthy machine needs. */
   async until(text: string, values: unknown[] = [], patienceMs = 20_000): Promise<void> {
     const observer = await this.connect();
     for (const startedAt = Date.now(); Date.now() - startedAt < patienceMs; ) {
@@ -157,7 +157,7 @@ export class TestDatabase {
     );
   }
 
-  /** Checks that no session of a run is left on the server a second after it, which is fifty times as long as it takes. */
+  /** Checks that the sessions of a run are gone within a second of its end. It usually takes 20 ms. */
   async untilGone(): Promise<void> {
     await this.until(`select count(*) = 0 from pg_stat_activity where application_name = 'token-cleanup'`, [], 1_000);
   }

@@ -8,7 +8,7 @@ import type { TokenCleanupOptions } from '../../lambda/token-cleanup-service';
 import { type TestDatabase, useDatabase } from './database';
 import { TcpProxy } from './tcp-proxy';
 
-/** How many rows are there to delete; as many are alive. */
+/** The number of rows to delete. As many are alive. */
 export const DEAD = 10_000;
 export const PURGER = { user: 'purger', password: 'right' };
 export const TARGETS: TargetsInput = [{ table: 'refresh_tokens', deleteWhen: [{ revoked: true }, { used: true }] }];
@@ -90,7 +90,7 @@ class FaultyRuns {
     return report;
   }
 
-  /** A run that overcomes a fault. */
+  /** Checks a run that overcame a fault. */
   async expectGoodEnd(report: RunReport, dead = DEAD): Promise<void> {
     expect(report).toMatchObject({ status: 'succeeded', targets: [{ stopReason: 'drained', rowsRemaining: 0 }] });
     expect(report).not.toHaveProperty('error');
@@ -98,9 +98,9 @@ class FaultyRuns {
   }
 
   /**
-   * Checks what has to hold after each run, whatever the fault.
+   * Checks the promises that hold after each run, for any fault.
    *
-   * @param dead how many rows there were to delete
+   * @param dead the number of rows to delete
    */
   async expectNoHarm(report: RunReport, dead = DEAD): Promise<void> {
     const { database } = this;
@@ -157,7 +157,7 @@ class FaultyRuns {
   }
 }
 
-/** Tries again and again; fails after a time that no healthy machine needs. */
+/** Polls a condition. Fails after a time that no healthy machine needs. */
 export async function eventually(condition: () => boolean | Promise<boolean>, patienceMs = 20_000): Promise<void> {
   for (const startedAt = performance.now(); !(await condition()); await delay(20)) {
     if (performance.now() - startedAt > patienceMs) {

@@ -4,7 +4,7 @@ import type { Address } from './tcp-proxy';
 
 /**
  * - `transaction`: a session is lent for a transaction, as PgBouncer does in the mode of this name
- * - `session`: a session is lent until the client goes, and is not reset then, as PgBouncer can be told
+ * - `session`: a session is lent until the client leaves, and is not reset then, as PgBouncer can be configured
  * - `rds-proxy`: a session is lent for a transaction, until the client takes an advisory lock or makes a setting; then it is
  *   the client's for good
  */
@@ -15,7 +15,7 @@ export interface PoolOptions {
   readonly login: { readonly user: string; readonly password: string; readonly database: string };
   /** How many sessions it opens on the server at most. */
   readonly size: number;
-  /** Whether the session that has been free for longest is lent next, rather than the one that was used last. */
+  /** Whether the least recently used session is lent next, rather than the most recently used one. */
   readonly roundRobin?: boolean;
 }
 

@@ -62,7 +62,7 @@ export class Rds {
     return rds;
   }
 
-  /** What the function has to be told to log in here to a database, with the keys of a role. */
+  /** The variables with which the function logs in here to a database, with the keys of a role. */
   environment(database: string, keys: Keys = this.#options.keys): Record<string, string> {
     return {
       AWS_REGION: this.#options.region,

@@ -30,7 +30,7 @@ export async function startReplica(
   });
 }
 
-// Renamed in 15, where the kind that blocks others went.
+// Renamed in 15, which removed exclusive backups.
 const [startBackup, stopBackup] =
   POSTGRES_VERSION >= 15
     ? [`pg_backup_start('replica', true)`, 'pg_backup_stop(false)']

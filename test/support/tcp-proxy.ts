@@ -10,7 +10,7 @@ export class TcpProxy {
   port = 0;
   /** Where new connections lead. */
   target: Address;
-  /** How many connections came in, whatever became of them. */
+  /** The number of accepted connections. */
   connections = 0;
   /** Resets so many of the connections to come as soon as they are made. */
   refuse = 0;
@@ -33,7 +33,7 @@ export class TcpProxy {
     return proxy;
   }
 
-  /** Resets the clients' side of every connection; the server is not told. */
+  /** Resets the clients' side of every connection; the server does not notice. */
   cut(): void {
     for (const { client } of this.#links) {
       client.resetAndDestroy();

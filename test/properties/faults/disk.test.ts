@@ -8,7 +8,7 @@ import { POSTGRES_VERSION } from '../../support/postgres';
 const faults = useFaultyRuns();
 const { database } = faults;
 
-/** Linux's own full disk: whatever is written there fails with ENOSPC, and no privilege is needed to use it. */
+/** Linux's own full disk: every write fails with ENOSPC, and it needs no privilege. */
 const FULL_DISK = '/dev/full';
 const testOnFullDisk = existsSync(FULL_DISK) ? test : test.skip;
 /** A server of version 14 does not meet the end of the disk in this way as it recovers. */
