@@ -193,8 +193,15 @@ export function targetReport({ name }: Target, examined: Examined): TargetReport
 }
 
 /** The result for a table that did not pass the preflight. */
-export function refusedTarget(target: Target, { message, findings, warnings }: PreflightError, dryRun: boolean): TargetReport {
-  return { ...notSwept(target, 'failed', message), ...(dryRun && { diagnosis: { findings: [...findings, ...warnings] } }) };
+export function refusedTarget(
+  target: Target,
+  { message, findings, warnings }: PreflightError,
+  dryRun: boolean,
+): TargetReport {
+  return {
+    ...notSwept(target, 'failed', message),
+    ...(dryRun && { diagnosis: { findings: [...findings, ...warnings] } }),
+  };
 }
 
 function notSwept(target: Target, status: RunStatus, error?: string): TargetReport {

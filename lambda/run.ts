@@ -1,12 +1,12 @@
 import type { Clock, Deadlines } from './clock';
+import { conditionOf } from './conditions/condition';
+import type { Relation } from './conditions/relation';
 import type { Target } from './configuration/targets';
 import { describeError, printable } from './database/database-error';
 import { type Query, Session, type SessionContext } from './database/session';
 import { examine } from './dry-run/diagnosis';
-import { conditionOf } from './engine/condition';
 import type { SweepProgress } from './engine/pass';
 import type { Table, Visiting } from './engine/purge';
-import type { Relation } from './engine/relation';
 import { ReplicaLagBrake } from './engine/replica-lag';
 import { BATCH_LIMITS } from './engine/walk';
 import { partOfBlocks } from './engine/whole-table';

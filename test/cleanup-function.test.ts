@@ -25,7 +25,6 @@ import {
 
 const KEY_ARN = 'arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
 
-
 /** A PEM file, as far as anybody looks at synth, in a folder with another file. */
 function pemFile(): string {
   const directory = createDirectory();
@@ -259,4 +258,3 @@ describe('the role', () => {
     expect(JSON.stringify(permissionsOf(cleanup))).toContain('s3:PutObject');
   });
 });
-

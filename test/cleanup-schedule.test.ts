@@ -1,7 +1,7 @@
 import { Duration, Stack, TimeZone } from 'aws-cdk-lib';
 import type { Role } from 'aws-cdk-lib/aws-iam';
 import type { TokenCleanup } from '../lib/token-cleanup';
-import { createCleanup, permissionsOf, type Properties, resources } from './support/cdk';
+import { createCleanup, type Properties, permissionsOf, resources } from './support/cdk';
 
 function schedulesOf(cleanup: TokenCleanup): Properties[] {
   return resources(Stack.of(cleanup), 'AWS::Scheduler::Schedule');

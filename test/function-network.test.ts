@@ -143,4 +143,3 @@ test('refuses an endpoint of Secrets Manager that nothing is read through', () =
     new Error('secretsManagerEndpoint must not be set with iamUser, which needs no secret'),
   );
 });
-

@@ -40,7 +40,9 @@ export function showFindings(terminal: Terminal, report: RunReport, targets: rea
 
 /** Whether the table does not exist, or is not as the target says. */
 function isUnfit({ status, diagnosis }: TargetReport): boolean {
-  return status === 'failed' && diagnosis?.tableBytes === undefined && statementsOf(diagnosis?.findings ?? []).length === 0;
+  return (
+    status === 'failed' && diagnosis?.tableBytes === undefined && statementsOf(diagnosis?.findings ?? []).length === 0
+  );
 }
 
 function showServer(terminal: Terminal, { isReplica, clockDifferenceMs, replicas }: ServerReport): void {
@@ -110,7 +112,7 @@ function duration(ms: number | undefined): string {
 
 /** Shows warnings and errors. Statements follow below for copying. */
 function showMistakes(terminal: Terminal, report: RunReport): void {
-  const texts = new Map(
+  const texts = new Map<string, string>(
     report.targets.flatMap(({ database, table, diagnosis }) => {
       const name = database === undefined ? table : `${database}: ${table}`;
       return (diagnosis?.findings ?? []).map(

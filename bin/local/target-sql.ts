@@ -1,3 +1,4 @@
+import { quoteIdentifier } from '../../lambda/conditions/sql';
 import {
   type AgeTest,
   type ColumnTest,
@@ -6,7 +7,6 @@ import {
   type Rule,
   type Target,
 } from '../../lambda/configuration/targets';
-import { quoteIdentifier } from '../../lambda/engine/sql';
 
 /**
  * The rules of a target as readable SQL, one condition for each rule. Written independently of the SQL that the function

@@ -1,10 +1,10 @@
-import type { ColumnTypes } from '../engine/column-tests';
-import type { Condition } from '../engine/condition';
+import type { ColumnTypes } from '../conditions/column-tests';
+import type { Condition } from '../conditions/condition';
+import type { Relation } from '../conditions/relation';
 import { count, type Further } from '../engine/count';
 import type { Obstacle, WalkEnd } from '../engine/outcome';
 import { blocksOf, type Piece, RowList } from '../engine/pieces';
 import type { Table } from '../engine/purge';
-import type { Relation } from '../engine/relation';
 import { SMALL_TABLE_BLOCKS, wholeTable } from '../engine/whole-table';
 import type { Forecast } from './forecast';
 import { OldestValues } from './oldest-values';

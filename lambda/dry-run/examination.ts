@@ -1,7 +1,7 @@
+import { conditionOf } from '../conditions/condition';
 import { parseTargets, type TargetsInput } from '../configuration/targets';
 import { describeError, sqlStateOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
-import { conditionOf } from '../engine/condition';
 import { statementsOf } from '../preflight/finding';
 import { inspect, PreflightError } from '../preflight/preflight';
 import { type CatalogTable, readSize, sampleOf } from './catalog';

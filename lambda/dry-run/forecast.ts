@@ -1,11 +1,11 @@
-import { behind, type Condition } from '../engine/condition';
+import { behind, type Condition } from '../conditions/condition';
+import type { Relation } from '../conditions/relation';
+import { quoteIdentifier } from '../conditions/sql';
 import type { Further } from '../engine/count';
 import { isDead } from '../engine/deletion';
 import type { Blockage, Cascaded } from '../engine/outcome';
 import { cascadesOf, type Path, protectionsOf, referringTo } from '../engine/protection';
 import type { Table } from '../engine/purge';
-import type { Relation } from '../engine/relation';
-import { quoteIdentifier } from '../engine/sql';
 import { patiently } from '../engine/table-lock';
 
 /** The effect of foreign keys on a run, as far as the role may read the tables that refer. */

@@ -1,7 +1,7 @@
+import type { ColumnTypes } from '../conditions/column-tests';
+import { literal } from '../conditions/sql';
 import { type ColumnTest, isAge, isReference, type Rule, type Target, type ValueTest } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
-import type { ColumnTypes } from '../engine/column-tests';
-import { literal } from '../engine/sql';
 import type { Inspected } from '../preflight/preflight';
 
 /** Whether an index would make a sweep faster. */

@@ -1,7 +1,7 @@
+import { literal, quoteIdentifier } from '../conditions/sql';
 import { type AgeTest, isAge } from '../configuration/targets';
 import { isDead } from '../engine/deletion';
 import type { Table } from '../engine/purge';
-import { literal, quoteIdentifier } from '../engine/sql';
 
 /** Finds the oldest value that the first age of each rule matches. */
 export class OldestValues {

@@ -1,10 +1,10 @@
+import type { ColumnTypes } from '../conditions/column-tests';
+import type { DeadRows } from '../conditions/condition';
+import type { Relation } from '../conditions/relation';
+import { quoteIdentifier } from '../conditions/sql';
 import { type AgeTest, isAge, type Target } from '../configuration/targets';
 import { kindOf } from '../database/database-error';
 import type { Limits, Queryable } from '../database/queryable';
-import type { ColumnTypes } from '../engine/column-tests';
-import type { DeadRows } from '../engine/condition';
-import type { Relation } from '../engine/relation';
-import { quoteIdentifier } from '../engine/sql';
 
 export interface SurpriseOptions {
   readonly target: Target;

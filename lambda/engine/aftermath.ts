@@ -1,11 +1,5 @@
+import type { Relation, Root } from '../conditions/relation';
 import type { Limits, Queryable } from '../database/queryable';
-import type { Relation } from './relation';
-
-/** The table that a target names, with or without blocks of its own. */
-export interface Root {
-  readonly oid: number;
-  readonly quotedName: string;
-}
 
 /** Changes to a table during its sweep. */
 export interface Aftermath {

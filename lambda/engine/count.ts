@@ -1,8 +1,8 @@
+import type { Condition } from '../conditions/condition';
+import { isUnchanged } from '../conditions/relation';
 import type { Turns } from '../pace/turns';
-import type { Condition } from './condition';
 import type { Obstacle, WalkEnd } from './outcome';
 import type { Piece } from './pieces';
-import { isUnchanged } from './relation';
 import { Walk } from './walk';
 import type { TableOptions } from './whole-table';
 

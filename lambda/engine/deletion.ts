@@ -1,8 +1,8 @@
+import type { Condition, DeathCondition } from '../conditions/condition';
+import { isUnchanged } from '../conditions/relation';
 import type { QueryResult } from '../database/queryable';
-import type { Condition, DeathCondition } from './condition';
 import type { Piece } from './pieces';
 import { type Path, type Protection, referringTo } from './protection';
-import { isUnchanged } from './relation';
 
 /** The rows to delete. */
 export interface Doomed {

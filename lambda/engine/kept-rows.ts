@@ -1,7 +1,7 @@
+import { quoteIdentifier } from '../conditions/sql';
 import type { Blockage } from './outcome';
 import type { Piece } from './pieces';
 import type { Protection } from './protection';
-import { quoteIdentifier } from './sql';
 
 /** The rows of a piece that protections keep. */
 interface Kept {

@@ -1,6 +1,6 @@
+import type { DeathCondition, Recheck } from '../conditions/condition';
 import type { Statement } from '../database/queryable';
 import type { Turns } from '../pace/turns';
-import type { DeathCondition, Recheck } from './condition';
 import { type Deleted, type Doomed, deletedIn, deletion } from './deletion';
 import { KeptRows } from './kept-rows';
 import type { Obstacle, WalkEnd } from './outcome';

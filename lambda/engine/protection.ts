@@ -1,4 +1,4 @@
-import type { ReferringKey } from '../preflight/referring-key';
+import type { ReferringKey } from '../conditions/referring-key';
 
 /** A foreign key that keeps a row as long as another row refers to it. */
 export interface Protection {

@@ -1,6 +1,6 @@
+import type { DeadRows } from '../conditions/condition';
 import type { Target } from '../configuration/targets';
 import type { Inspected } from '../preflight/preflight';
-import type { DeadRows } from './condition';
 import type { SweepOutcome } from './outcome';
 import { Sweep, type SweepOptions } from './sweep';
 

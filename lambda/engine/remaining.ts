@@ -1,8 +1,8 @@
+import type { Relation } from '../conditions/relation';
 import { type CountOptions, count } from './count';
 import { isDead } from './deletion';
 import type { Blockage, Obstacle } from './outcome';
 import type { Piece } from './pieces';
-import type { Relation } from './relation';
 import { wholeTable } from './whole-table';
 
 /** The parts of a table that a sweep left. */

@@ -1,12 +1,12 @@
+import type { ReferringKey } from '../conditions/referring-key';
+import { isMissing, type Root } from '../conditions/relation';
 import type { PaceReport } from '../pace/pace-report';
-import type { ReferringKey } from '../preflight/referring-key';
-import { type Aftermath, aftermathOf, ReplacedError, type Root, wasRewritten } from './aftermath';
+import { type Aftermath, aftermathOf, ReplacedError, wasRewritten } from './aftermath';
 import type { Doomed } from './deletion';
 import { blockagesOf, endBy, reasonOf, type SweepOutcome, TABLE_LOCK, type WalkEnd } from './outcome';
 import { Pass, type PassOptions } from './pass';
 import { blocksOf, type Piece } from './pieces';
 import { cascadesOf, type Protections, protectionsOf } from './protection';
-import { isMissing } from './relation';
 import { type Remaining, remainingRows } from './remaining';
 import { Tally } from './tally';
 import { SMALL_TABLE_BLOCKS, type WholeTable, wholeTable } from './whole-table';

@@ -1,11 +1,11 @@
 import type { Clock } from '../clock';
+import type { Condition } from '../conditions/condition';
+import { isMissing } from '../conditions/relation';
 import { describeError, isForeignKeyViolation, kindOf } from '../database/database-error';
 import type { Check, Limits, Queryable, QueryResult } from '../database/queryable';
 import type { Outcome, Turns } from '../pace/turns';
-import type { Condition } from './condition';
 import type { Obstacle, WalkEnd } from './outcome';
 import { BlockRange, blocksOf, type Piece } from './pieces';
-import { isMissing } from './relation';
 import { TABLE_LOCK_PATIENCE_MS, TABLE_LOCK_RETRY_MS } from './table-lock';
 import { TIMEOUT_MS } from './whole-table';
 

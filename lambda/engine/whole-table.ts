@@ -1,9 +1,9 @@
 import type { Clock } from '../clock';
+import type { Condition } from '../conditions/condition';
+import { isUnchanged, type Relation } from '../conditions/relation';
 import { kindOf } from '../database/database-error';
 import type { Limits, Queryable } from '../database/queryable';
-import type { Condition } from './condition';
 import { BlockRange, type Piece, RowList } from './pieces';
-import { isUnchanged, type Relation } from './relation';
 import { patiently } from './table-lock';
 
 export interface TableOptions {

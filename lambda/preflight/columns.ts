@@ -1,3 +1,6 @@
+import type { ColumnType, ColumnTypes } from '../conditions/column-tests';
+import { type Reference, readReferences } from '../conditions/references';
+import { literal, quoteIdentifier } from '../conditions/sql';
 import {
   type ColumnTest,
   columnsIn,
@@ -9,9 +12,6 @@ import {
 } from '../configuration/targets';
 import { didYouMean } from '../configuration/validation';
 import type { Queryable } from '../database/queryable';
-import type { ColumnType, ColumnTypes } from '../engine/column-tests';
-import { type Reference, readReferences } from '../engine/references';
-import { literal, quoteIdentifier } from '../engine/sql';
 
 /** The columns that the rules of a target read, and the findings that forbid to sweep by them. */
 export interface Columns {

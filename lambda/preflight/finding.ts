@@ -1,5 +1,5 @@
+import { printableSql } from '../conditions/sql';
 import { printable } from '../database/database-error';
-import { printableSql } from '../engine/sql';
 
 /** A finding of the preflight about the table of a target. */
 export interface Finding {

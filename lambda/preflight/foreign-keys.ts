@@ -1,8 +1,8 @@
+import { isKeeper, type ReferringKey } from '../conditions/referring-key';
+import { quoteIdentifier } from '../conditions/sql';
 import { columnsIn, isReference, type Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
-import { quoteIdentifier } from '../engine/sql';
 import { type Finding, findingOf } from './finding';
-import { isKeeper, type ReferringKey } from './referring-key';
 import type { TargetTable } from './tables';
 
 export interface ForeignKeyFindings {

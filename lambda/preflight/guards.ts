@@ -1,5 +1,5 @@
+import { quoteIdentifier, quoteTable } from '../conditions/sql';
 import type { Queryable } from '../database/queryable';
-import { quoteIdentifier, quoteTable } from '../engine/sql';
 import { type Finding, findingOf } from './finding';
 import type { TargetTable } from './tables';
 

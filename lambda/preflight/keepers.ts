@@ -1,7 +1,7 @@
-import { quoteIdentifier, quoteTable, unquoted } from '../engine/sql';
+import { isKeeper, isKeyOf, type ReferringKey, takesRows } from '../conditions/referring-key';
+import { quoteIdentifier, quoteTable, unquoted } from '../conditions/sql';
 import type { Columns } from './columns';
 import type { Reads } from './privileges';
-import { isKeeper, isKeyOf, type ReferringKey, takesRows } from './referring-key';
 import type { TargetTable } from './tables';
 
 /** The foreign keys that keep the rows to which they refer, and the tables and columns that they require. */

@@ -1,16 +1,15 @@
+import type { Catalog } from '../conditions/condition';
+import type { ReferringKey } from '../conditions/referring-key';
+import type { Relation, Root } from '../conditions/relation';
+import { quoteTable } from '../conditions/sql';
 import type { Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
-import type { Root } from '../engine/aftermath';
-import type { Catalog } from '../engine/condition';
-import type { Relation } from '../engine/relation';
-import { quoteTable } from '../engine/sql';
 import { type Columns, inspectColumns } from './columns';
 import { type Finding, findingOf, messageOf } from './finding';
 import { type ForeignKeyFindings, readForeignKeys } from './foreign-keys';
 import { type GuardFindings, type Need, readGuards } from './guards';
 import { type Keepers, keepersOf } from './keepers';
 import { type Reads, readMissingGrants } from './privileges';
-import type { ReferringKey } from './referring-key';
 import { isTable, missingTable, readTables, storageFindings, type TargetTable } from './tables';
 
 /** A table that may be swept. */

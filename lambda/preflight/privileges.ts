@@ -19,12 +19,15 @@ export async function readMissingGrants(
     ...table.heaps.flatMap(({ oid }) => ['ctid', ...own].map((column) => ({ index, oid, column, isOwn: true }))),
     ...others.flatMap(({ oid, columns }) => columns.map((column) => ({ index, oid, column, isOwn: false }))),
   ]);
-  const { rows } = await session.query<{ readonly index: number; readonly sql: string; readonly toRead: boolean }>(PRIVILEGES_SQL, [
-    needed.map(({ index }) => index),
-    needed.map(({ oid }) => oid),
-    needed.map(({ column }) => column),
-    needed.map(({ isOwn }) => isOwn),
-  ]);
+  const { rows } = await session.query<{ readonly index: number; readonly sql: string; readonly toRead: boolean }>(
+    PRIVILEGES_SQL,
+    [
+      needed.map(({ index }) => index),
+      needed.map(({ oid }) => oid),
+      needed.map(({ column }) => column),
+      needed.map(({ isOwn }) => isOwn),
+    ],
+  );
   return (target) =>
     rows
       .filter(({ index }) => targets[index] === target)

@@ -1,6 +1,6 @@
+import { quoteTable } from '../conditions/sql';
 import type { Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
-import { quoteTable } from '../engine/sql';
 import { alike } from './columns';
 
 /** A table in the catalog. */

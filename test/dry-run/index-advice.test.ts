@@ -1,6 +1,6 @@
+import { conditionOf } from '../../lambda/conditions/condition';
 import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
 import { adviseOnIndexes, type IndexAdvice } from '../../lambda/dry-run/index-advice';
-import { conditionOf } from '../../lambda/engine/condition';
 import { inspect, PreflightError } from '../../lambda/preflight/preflight';
 import { useDatabase } from '../support/database';
 

@@ -1,8 +1,8 @@
 import { systemClock } from '../../lambda/clock';
+import type { Relation } from '../../lambda/conditions/relation';
 import type { Queryable } from '../../lambda/database/queryable';
 import type { Session } from '../../lambda/database/session';
 import { BlockRange, type Piece, RowList } from '../../lambda/engine/pieces';
-import type { Relation } from '../../lambda/engine/relation';
 import { wholeTable } from '../../lambda/engine/whole-table';
 import { useDatabase } from '../support/database';
 

@@ -1,5 +1,5 @@
+import { conditionOf } from '../../lambda/conditions/condition';
 import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
-import { conditionOf } from '../../lambda/engine/condition';
 import { inspect, PreflightError } from '../../lambda/preflight/preflight';
 import { useDatabase } from '../support/database';
 

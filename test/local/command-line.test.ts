@@ -6,15 +6,7 @@ test('are explained', async () => {
   const { exitCode, stdout } = await run(['--help'], { program: BY_NPM });
 
   expect(exitCode).toBe(0);
-  for (const option of [
-    'database-url URL',
-    'dry-run',
-    'yes',
-    'targets FILE',
-    'stage NAME',
-    'concurrency N',
-    'json',
-  ]) {
+  for (const option of ['database-url URL', 'dry-run', 'yes', 'targets FILE', 'stage NAME', 'concurrency N', 'json']) {
     expect(stdout).toContain(`\n  --${option} `);
   }
   expect(Math.max(...stdout.split('\n').map(({ length }) => length))).toBeLessThanOrEqual(80);

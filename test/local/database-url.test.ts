@@ -93,13 +93,16 @@ describe('a database URL', () => {
     expect(mistakesOf(url)).toEqual([mistake]);
   });
 
-  test.each(['require', 'prefer', 'allow', 'verify-ca'])('with sslmode=%s is answered with the parameter to write', (mode) => {
-    expect(mistakesOf(`postgres://u@h/d?sslmode=${mode}`)).toEqual([
-      `--database-url: sslmode must be verify-full or disable, got "${mode}", which sends the password to any server ` +
-        'that answers. Write sslmode=verify-full, and sslrootcert=FILE if the authority is not a public one ' +
-        '(Amazon RDS: global-bundle.pem)',
-    ]);
-  });
+  test.each(['require', 'prefer', 'allow', 'verify-ca'])(
+    'with sslmode=%s is answered with the parameter to write',
+    (mode) => {
+      expect(mistakesOf(`postgres://u@h/d?sslmode=${mode}`)).toEqual([
+        `--database-url: sslmode must be verify-full or disable, got "${mode}", which sends the password to any server ` +
+          'that answers. Write sslmode=verify-full, and sslrootcert=FILE if the authority is not a public one ' +
+          '(Amazon RDS: global-bundle.pem)',
+      ]);
+    },
+  );
 });
 
 describe('a password file', () => {

@@ -1,7 +1,7 @@
 import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import { DIRECT, folder, LIVE, run, start, untilSaid, useShop } from '../support/command';
+import { folder, run, useShop } from '../support/command';
 import { startPostgres } from '../support/postgres';
 
 const shop = useShop();

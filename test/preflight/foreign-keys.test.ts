@@ -1,7 +1,7 @@
+import type { ReferringKey } from '../../lambda/conditions/referring-key';
 import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
 import { statementsOf } from '../../lambda/preflight/finding';
 import { type Inspected, inspect, PreflightError } from '../../lambda/preflight/preflight';
-import type { ReferringKey } from '../../lambda/preflight/referring-key';
 import type { RunReport } from '../../lambda/report';
 import { REFRESH_TOKENS, type TestDatabase, useDatabase } from '../support/database';
 

@@ -1,8 +1,8 @@
 import { systemClock } from '../../lambda/clock';
+import { conditionOf } from '../../lambda/conditions/condition';
 import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
 import type { Queryable } from '../../lambda/database/queryable';
 import type { Session } from '../../lambda/database/session';
-import { conditionOf } from '../../lambda/engine/condition';
 import { Sweep } from '../../lambda/engine/sweep';
 import { FixedPace } from '../../lambda/pace/fixed-pace';
 import { Turns } from '../../lambda/pace/turns';

@@ -1,5 +1,5 @@
 import type { Target } from '../configuration/targets';
-import { quoteIdentifier } from '../engine/sql';
+import { quoteIdentifier } from './sql';
 
 /** A foreign key that points at a table, directly or through the partitioned table to which it belongs. */
 export interface ReferringKey {

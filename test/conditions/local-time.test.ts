@@ -1,4 +1,4 @@
-import { leastOffsetMs, localTime } from '../../lambda/engine/local-time';
+import { leastOffsetMs, localTime } from '../../lambda/conditions/local-time';
 
 const HOUR_MS = 3_600_000;
 

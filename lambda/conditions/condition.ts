@@ -1,8 +1,7 @@
 import { columnsIn, columnsOf, isReference, type Rule, type Target } from '../configuration/targets';
-import type { ReferringKey } from '../preflight/referring-key';
-import { takesRows } from '../preflight/referring-key';
 import { ColumnTests, type ColumnTypes, type TestContext } from './column-tests';
 import type { Reference } from './references';
+import { type ReferringKey, takesRows } from './referring-key';
 import { joinSql, quoteIdentifier, quoteTable, raw, type Sql } from './sql';
 
 /** A boolean SQL expression, and the values of its parameters `$1` and on. */

@@ -1,5 +1,11 @@
 import { sqlStateOf } from '../database/database-error';
 
+/** The table that a target names, with or without blocks of its own. */
+export interface Root {
+  readonly oid: number;
+  readonly quotedName: string;
+}
+
 /** A table, or a partition or child of one, that has blocks of its own. */
 export interface Relation {
   readonly oid: number;
