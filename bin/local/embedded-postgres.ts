@@ -159,6 +159,11 @@ export class EmbeddedPostgres {
     return this.#log;
   }
 
+  /** The folder of its binaries, for further servers until this one is removed. */
+  get packageDirectory(): string {
+    return resolve(this.#binaries, '..', '..');
+  }
+
   get dataDirectory(): string {
     return join(this.#directory, 'data');
   }
@@ -203,6 +208,7 @@ export class EmbeddedPostgres {
     // Copied as they are, links do not lead back to where the account may not go.
     cpSync(join(installed, 'native'), join(this.#directory, 'native'), { recursive: true, verbatimSymlinks: true });
     chmodSync(join(this.#directory, 'native'), 0o755);
+    chmodSync(this.#directory, 0o755); // the data have a folder of their own, which nobody else may enter
     linkLibraries(installed, this.#directory);
     return join(this.#directory, binaries);
   }

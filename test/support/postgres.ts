@@ -19,12 +19,13 @@ const CACHE = resolve('node_modules/.cache/token-cleanup-postgres');
 /** The major version that the tests run on: `TEST_POSTGRES=14 npm test` picks one, the default is the installed one. */
 export const POSTGRES_VERSION = readVersion(process.env.TEST_POSTGRES);
 
-/** The data directory that servers start with: a copy takes a tenth of the time of `initdb`. */
+/** The data directory that servers start with, since a copy takes a tenth of the time of `initdb`; and the binaries. */
 const TEMPLATE = 'TEST_POSTGRES_TEMPLATE';
+const BINARIES = 'TEST_POSTGRES_BINARIES';
 
 /** Starts a server of the tested version. */
 export function startPostgres(options: EmbeddedPostgresOptions = {}): Promise<EmbeddedPostgres> {
-  const packageDirectory = directoryOf(POSTGRES_VERSION);
+  const packageDirectory = process.env[BINARIES] ?? directoryOf(POSTGRES_VERSION);
   const template = process.env[TEMPLATE];
   return EmbeddedPostgres.start({
     ...(template && { initialize: async (directory) => void (await run('cp', ['-Rp', template, directory])) }),
@@ -40,6 +41,7 @@ export default async function prepare(): Promise<void> {
   const server = await startPostgres();
   await server.stop();
   process.env[TEMPLATE] = server.dataDirectory;
+  process.env[BINARIES] = server.packageDirectory;
 }
 
 /**
