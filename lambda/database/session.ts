@@ -63,7 +63,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   TimeZone: 'UTC',
   idle_in_transaction_session_timeout: '10s',
   idle_session_timeout: '2min', // a session whose function is gone releases its advisory lock
-  plan_cache_mode: 'force_custom_plan', // a range of blocks must be planned with its bounds
+  plan_cache_mode: 'auto', // the check of a foreign key runs for each row, and must not be planned for each
   max_parallel_workers_per_gather: '0', // the service keeps its processors
   jit: 'off', // compiling costs more than a batch
 };

@@ -41,7 +41,7 @@ test("works in UTC, read committed, without waiting for the disk, regardless of 
   expect(Object.fromEntries(rows.map((row) => Object.values(row as object)))).toEqual({
     application_name: 'token-cleanup',
     default_transaction_isolation: 'read committed',
-    plan_cache_mode: 'force_custom_plan',
+    plan_cache_mode: 'auto',
     synchronous_commit: 'off',
     TimeZone: 'UTC',
   });
