@@ -5,26 +5,58 @@ import { Metrics } from '@aws-lambda-powertools/metrics';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import type { Context } from 'aws-lambda';
 import { type Config, identityOf, isEnabled, type Login, readConfig } from './configuration/environment';
-import { readRequest } from './configuration/event';
+import { executionOf, type FunctionRequest, readRequest } from './configuration/event';
 import type { ConnectionOptions, CredentialSource } from './database/session';
 import { IamCredentials } from './iam-credentials';
 import { emitReport, METRIC_NAMESPACE } from './metrics';
 import { logReport, type RunLogger, type RunReport } from './report';
+import { type Answer, answerOf, isWhole, SHORTEST_ROUND_MS, windowLeftMs } from './rounds';
 import { REQUEST_TIMEOUTS, SecretCredentials } from './secret-credentials';
 import { TokenCleanupService } from './token-cleanup-service';
 
-/** Entry point of Lambda. Never throws: Lambda would repeat the run. A failure is logged, counted and returned instead. */
-export async function handler(event: unknown, context: Pick<Context, 'getRemainingTimeInMillis'>): Promise<RunReport> {
+/**
+ * Entry point of Lambda. A failure is logged, counted and returned, not thrown: Lambda would repeat the run.
+ *
+ * @throws RunFailed only if a state machine invokes the function and this was its last round, after the failure was logged
+ * and counted: a state machine can see and redrive no other failure
+ */
+export async function handler(
+  event: unknown,
+  context: Pick<Context, 'getRemainingTimeInMillis'>,
+): Promise<RunReport | Answer> {
   const { stage, service } = identityOf(process.env);
-  const logger = new Logger({ serviceName: service, persistentLogAttributes: { stage } });
+  const execution = executionOf(event);
+  const logger = new Logger({
+    serviceName: service,
+    persistentLogAttributes: { stage, ...(execution !== undefined && { execution }) },
+  });
   const metrics = new Metrics({ namespace: METRIC_NAMESPACE, serviceName: service });
-  const { report, complete } = await run(event, context, logger, stage);
+  const { report, request = {}, complete = true } = await run(event, context, logger, stage);
   try {
     emitReport(metrics, report, complete);
   } catch (error) {
     logger.error('the metrics could not be emitted', error as Error);
   }
-  return report;
+  if (execution === undefined) {
+    return report;
+  }
+  const answer = answerOf(report, request);
+  if (answer.rounds.error !== undefined && answer.again === undefined) {
+    throw new RunFailed(report.status === 'failed' ? answer.error : `an earlier round failed: ${answer.rounds.error}`);
+  }
+  return answer;
+}
+
+/** The failure of a run, for the state machine that invoked it. */
+class RunFailed extends Error {
+  override readonly name = 'RunFailed';
+}
+
+interface Handled {
+  readonly report: RunReport;
+  readonly request?: FunctionRequest;
+  /** Whether the run was to sweep all that is configured, or to complete that. */
+  readonly complete?: boolean;
 }
 
 async function run(
@@ -32,33 +64,34 @@ async function run(
   context: Pick<Context, 'getRemainingTimeInMillis'>,
   logger: RunLogger,
   stage: string,
-): Promise<{ readonly report: RunReport; readonly complete: boolean }> {
-  const notRun = { stage, dryRun: false, rowsDeleted: 0, durationMs: 0, targets: [] };
+): Promise<Handled> {
+  const notRun = (reason: Pick<RunReport, 'status' | 'error' | 'warnings'>): { readonly report: RunReport } => {
+    const report = { ...reason, stage, dryRun: false, rowsDeleted: 0, durationMs: 0, targets: [] };
+    logReport(logger, report);
+    return { report };
+  };
   const interrupt = new AbortController();
   const onSignal = () => interrupt.abort();
   try {
     if (!isEnabled(process.env)) {
-      const report = {
-        status: 'skipped',
-        ...notRun,
-        warnings: ['NODE_ENV is test, where the job does not run'],
-      } as const;
-      logReport(logger, report);
-      return { report, complete: true };
+      return notRun({ status: 'skipped', warnings: ['NODE_ENV is test, where the job does not run'] });
     }
     const config = readConfig(process.env);
     const request = readRequest(event, config);
-    const complete =
-      request.after === undefined && config.targets.every(({ name }) => request.tables?.includes(name) ?? true);
+    const timeLeftMs = Math.min(context.getRemainingTimeInMillis(), windowLeftMs(request));
+    if (windowLeftMs(request) < SHORTEST_ROUND_MS) {
+      return {
+        ...notRun({ status: 'skipped', warnings: [`less than a minute is left until ${request.until}`] }),
+        request,
+      };
+    }
+    const complete = isWhole(request) && config.targets.every(({ name }) => request.tables?.includes(name) ?? true);
     // Lambda sends SIGTERM before it ends a runtime, a person in a terminal SIGINT.
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
     const service = new TokenCleanupService({ ...config, connection: connectionOf(config), stage, logger });
-    const timeLeftMs = context.getRemainingTimeInMillis();
-    return { report: await service.run({ ...request, timeLeftMs, signal: interrupt.signal }), complete };
+    return { report: await service.run({ ...request, timeLeftMs, signal: interrupt.signal }), request, complete };
   } catch (error) {
-    const report = { status: 'failed', ...notRun, error: (error as Error).message } as const;
-    logReport(logger, report);
-    return { report, complete: true };
+    return notRun({ status: 'failed', error: (error as Error).message });
   } finally {
     process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
   }

@@ -1,4 +1,11 @@
-import { type Invocation, type InvocationResult, invoke, type LogLine } from '../bin/local/invocation';
+import {
+  type FunctionError,
+  type Invocation,
+  type InvocationResult,
+  invoke,
+  type LogLine,
+} from '../bin/local/invocation';
+import type { Answer } from '../lambda/rounds';
 import { useDatabase } from './support/database';
 import { FaultySecretsEndpoint } from './support/faulty-secrets-endpoint';
 import { metricsIn } from './support/metrics';
@@ -212,3 +219,90 @@ test('ends after its batch when the runtime is shut down, and reports it', async
   expect(report).toMatchObject({ status: 'partial', targets: [{ stopReason: 'interrupted' }] });
   await database.untilGone();
 });
+
+describe('called by a state machine', () => {
+  const execution = 'arn:aws:states:eu-central-1:111122223333:execution:token-cleanup-prod_auth:1';
+  const environment = { STAGE: 'prod' };
+  const missing = { table: 'sessions', deleteWhen: [{ revoked: true }] };
+
+  test('names the execution in every line of its log, and returns the report', async () => {
+    const { report, logs } = await run({ environment, event: { execution } });
+
+    expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 500 });
+    expect([...new Set(logs.filter(({ level }) => level).map((line) => line.execution))]).toEqual([execution]);
+  });
+
+  test.each<[string, object, Record<string, string>, string]>([
+    ['a table does not exist', {}, { CLEANUP_TARGETS: JSON.stringify([missing]) }, 'sessions: the table'],
+    ['the event is wrong', { dryRum: true }, {}, 'event.dryRum is not a known key (did you mean dryRun?)'],
+    ['the environment is wrong', {}, { CLEANUP_MAX_LOAD: '2' }, 'CLEANUP_MAX_LOAD must be above 0'],
+  ])('throws after it has reported and counted the failure when %s', async (_, event, variables, error) => {
+    const failing = run({ environment: { ...environment, ...variables }, event: { ...event, execution } });
+    const { errorType, message, logs } = await failing.then(
+      () => expect(failing).rejects.toThrow() as never,
+      (thrown: FunctionError) => thrown,
+    );
+
+    expect([errorType, message]).toEqual(['RunFailed', expect.stringContaining(error)]);
+    expect(logs.filter(({ level }) => level === 'ERROR').at(-1)).toMatchObject({
+      execution,
+      run: { status: 'failed', error: message },
+    });
+    expect(metricsOf(logs)[STAGE_KEY]).toEqual({ Succeeded: 0, Partial: 0, Failed: 1, Skipped: 0 });
+  });
+
+  test('continues until nothing is left, and counts one success for all rounds', async () => {
+    await database.sql(
+      `insert into refresh_tokens select id, repeat('x', 200), true, null from generate_series(1, 50000) as id`,
+    );
+    const event = { execution, until: hoursFromNow(2) };
+
+    const first = await run({ environment, event: { ...event, maxLoad: 0.01 }, timeLimitMs: 3000 });
+    const { again, rounds } = first.report as Answer;
+    const last = await run({ environment, event: { ...again, maxLoad: 1 } });
+
+    expect(first.report).toMatchObject({ status: 'partial', targets: [{ stopReason: 'deadline' }] });
+    expect(rounds).toMatchObject({ count: 1, rowsDeleted: first.report.rowsDeleted });
+    expect(again).toMatchObject({ ...event, rounds });
+    expect(metricsOf(first.logs)[STAGE_KEY]).toEqual({ Succeeded: 0, Partial: 1, Failed: 0, Skipped: 0 });
+    expect(last.report).toMatchObject({ status: 'succeeded', rounds: { count: 2, rowsDeleted: 50_500 } });
+    expect(last.report).not.toHaveProperty('again');
+    expect(metricsOf(last.logs)[STAGE_KEY]).toEqual({ Succeeded: 1, Partial: 0, Failed: 0, Skipped: 0 });
+    expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([500]);
+  });
+
+  test('deletes nothing once its window is over, and says so', async () => {
+    const event = { execution, until: hoursFromNow(-1), scheduledAt: new Date(Date.now() - 7_200_000).toISOString() };
+
+    const { report, logs } = await run({ environment, event });
+
+    expect(report).toMatchObject({
+      status: 'skipped',
+      warnings: [`less than a minute is left until ${event.until}`],
+    });
+    expect(endpoint.requests).toBe(0);
+    expect(metricsOf(logs)[STAGE_KEY]).toEqual({ Succeeded: 0, Partial: 0, Failed: 0, Skipped: 1 });
+  });
+
+  test('throws at the end if an earlier round failed', async () => {
+    const rounds = { count: 1, rowsDeleted: 0, durationMs: 1, status: 'failed', error: 'tenant_a: no table' };
+
+    const failing = run({ environment, event: { execution, until: hoursFromNow(2), rounds } });
+
+    await expect(failing).rejects.toMatchObject({
+      errorType: 'RunFailed',
+      message: 'an earlier round failed: tenant_a: no table',
+    });
+  });
+
+  test('throws nothing where NODE_ENV is test', async () => {
+    const { report } = await run({ environment: { NODE_ENV: 'test' }, event: { execution } });
+
+    expect(report.status).toBe('skipped');
+  });
+});
+
+/** A time of day in UTC. */
+function hoursFromNow(hours: number): string {
+  return new Date(Date.now() + hours * 3_600_000).toISOString().slice(11, 16);
+}

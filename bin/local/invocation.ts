@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import type { RunReport } from '../../lambda/report';
-import type { RuntimeMessage } from './lambda-runtime';
+import type { RuntimeAnswer, RuntimeMessage } from './lambda-runtime';
 
 export interface Invocation {
   /** The environment of the function, apart from the variables that Lambda's runtime sets. */
@@ -38,6 +38,19 @@ export interface InvocationResult {
   readonly logs: readonly LogLine[];
 }
 
+/** The handler threw. */
+export class FunctionError extends Error {
+  override readonly name = 'FunctionError';
+
+  constructor(
+    readonly errorType: string,
+    message: string,
+    readonly logs: readonly LogLine[],
+  ) {
+    super(message);
+  }
+}
+
 const LAMBDA_TIME_LIMIT_MS = 900_000;
 
 /**
@@ -46,6 +59,7 @@ const LAMBDA_TIME_LIMIT_MS = 900_000;
  * The function inherits only the variables that a program needs to start: a `DB_HOST`, a `PGHOST` or an `AWS_PROFILE` that
  * happens to be set in a shell must not decide where rows are deleted.
  *
+ * @throws FunctionError if the handler throws
  * @throws Error with the output of the process if it ends without an answer
  */
 export async function invoke(invocation: Invocation): Promise<InvocationResult> {
@@ -77,9 +91,9 @@ export async function invoke(invocation: Invocation): Promise<InvocationResult> 
 
 async function resultOf(runtime: ChildProcess, onLog?: (line: LogLine) => void): Promise<InvocationResult> {
   const logs: LogLine[] = [];
-  let report: RunReport | undefined;
-  runtime.on('message', (answer: { report: RunReport }) => {
-    report = answer.report;
+  let answer: RuntimeAnswer | undefined;
+  runtime.on('message', (message: RuntimeAnswer) => {
+    answer = message;
   });
   const onLine = (text: string) => {
     const line = parseLine(text);
@@ -91,11 +105,14 @@ async function resultOf(runtime: ChildProcess, onLog?: (line: LogLine) => void):
     once(createInterface({ input: stream as Readable }).on('line', onLine), 'close'),
   );
   const [[exitCode, signal]] = await Promise.all([once(runtime, 'close'), ...streams]);
-  if (!report) {
+  if (!answer) {
     const output = logs.map((line) => line.message ?? JSON.stringify(line)).join('\n');
     throw new Error(`the function ended without an answer (${signal ?? `exit code ${exitCode}`})\n${output}`);
   }
-  return { report, logs };
+  if ('errorType' in answer) {
+    throw new FunctionError(answer.errorType, answer.errorMessage, logs);
+  }
+  return { report: answer.report, logs };
 }
 
 /** They locate programs, temporary files, and the certificates of a company's network. */

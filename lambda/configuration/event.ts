@@ -2,6 +2,8 @@ import * as z from 'zod';
 import type { NamePattern } from './name-pattern';
 import { CONCURRENCY, MAX_LOAD, numberIn } from './settings';
 import type { Target } from './targets';
+import { timeOfDay } from './time-of-day';
+import { timeZone } from './time-zone';
 import { didYouMean, InvalidInputError, isObject, mistakesIn } from './validation';
 
 /** The settings that an event may refer to. */
@@ -15,7 +17,7 @@ interface RunSettings {
  *
  * @throws InvalidInputError with every mistake
  */
-export function readRequest(event: unknown, { targets, databases }: RunSettings): RunRequest {
+export function readRequest(event: unknown, { targets, databases }: RunSettings): FunctionRequest {
   const schema = requestSchema(
     targets.map(({ name }) => name),
     databases !== undefined,
@@ -41,7 +43,14 @@ export function readRequest(event: unknown, { targets, databases }: RunSettings)
   return result.data;
 }
 
+/** The execution of a state machine that an event comes from, whatever else is wrong with the event. */
+export function executionOf(event: unknown): string | undefined {
+  return isObject(event) && typeof event.execution === 'string' ? event.execution : undefined;
+}
+
 const AFTER_RULE = 'must be the name of a database';
+
+const EXECUTION_RULE = 'must be the id of an execution of a state machine';
 
 const ENVELOPES = ['aws.scheduler', 'aws.events'];
 
@@ -57,6 +66,24 @@ function keysOfDetail(detail: unknown): string[] {
   }
 }
 
+const COUNT_RULE = 'must be a whole number of 0 or more';
+const count = z.int(COUNT_RULE).min(0, COUNT_RULE);
+
+const roundsSchema = z.strictObject(
+  {
+    count,
+    rowsDeleted: count,
+    durationMs: count,
+    status: z.enum(['succeeded', 'partial', 'skipped', 'failed'], 'must be the status of a run'),
+    error: z.string('must be a text').optional(),
+    after: z.string(AFTER_RULE).optional(),
+  },
+  'must be the rounds of an earlier answer',
+);
+
+/** Rounds of an execution: runs of the function that continue one another. */
+export type Rounds = Readonly<z.output<typeof roundsSchema>>;
+
 function requestSchema(tables: readonly string[], hasDatabases: boolean) {
   const tablesRule = `must be a list of configured tables (${tables.join(', ')})`;
   return z.strictObject(
@@ -70,9 +97,49 @@ function requestSchema(tables: readonly string[], hasDatabases: boolean) {
         .min(1, AFTER_RULE)
         .refine(() => hasDatabases, 'must not be set unless DB_NAMES is')
         .optional(),
+      until: timeOfDay.optional(),
+      timeZone: timeZone.optional(),
+      scheduledAt: z.iso.datetime('must be a time of UTC such as 2027-01-30T03:00:00Z').optional(),
+      execution: z.string(EXECUTION_RULE).min(1, EXECUTION_RULE).optional(),
+      rounds: roundsSchema.optional(),
     },
     'must be an object',
   );
+}
+
+/** The event of the function: options of a run, and the window and the execution that it belongs to. */
+export interface FunctionRequest extends RunRequest {
+  /**
+   * The time of day at which the run ends, such as `06:00`.
+   *
+   * @default - as long as Lambda lets it run
+   */
+  readonly until?: string | undefined;
+  /**
+   * The time zone of `until`, by its name in the IANA database.
+   *
+   * @default UTC
+   */
+  readonly timeZone?: string | undefined;
+  /**
+   * `until` is the first such time of day after this moment.
+   *
+   * @default - now
+   */
+  readonly scheduledAt?: string | undefined;
+  /**
+   * The id of the execution of a state machine that invokes the function. It is a key of every log line, and a run that
+   * fails throws, since a state machine sees no other failure.
+   *
+   * @default - no state machine
+   */
+  readonly execution?: string | undefined;
+  /**
+   * The rounds of the execution before this one, from the answer of the last.
+   *
+   * @default - none
+   */
+  readonly rounds?: Rounds | undefined;
 }
 
 /** Options of a single run. Each overrides the configured value. */

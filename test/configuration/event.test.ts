@@ -31,6 +31,17 @@ describe('the event', () => {
     expect(readRequest(event, { targets })).toEqual(event);
   });
 
+  test('may ask for an end, and come from a state machine', () => {
+    const event = {
+      until: '06:00',
+      timeZone: 'Europe/Berlin',
+      scheduledAt: '2027-01-30T03:00:00Z',
+      execution: 'arn:aws:states:eu-central-1:111122223333:execution:token-cleanup-prod_auth:1',
+      rounds: { count: 1, rowsDeleted: 7, durationMs: 1000, status: 'failed', error: 'no table', after: 'tenant_a' },
+    };
+    expect(readRequest(event, { targets })).toEqual(event);
+  });
+
   test('is refused by name for any other key, type or range', () => {
     expect(
       mistakes(() =>
@@ -42,6 +53,23 @@ describe('the event', () => {
       'event.concurrency must be a whole number from 1 to 16, got 0',
       'event.maxLoad must be above 0 and at most 1, got 1.5',
       'event.dryrun is not a known key (did you mean dryRun?)',
+    ]);
+    expect(
+      mistakes(() =>
+        readRequest(
+          { execution: '', until: '6:00', timeZone: 'Mars', scheduledAt: 'today', rounds: { count: -1 } },
+          { targets },
+        ),
+      ),
+    ).toEqual([
+      'event.until must be a time of day such as 06:00, got "6:00"',
+      'event.timeZone must be a time zone of the IANA database, got "Mars"',
+      'event.scheduledAt must be a time of UTC such as 2027-01-30T03:00:00Z, got "today"',
+      'event.execution must be the id of an execution of a state machine, got ""',
+      'event.rounds.count must be a whole number of 0 or more, got -1',
+      'event.rounds.rowsDeleted is required',
+      'event.rounds.durationMs is required',
+      'event.rounds.status is required',
     ]);
     expect(mistakes(() => readRequest({ tables: [] }, { targets }))).toEqual([
       'event.tables must be a list of configured tables (refresh_tokens), got []',
