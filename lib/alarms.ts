@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Annotations, Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import type { IStateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import type { TokenCleanup } from './token-cleanup';
 
 /** Settings of the alarms. */
@@ -20,7 +21,8 @@ const PERIODS_FALLEN_SHORT = 3;
 /** All alarms of a cleanup. They begin in its scope, so that cleanups of the same id in different places do not clash. */
 export function createAlarms(cleanup: TokenCleanup, settings: AlarmSettings): cloudwatch.Alarm[] {
   const { unlinkWithin } = settings;
-  const alarms = [failedRun(cleanup), functionError(cleanup), deadLetters(cleanup)];
+  const crashed = cleanup.stateMachine ? failedExecution(cleanup, cleanup.stateMachine) : functionError(cleanup);
+  const alarms = [failedRun(cleanup), crashed, deadLetters(cleanup)];
   if (unlinkWithin) {
     alarms.push(...cleanup.tables.map((table) => notUnlinked(cleanup, table, unlinkWithin)));
   }
@@ -62,15 +64,18 @@ function createAlarm(cleanup: TokenCleanup, settings: AlarmSettings, details: Al
   });
 }
 
+/** A run of some tables reports no failure of the others. So alarms about it last until the next run of all is due. */
+function untilTheNextRun({ successWithin }: TokenCleanup): Duration {
+  return Duration.hours(successWithin ? Math.min(hoursOf(successWithin), LONGEST_LOOK_BACK_HOURS) : 24);
+}
+
 function failedRun(cleanup: TokenCleanup): AlarmDetails {
-  // A run of some tables reports no failure of the others. So the alarm lasts until the next run of all tables is due.
-  const hours = cleanup.successWithin ? Math.min(hoursOf(cleanup.successWithin), LONGEST_LOOK_BACK_HOURS) : 24;
   return {
     name: 'failed-run',
     section: 'failed-run',
     happened: 'A run failed, as a whole or for at least one table.',
     look: 'The errors in the log, which the dashboard lists: they name the table and the reason.',
-    metric: cleanup.metricFailed({ statistic: cloudwatch.Stats.MAXIMUM, period: Duration.hours(hours) }),
+    metric: cleanup.metricFailed({ statistic: cloudwatch.Stats.MAXIMUM, period: untilTheNextRun(cleanup) }),
     threshold: 1,
   };
 }
@@ -83,6 +88,32 @@ function functionError(cleanup: TokenCleanup): AlarmDetails {
     look: 'The last lines in the log of that invocation.',
     // Lambda dates an error at the start of the invocation: a period of five minutes would miss one after a long run.
     metric: cleanup.function.metricErrors({ period: Duration.hours(1) }),
+    threshold: 1,
+  };
+}
+
+/**
+ * In place of the errors of the function, which a state machine also sees if the function throws what it has reported. That
+ * is the business of the alarm about failed runs.
+ */
+function failedExecution(cleanup: TokenCleanup, stateMachine: IStateMachine): AlarmDetails {
+  const period = untilTheNextRun(cleanup);
+  const props = { period, statistic: cloudwatch.Stats.MAXIMUM };
+  return {
+    name: 'failed-execution',
+    section: 'failed-execution',
+    happened: 'An execution of the state machine failed or timed out, and the function has not reported why.',
+    look: 'The execution in the console of Step Functions, which shows the state that failed and its cause.',
+    metric: new cloudwatch.MathExpression({
+      expression: 'IF(FILL(broken, 0) + FILL(timedOut, 0) > 0 AND FILL(failed, 0) < 1, 1, 0)',
+      usingMetrics: {
+        broken: stateMachine.metricFailed(props),
+        timedOut: stateMachine.metricTimedOut(props),
+        failed: cleanup.metricFailed(props),
+      },
+      period,
+      label: 'failed executions',
+    }),
     threshold: 1,
   };
 }

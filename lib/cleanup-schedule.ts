@@ -1,14 +1,27 @@
 import { Duration, RemovalPolicy, Stack, TimeZone, Validations } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import type * as lambda from 'aws-cdk-lib/aws-lambda';
-import { Schedule, ScheduleExpression, ScheduleGroup, TimeWindow } from 'aws-cdk-lib/aws-scheduler';
-import { LambdaInvoke } from 'aws-cdk-lib/aws-scheduler-targets';
+import {
+  ContextAttribute,
+  Schedule,
+  ScheduleExpression,
+  ScheduleGroup,
+  ScheduleTargetInput,
+  TimeWindow,
+} from 'aws-cdk-lib/aws-scheduler';
+import {
+  LambdaInvoke,
+  type ScheduleTargetBaseProps,
+  StepFunctionsStartExecution,
+} from 'aws-cdk-lib/aws-scheduler-targets';
 import type { IQueue } from 'aws-cdk-lib/aws-sqs';
+import type { IStateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import type { Construct } from 'constructs';
 import { toString as describeCrontab } from 'cronstrue';
 import { DELIVERY_WINDOW } from './cleanup-function';
 import { given } from './given';
-import { longestGapMs, scheduleExpressions } from './schedule-expression';
+import { longestGapMs, longestWindowMs, scheduleExpressions } from './schedule-expression';
+import type { CleanupStateMachineProps } from './workflow/cleanup-state-machine';
 
 /** When the function runs. */
 export interface CleanupScheduleProps {
@@ -37,6 +50,15 @@ export interface CleanupScheduleProps {
   readonly enabled?: boolean;
 }
 
+/** What a schedule starts. */
+interface Run {
+  readonly function: lambda.Function;
+  /** In place of the function. */
+  readonly stateMachine?: IStateMachine | undefined;
+  readonly deadLetterQueue: IQueue;
+  readonly enabled: boolean;
+}
+
 /** The schedule of a function, in its own group, with bounded retries and a dead-letter queue. */
 export class CleanupSchedule {
   readonly group: ScheduleGroup;
@@ -44,25 +66,20 @@ export class CleanupSchedule {
   readonly inWords: string;
   /** The longest time between two fires. */
   readonly longestGap: Duration;
+  /** The longest time in which an execution that continues may succeed; zero without `continueUntil`. */
+  readonly longestWindow: Duration;
 
   /** Creates the resources directly in the scope. */
-  constructor(
-    scope: Construct,
-    props: CleanupScheduleProps,
-    run: { readonly function: lambda.Function; readonly deadLetterQueue: IQueue; readonly enabled: boolean },
-  ) {
+  constructor(scope: Construct, props: CleanupScheduleProps & CleanupStateMachineProps, run: Run) {
     const crontab = props.schedule ?? '0 3 * * *';
     const timeZone = props.timeZone ?? TimeZone.ETC_UTC;
     const expressions = scheduleExpressions(crontab);
     this.longestGap = Duration.millis(longestGapMs(crontab, timeZone.timezoneName));
+    this.longestWindow = Duration.millis(
+      props.continueUntil === undefined ? 0 : longestWindowMs(crontab, props.continueUntil, timeZone.timezoneName),
+    );
     this.group = new ScheduleGroup(scope, 'ScheduleGroup', { removalPolicy: RemovalPolicy.DESTROY });
-    const target = new LambdaInvoke(run.function, {
-      role: createRole(scope, this.group, run.function),
-      deadLetterQueue: run.deadLetterQueue,
-      // Delivery fails by throttling at most. The default is 185 retries in 24 hours.
-      retryAttempts: 3,
-      maxEventAge: DELIVERY_WINDOW,
-    });
+    const target = targetOf(run, createRole(scope, this.group, run));
     this.schedules = expressions.map(
       (expression, i) =>
         new Schedule(scope, i === 0 ? 'Schedule' : 'WeekdaySchedule', {
@@ -79,13 +96,37 @@ export class CleanupSchedule {
   }
 }
 
-function createRole(scope: Construct, group: ScheduleGroup, invoked: lambda.Function): iam.Role {
+function targetOf({ function: invoked, stateMachine, deadLetterQueue }: Run, role: iam.Role) {
+  const props: ScheduleTargetBaseProps = {
+    role,
+    deadLetterQueue,
+    // Delivery fails by throttling at most. The default is 185 retries in 24 hours.
+    retryAttempts: 3,
+    maxEventAge: DELIVERY_WINDOW,
+  };
+  return stateMachine
+    ? // However late the execution starts, the window that it runs in is that of the scheduled time.
+      new StepFunctionsStartExecution(stateMachine, {
+        ...props,
+        input: ScheduleTargetInput.fromObject({ scheduledAt: ContextAttribute.scheduledTime }),
+      })
+    : new LambdaInvoke(invoked, props);
+}
+
+function createRole(
+  scope: Construct,
+  group: ScheduleGroup,
+  { function: invoked, stateMachine }: Pick<Run, 'function' | 'stateMachine'>,
+): iam.Role {
   const stack = Stack.of(scope);
   const role = new iam.Role(scope, 'ScheduleRole', {
     assumedBy: new iam.ServicePrincipal('scheduler.amazonaws.com', {
       conditions: { StringEquals: { 'aws:SourceAccount': stack.account, 'aws:SourceArn': group.scheduleGroupArn } },
     }),
   });
+  if (stateMachine) {
+    return role;
+  }
   Validations.of(role).acknowledge({
     id: `AwsSolutions-IAM5[Resource::<${stack.getLogicalId(invoked.node.defaultChild as lambda.CfnFunction)}.Arn>:*]`,
     reason: 'The CDK grants the invocation of every version and alias of this one function.',

@@ -7,3 +7,5 @@ export { type IamUser, SslMode } from './login';
 export { Monitoring, type MonitoringProps } from './monitoring';
 export type { CleanupTarget } from './target';
 export { type TableMetricOptions, TokenCleanup, type TokenCleanupProps } from './token-cleanup';
+export type { CleanupStateMachineProps } from './workflow/cleanup-state-machine';
+export { OffSwitch, type OffSwitchProps } from './workflow/off-switch';

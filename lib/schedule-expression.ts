@@ -99,6 +99,27 @@ export function longestGapMs(crontab: string, timeZone = 'UTC'): number {
   return ((mayBeLeftOut ? 2 * gap : gap) + longestLeap) * MS_PER_MINUTE;
 }
 
+/**
+ * The longest time, in milliseconds, from a fire of a crontab to the next time that clocks show a time of day: at most a
+ * day, and the hour that clocks may repeat.
+ *
+ * @param until such as `06:00`
+ * @param timeZone a name of the IANA database
+ * @throws {CrontabError} as {@link scheduleExpressions}
+ */
+export function longestWindowMs(crontab: string, until: string, timeZone: string): number {
+  const [hour = 0, minute = 0] = until.split(':').map(Number);
+  const schedule = parse(crontab);
+  const windows = schedule.hours.flatMap((each) =>
+    schedule.minutes.map((of) => {
+      const minutes = hour * 60 + minute - (each * 60 + of);
+      return minutes > 0 ? minutes : minutes + MINUTES_PER_DAY;
+    }),
+  );
+  const longestLeap = Math.max(0, ...clockLeaps(timeZone).map(({ from, to }) => to - from));
+  return (Math.max(...windows) + longestLeap) * MS_PER_MINUTE;
+}
+
 /** The minutes of the day that the clocks of a zone skip as they go forward; as many are repeated when they go back. */
 function clockLeaps(timeZone: string): { readonly from: number; readonly to: number }[] {
   const format = new Intl.DateTimeFormat('en', { timeZone, dateStyle: 'short', timeStyle: 'short', hourCycle: 'h23' });

@@ -5,6 +5,7 @@ import * as z from 'zod';
 import { namePattern } from '../lambda/configuration/name-pattern';
 import { CONCURRENCY, MAX_LOAD, MAX_ROWS, numberIn, PORT } from '../lambda/configuration/settings';
 import { targetsSchema } from '../lambda/configuration/targets';
+import { timeOfDay } from '../lambda/configuration/time-of-day';
 import { timeZone } from '../lambda/configuration/time-zone';
 import { isObject } from '../lambda/configuration/validation';
 import { IAM_USER_NAME, loginMistakes, RESOURCE_ID } from './login';
@@ -114,6 +115,8 @@ export const stageSchema = z
       schedule: z.string('must be a crontab').optional(),
       timeZone: timeZone.optional(),
       flexibleWindowMinutes: wholeNumber(1, 1440).optional(),
+      continueUntil: timeOfDay.optional(),
+      events: flag.optional(),
       // Connecting alone may take 20 s; Lambda ends everything after 900.
       timeoutSeconds: wholeNumber(60, 900).optional(),
       memoryMb: wholeNumber(128, 10_240).optional(),

@@ -6,6 +6,7 @@ import { Key } from 'aws-cdk-lib/aws-kms';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
+import type { IStringParameter } from 'aws-cdk-lib/aws-ssm';
 import type { Construct } from 'constructs';
 import { SERVICE } from '../lambda/configuration/settings';
 import type { DatabasePattern } from './function-environment';
@@ -16,6 +17,7 @@ import { exampleFields } from './stage-config';
 import type { DatabaseConfig, StageConfig } from './stage-schema';
 import type { CleanupTarget } from './target';
 import { TokenCleanup, type TokenCleanupProps } from './token-cleanup';
+import { OffSwitch } from './workflow/off-switch';
 
 export interface TokenCleanupStackProps {
   readonly stage: string;
@@ -37,6 +39,8 @@ const CONSOLES = {
 export class TokenCleanupStack extends Stack {
   readonly #stage: string;
   readonly #config: StageConfig;
+  /** One for all state machines of the stage. */
+  readonly #offSwitch: IStringParameter | undefined;
 
   constructor(scope: Construct, id: string, { stage, config }: TokenCleanupStackProps) {
     super(scope, id, {
@@ -45,6 +49,9 @@ export class TokenCleanupStack extends Stack {
     });
     this.#stage = stage;
     this.#config = config;
+    if (config.continueUntil !== undefined || config.events) {
+      this.#offSwitch = new OffSwitch(this, 'OffSwitch', { parameterName: `/token-cleanup/${stage}/switch` }).parameter;
+    }
     const { secretsManagerEndpoint, ...network } = this.#network();
     const testEventRegistryName = this.#testEventRegistryName();
     const cleanups = Object.entries(config.databases).map(
@@ -99,6 +106,9 @@ export class TokenCleanupStack extends Stack {
         schedule: config.schedule,
         timeZone: timeZone === undefined ? undefined : TimeZone.of(timeZone),
         flexibleWindow: flexibleWindowMinutes === undefined ? undefined : Duration.minutes(flexibleWindowMinutes),
+        continueUntil: config.continueUntil,
+        events: config.events,
+        offSwitch: this.#offSwitch,
         nodeEnv: config.nodeEnv,
         timeout: timeoutSeconds === undefined ? undefined : Duration.seconds(timeoutSeconds),
         memorySize: config.memoryMb,
@@ -216,6 +226,12 @@ export class TokenCleanupStack extends Stack {
       const name = pascal(cleanup.node.id);
       new CfnOutput(this, `${name}FunctionName`, { value: cleanup.function.functionName });
       new CfnOutput(this, `${name}Schedule`, { value: cleanup.scheduleInWords });
+      if (cleanup.stateMachine) {
+        new CfnOutput(this, `${name}StateMachineArn`, { value: cleanup.stateMachine.stateMachineArn });
+      }
+    }
+    if (this.#offSwitch) {
+      new CfnOutput(this, 'OffSwitchName', { value: this.#offSwitch.parameterName });
     }
     new CfnOutput(this, 'AlarmTopicArn', { value: topic.topicArn });
     const consoles = new CfnMapping(this, 'Consoles', { mapping: CONSOLES, lazy: true });

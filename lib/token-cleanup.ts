@@ -1,4 +1,4 @@
-import { Duration, Validations } from 'aws-cdk-lib';
+import { Duration, TimeZone, Validations } from 'aws-cdk-lib';
 import { Metric, type MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
 import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { CfnSchema } from 'aws-cdk-lib/aws-eventschemas';
@@ -7,14 +7,17 @@ import type * as lambda from 'aws-cdk-lib/aws-lambda';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import type { Schedule, ScheduleGroup } from 'aws-cdk-lib/aws-scheduler';
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
+import type { IStringParameter } from 'aws-cdk-lib/aws-ssm';
+import type { StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import { Construct } from 'constructs';
 import { isEnabled } from '../lambda/configuration/environment';
 import { SERVICE } from '../lambda/configuration/settings';
 import { METRIC_NAMESPACE, RUN_METRICS, STAGE_DIMENSION, TABLE_DIMENSION, TABLE_METRICS } from '../lambda/metrics';
 import { CleanupFunction, type CleanupFunctionProps, DELIVERY_WINDOW } from './cleanup-function';
 import { CleanupSchedule, type CleanupScheduleProps } from './cleanup-schedule';
+import { CleanupStateMachine, type CleanupStateMachineProps } from './workflow/cleanup-state-machine';
 
-export interface TokenCleanupProps extends CleanupFunctionProps, CleanupScheduleProps {
+export interface TokenCleanupProps extends CleanupFunctionProps, CleanupScheduleProps, CleanupStateMachineProps {
   /**
    * The registry `lambda-testevent-schemas`, to offer shareable test events in the Lambda console.
    *
@@ -42,6 +45,10 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
   readonly logGroup: LogGroup;
   /** Receives events that could not be delivered to the function, and invocations in which the function crashed. */
   readonly deadLetterQueue: Queue;
+  /** The state machine that the schedule starts in place of the function; undefined without `continueUntil` and `events`. */
+  readonly stateMachine?: StateMachine;
+  /** The parameter that stops the state machine before its next round; undefined without one. */
+  readonly offSwitch?: IStringParameter;
   readonly scheduleGroup: ScheduleGroup;
   /** Two if the crontab restricts both dates and weekdays, else one. */
   readonly schedules: Schedule[];
@@ -74,8 +81,22 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
     this.name = props.functionName ?? created.functionName;
 
     const enabled = (props.enabled ?? true) && isEnabled({ NODE_ENV: props.nodeEnv });
+    if (props.continueUntil !== undefined || props.events) {
+      const { stateMachine, offSwitch } = new CleanupStateMachine(this, 'Workflow', props, {
+        stage: this.stage,
+        function: created,
+        timeout,
+        timeZone: props.timeZone ?? TimeZone.ETC_UTC,
+        tracing: props.tracing ?? false,
+        logRetention: props.logRetention,
+        functionName: props.functionName,
+      });
+      this.stateMachine = stateMachine;
+      this.offSwitch = offSwitch;
+    }
     const schedule = new CleanupSchedule(this, props, {
       function: created,
+      stateMachine: this.stateMachine,
       deadLetterQueue: this.deadLetterQueue,
       enabled,
     });
@@ -84,7 +105,7 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
     this.scheduleInWords = schedule.inWords;
     if (enabled) {
       const delay = (props.flexibleWindow ?? Duration.millis(0)).plus(DELIVERY_WINDOW).plus(timeout);
-      this.successWithin = schedule.longestGap.plus(delay);
+      this.successWithin = schedule.longestGap.plus(delay).plus(schedule.longestWindow);
     }
     if (props.testEventRegistryName !== undefined) {
       this.#createTestEvents(props.testEventRegistryName);

@@ -233,7 +233,12 @@ describe('called by a state machine', () => {
   });
 
   test.each<[string, object, Record<string, string>, string]>([
-    ['a table does not exist', {}, { CLEANUP_TARGETS: JSON.stringify([missing]) }, 'sessions: the table'],
+    [
+      'a table does not exist',
+      {},
+      { CLEANUP_TARGETS: JSON.stringify([missing]) },
+      'sessions: table "public"."sessions" does not exist',
+    ],
     ['the event is wrong', { dryRum: true }, {}, 'event.dryRum is not a known key (did you mean dryRun?)'],
     ['the environment is wrong', {}, { CLEANUP_MAX_LOAD: '2' }, 'CLEANUP_MAX_LOAD must be above 0'],
   ])('throws after it has reported and counted the failure when %s', async (_, event, variables, error) => {

@@ -274,10 +274,11 @@ test('sends every alarm to the topic', () => {
 
 test('links each alarm to its heading in the run book of this version', () => {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
-  const everyAlarm = createStage('dev', { ...(CONTEXT.stages.dev as StageConfig), alarms: { unlinkWithinHours: 24 } });
-  const descriptions: string[] = resources(everyAlarm, 'AWS::CloudWatch::Alarm').map(
-    ({ AlarmDescription }) => AlarmDescription,
+  const dev: StageConfig = { ...(CONTEXT.stages.dev as StageConfig), alarms: { unlinkWithinHours: 24 } };
+  const everyAlarm = [dev, { ...dev, continueUntil: '06:00' }].flatMap((config) =>
+    resources(createStage('dev', config), 'AWS::CloudWatch::Alarm'),
   );
+  const descriptions: string[] = everyAlarm.map(({ AlarmDescription }) => AlarmDescription);
   const links = descriptions.map((text) => / More: (\S+)$/.exec(text)?.[1]?.split('#') ?? []);
   const anchors = [...readFileSync('lib/RUNBOOK.md', 'utf8').matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
     heading

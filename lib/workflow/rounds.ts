@@ -1,0 +1,93 @@
+import { Duration } from 'aws-cdk-lib';
+import type { IFunction } from 'aws-cdk-lib/aws-lambda';
+import type { IStringParameter } from 'aws-cdk-lib/aws-ssm';
+import {
+  Choice,
+  Condition,
+  type IChainable,
+  JitterType,
+  Pass,
+  type State,
+  TaskInput,
+  Timeout,
+} from 'aws-cdk-lib/aws-stepfunctions';
+import { LambdaInvoke } from 'aws-cdk-lib/aws-stepfunctions-tasks';
+import type { Construct } from 'constructs';
+import { whileOn } from './off-switch';
+
+export interface RoundsProps {
+  readonly stage: string;
+
+  readonly function: IFunction;
+
+  /** The timeout of the function. */
+  readonly timeout: Duration;
+
+  readonly offSwitch: IStringParameter;
+
+  /** The request of a round, a JSONata expression of the input of the first state. The id of the execution is added. */
+  readonly request: string;
+
+  /** Whether another round follows if the function answers with one. */
+  readonly continues: boolean;
+
+  /** Follows the last round, with its answer as input. */
+  readonly done: IChainable;
+}
+
+/** States that invoke the function, again and again as long as it answers with the request of another round. */
+export interface Rounds {
+  readonly start: State;
+  /** To catch the failures of. If nothing catches them, an execution that failed can be redriven. */
+  readonly cleanUp: LambdaInvoke;
+}
+
+/** Lambda refused or lost the invocation. A failure that the function throws is not among them: it has been reported. */
+const TRANSIENT_ERRORS = [
+  'Lambda.ClientExecutionTimeoutException',
+  'Lambda.ServiceException',
+  'Lambda.AWSLambdaException',
+  'Lambda.SdkClientException',
+  'Lambda.TooManyRequestsException',
+];
+
+export function rounds(scope: Construct, props: RoundsProps): Rounds {
+  const cleanUp = LambdaInvoke.jsonata(scope, 'Clean up', {
+    lambdaFunction: props.function,
+    payload: TaskInput.fromText(`{% $merge([${props.request}, {'execution': $states.context.Execution.Id}]) %}`),
+    outputs: '{% $states.result.Payload %}',
+    taskTimeout: Timeout.duration(props.timeout.plus(Duration.minutes(1))),
+    retryOnServiceExceptions: false,
+  });
+  cleanUp.addRetry({
+    errors: TRANSIENT_ERRORS,
+    interval: Duration.seconds(10),
+    maxDelay: Duration.minutes(5),
+    backoffRate: 2,
+    maxAttempts: 10,
+    jitterStrategy: JitterType.FULL,
+  });
+  const off = Pass.jsonata(scope, 'Switched off', { outputs: switchedOff(props.stage) });
+  off.next(props.done);
+  const start = whileOn(scope, props.offSwitch, { on: cleanUp, off });
+  if (props.continues) {
+    const more = Choice.jsonata(scope, 'Is there more?');
+    more.when(Condition.jsonata('{% $exists($states.input.again) %}'), start, {
+      outputs: '{% $states.input.again %}',
+    });
+    more.otherwise(props.done);
+    cleanUp.next(more);
+  } else {
+    cleanUp.next(props.done);
+  }
+  return { start, cleanUp };
+}
+
+/** In the form of a report; `rounds` is left out if there was none. */
+function switchedOff(stage: string): string {
+  return (
+    "{% {'status': $exists($states.input.rounds) ? 'partial' : 'skipped', " +
+    `'stage': '${stage}', 'rowsDeleted': 0, 'targets': [], ` +
+    "'warnings': ['the off switch is set'], 'rounds': $states.input.rounds} %}"
+  );
+}

@@ -1,0 +1,45 @@
+import { EventBus } from 'aws-cdk-lib/aws-events';
+import { Fail, TaskInput } from 'aws-cdk-lib/aws-stepfunctions';
+import { EventBridgePutEvents, type LambdaInvoke } from 'aws-cdk-lib/aws-stepfunctions-tasks';
+import type { Construct } from 'constructs';
+
+/** The source of the events. */
+export const EVENT_SOURCE = 'token-cleanup';
+
+export const RUN_COMPLETED = 'Token Cleanup Run Completed';
+
+/**
+ * A state that puts an event on the default bus, with the report that is its input as detail, and ends the execution. It is
+ * the state machine that puts it, since the function has no way to EventBridge from within a VPC.
+ */
+export function announce(scope: Construct, id = 'Announce'): EventBridgePutEvents {
+  return EventBridgePutEvents.jsonata(scope, id, {
+    entries: [
+      {
+        eventBus: EventBus.fromEventBusName(scope, `${id} on`, 'default'),
+        source: EVENT_SOURCE,
+        detailType: RUN_COMPLETED,
+        detail: TaskInput.fromText("{% $merge([$states.input, {'execution': $states.context.Execution.Id}]) %}"),
+      },
+    ],
+    outputs: '{% $states.input %}',
+  });
+}
+
+/**
+ * Has a failure announced too, before it ends the execution. Such an execution is not redriven but started anew: a redrive
+ * begins at the state that failed, which would only fail again.
+ */
+export function announceFailure(scope: Construct, cleanUp: LambdaInvoke, stage: string): void {
+  const announced = announce(scope, 'Announce the failure');
+  announced.next(
+    Fail.jsonata(scope, 'Failed', { error: '{% $states.input.errorType %}', cause: '{% $states.input.error %}' }),
+  );
+  cleanUp.addCatch(announced, {
+    outputs:
+      `{% {'status': 'failed', 'stage': '${stage}', 'errorType': $states.errorOutput.Error, ` +
+      // What the function throws arrives as JSON, anything else as text.
+      "'error': $contains($states.errorOutput.Cause, '\"errorMessage\"') ? " +
+      "$parse($states.errorOutput.Cause).errorMessage : $states.errorOutput.Cause, 'rounds': $states.input.rounds} %}",
+  });
+}
