@@ -164,28 +164,11 @@ test('leaves no connection and no lock behind', async () => {
   expect(await database.sql(`select from pg_locks where locktype = 'advisory'`)).toEqual([]);
 });
 
-/** The statements that reach the server between two marks in its log. */
-async function statementsOf(run: () => Promise<unknown>): Promise<string[]> {
-  await database.sql(`alter role postgres set log_statement to 'all'; do $$ begin raise log 'the run begins'; end $$`);
-  await run();
-  await database.sql(`alter role postgres reset log_statement; do $$ begin raise log 'the run is over'; end $$`);
-  for (;;) {
-    const [log, end] =
-      database.server.log
-        .split(/LOG: +the run begins/)
-        .at(-1)
-        ?.split(/LOG: +the run is over/) ?? [];
-    if (log !== undefined && end !== undefined) {
-      return log.split('\n').filter((line) => / LOG: +(execute|statement)/.test(line));
-    }
-    await new Promise(setImmediate);
-  }
-}
-
 test('takes few round trips and one connection if there is nothing to do', async () => {
   await database.sql('delete from refresh_tokens where id > 100 or revoked');
 
-  const statements = await statementsOf(() => database.service().run({ concurrency: 4 }));
+  const log = await database.logOf(() => database.service().run({ concurrency: 4 }), { statements: true });
+  const statements = log.filter((line) => / LOG: +(execute|statement)/.test(line));
 
   expect(statements.length).toBeLessThanOrEqual(10);
   expect(new Set(statements.map((line) => /\[\d+\]/.exec(line)?.[0])).size).toBe(1);

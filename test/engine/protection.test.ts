@@ -5,22 +5,10 @@ const database = useDatabase();
 
 const TOKENS: TargetsInput = [{ table: 'tokens', deleteWhen: [{ revoked: true }] }];
 
-/** The errors that the server logs of a run, but for batches that a crowded machine makes slow. */
+/** The errors that the server logs of a run, except for batches that are slow on a crowded machine. */
 async function errorsOf(run: () => Promise<unknown>): Promise<string[]> {
-  await database.sql(`do $$ begin raise log 'the run begins'; end $$`);
-  await run();
-  await database.sql(`do $$ begin raise log 'the run is over'; end $$`);
-  for (;;) {
-    const [log, end] =
-      database.server.log
-        .split(/LOG: +the run begins/)
-        .at(-1)
-        ?.split(/LOG: +the run is over/) ?? [];
-    if (log !== undefined && end !== undefined) {
-      return log.split('\n').filter((line) => line.includes('ERROR:') && !line.includes('statement timeout'));
-    }
-    await new Promise(setImmediate);
-  }
+  const log = await database.logOf(run);
+  return log.filter((line) => line.includes('ERROR:') && !line.includes('statement timeout'));
 }
 
 /** How many transactions of the database were undone. */

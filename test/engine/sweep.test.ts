@@ -72,24 +72,6 @@ test('makes another pass for rows that a trigger revokes behind the sweep', asyn
   expect(await survivors(database)).toEqual(odd(20_000).filter((id) => id !== 1));
 });
 
-/** The server's log of a run, with its statements. */
-async function logOf(run: () => Promise<unknown>): Promise<string> {
-  await database.sql(`alter role postgres set log_statement to 'all'; do $$ begin raise log 'the run begins'; end $$`);
-  await run();
-  await database.sql(`alter role postgres reset log_statement; do $$ begin raise log 'the run is over'; end $$`);
-  for (;;) {
-    const [log, end] =
-      database.server.log
-        .split(/LOG: +the run begins/)
-        .at(-1)
-        ?.split(/LOG: +the run is over/) ?? [];
-    if (log !== undefined && end !== undefined) {
-      return log;
-    }
-    await new Promise(setImmediate);
-  }
-}
-
 test('does not read the table again even if others write meanwhile', async () => {
   await fillTokens(database, 20_000);
   await database.sql('create table elsewhere (id int)');
@@ -99,15 +81,16 @@ test('does not read the table again even if others write meanwhile', async () =>
     written ??= writer.query('insert into elsewhere values (1); update refresh_tokens set revoked = true where id = 1');
   };
 
-  const statements = await logOf(async () => {
+  const run = async () => {
     const report = await database.service({ logger: { ...database.logger, debug } }).run({ maxLoad: 0.1 });
     // Row 1 was alive at the cutoff: it is for the next run.
     expect(report).toMatchObject({ status: 'succeeded', targets: [{ stopReason: 'drained', rowsRemaining: 0 }] });
-  });
+  };
+  const log = (await database.logOf(run, { statements: true })).join('\n');
 
   expect(written).toBeDefined();
-  expect(statements).toContain('delete from only "public"."refresh_tokens"');
-  expect(statements).not.toContain('count(*)');
+  expect(log).toContain('delete from only "public"."refresh_tokens"');
+  expect(log).not.toContain('count(*)');
 });
 
 test('counts the remaining rows if a trigger may skip rows silently', async () => {
@@ -116,7 +99,9 @@ test('counts the remaining rows if a trigger may skip rows silently', async () =
     create function note() returns trigger language plpgsql as 'begin return old; end';
     create trigger note before delete on refresh_tokens for each row execute function note()`);
 
-  expect(await logOf(() => database.service().run())).toContain('count(*)');
+  const log = await database.logOf(() => database.service().run(), { statements: true });
+
+  expect(log.join('\n')).toContain('count(*)');
 });
 
 test('sweeps partitions and child tables one by one', async () => {

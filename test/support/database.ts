@@ -150,6 +150,23 @@ export class TestDatabase {
     throw new Error(`waited in vain for: ${text}`);
   }
 
+  /** The server's log of a run, with all statements if they are wanted. */
+  async logOf(run: () => Promise<unknown>, { statements = false } = {}): Promise<string[]> {
+    const mark = async (text: string, logged: string) => {
+      await this.sql(`${statements ? logged : ''}; do $$ begin raise log '${text}'; end $$`);
+    };
+    await mark('the run begins', `alter role postgres set log_statement to 'all'`);
+    await run();
+    await mark('the run is over', 'alter role postgres reset log_statement');
+    for (;;) {
+      const [lines = '', end] = (this.server.log.split('the run begins').at(-1) ?? '').split('the run is over');
+      if (end !== undefined) {
+        return lines.split('\n');
+      }
+      await new Promise(setImmediate);
+    }
+  }
+
   /** Waits until a statement of the sweep waits for a lock. */
   async untilSweepWaits(): Promise<void> {
     await this.until(
