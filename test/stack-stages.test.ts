@@ -6,6 +6,7 @@ import type { StageConfig } from '../lib/stage-schema';
 import type { TokenCleanupStack } from '../lib/token-cleanup-stack';
 import {
   CONTEXT,
+  createApp,
   createStack,
   createStage,
   flat,
@@ -35,6 +36,10 @@ test.each(STAGE_NAMES)('finds nothing amiss with the stage %s by the rules of cd
 
   expect(new AwsSolutionsChecks(stage).validateScope(stage).violations).toEqual([]);
   expect(new ServerlessChecks(stage).validateScope(stage).violations).toEqual([]);
+});
+
+test.each(STAGE_NAMES)('finds nothing amiss with the stage %s by the rules of CloudFormation', (name) => {
+  expect(() => Template.fromStack(createStage(name, undefined, createApp({ validates: true })))).not.toThrow();
 });
 
 test.each(STAGE_NAMES)('synthesizes the stage %s alike each time, without asking AWS for anything', (name) => {
@@ -369,7 +374,7 @@ describe('the app', () => {
 });
 
 test('refuses a template at synth that CloudFormation would refuse', () => {
-  const stack = createStack();
+  const stack = createStack(createApp({ validates: true }));
   const role = 'arn:aws:iam::111122223333:role/some';
   new CfnFunction(stack, 'Function', {
     code: { zipFile: '' },

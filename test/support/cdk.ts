@@ -37,15 +37,23 @@ export function createDirectory(): string {
   return mkdtempSync(join(root, 'test-'));
 }
 
-/** An app with the flags of `cdk.json`, which neither bundles nor prints the warnings that a test may look for. */
-export function createApp(): App {
-  const context = { 'aws:cdk:bundling-stacks': [], '@aws-cdk/core:annotationsInValidationReport': false };
+/**
+ * An app with the flags of `cdk.json`, which neither bundles nor prints the warnings that a test may look for.
+ *
+ * @param validates whether synth checks the rules of CloudFormation, which takes most of its time
+ */
+export function createApp({ validates = false } = {}): App {
+  const context = {
+    'aws:cdk:bundling-stacks': [],
+    '@aws-cdk/core:annotationsInValidationReport': false,
+    ...(!validates && { '@aws-cdk/core:validateAgainstDefaultRules': false }),
+  };
   return new App({ context: { ...CONTEXT, ...context }, outdir: createDirectory() });
 }
 
 /** A stack in the account and the region of the documentation's examples. */
-export function createStack(): Stack {
-  return new Stack(createApp(), 'Test', { env: { account: '111122223333', region: 'eu-central-1' } });
+export function createStack(app = createApp()): Stack {
+  return new Stack(app, 'Test', { env: { account: '111122223333', region: 'eu-central-1' } });
 }
 
 /** Props for the construct. One that is `undefined` takes away a default of the test. */
@@ -85,8 +93,12 @@ export function permissionsOf(cleanup: TokenCleanup, roleId = 'Role'): Propertie
 }
 
 /** A stage of `cdk.json`, or one like it. */
-export function createStage(stage: string, config = CONTEXT.stages[stage] as StageConfig): TokenCleanupStack {
-  return new TokenCleanupStack(createApp(), `TokenCleanup-${stage}`, { stage, config });
+export function createStage(
+  stage: string,
+  config = CONTEXT.stages[stage] as StageConfig,
+  app = createApp(),
+): TokenCleanupStack {
+  return new TokenCleanupStack(app, `TokenCleanup-${stage}`, { stage, config });
 }
 
 /** The properties of all resources of a type, in the order of the template. */
