@@ -67,20 +67,7 @@ test('pauses while a replica is too far behind, warns, and resumes once it has c
   });
 });
 
-test('ends as partial when a replica stays too far behind', async () => {
-  await dawdle();
-  await replicate();
-  await untilReplayed();
-  await onReplica.query('select pg_wal_replay_pause()');
-
-  const report = await database.service({ maxReplicaLagSeconds: 1 }).run({ timeLeftMs: 6_000 });
-
-  expect(report).toMatchObject({ status: 'partial', targets: [{ stopReason: 'replica-lag' }] });
-  expect(report.rowsDeleted).toBeGreaterThan(0);
-  expect(report.rowsDeleted).toBeLessThan(2_000);
-});
-
-test('deletes one batch more than the limit allows, and no more, while a replica stands still', async () => {
+test('deletes one batch more than the limit allows while a replica stands still, and is partial', async () => {
   await dawdle();
   await database.sql(`
     create table batches (at timestamptz);
@@ -91,8 +78,10 @@ test('deletes one batch more than the limit allows, and no more, while a replica
   await untilReplayed();
   await onReplica.query('select pg_wal_replay_pause()');
 
-  await database.service({ maxReplicaLagSeconds: 1 }).run({ timeLeftMs: 6_000 });
+  const report = await database.service({ maxReplicaLagSeconds: 1 }).run({ timeLeftMs: 5_000 });
 
+  expect(report).toMatchObject({ status: 'partial', targets: [{ stopReason: 'replica-lag' }] });
+  expect(report.rowsDeleted).toBeLessThan(2_000);
   const batches = await database.sql<{ ms: number }>(
     'select extract(epoch from at)::float8 * 1000 as ms from batches order by at',
   );

@@ -5,7 +5,7 @@ import { parseTargets, type TargetsInput } from '../../lambda/configuration/targ
 import { type ConnectionOptions, fixedCredentials, Session, type SessionContext } from '../../lambda/database/session';
 import type { RunLogger } from '../../lambda/report';
 import { type TokenCleanupOptions, TokenCleanupService } from '../../lambda/token-cleanup-service';
-import { startPostgres } from './postgres';
+import { POSTGRES_VERSION, startPostgres } from './postgres';
 
 export interface LogLine {
   readonly level: keyof RunLogger;
@@ -15,6 +15,9 @@ export interface LogLine {
 
 /** Settings that make a server fast. Its data need not survive the machine. */
 const FAST = { fsync: 'off', max_connections: 40, shared_buffers: '64MB' };
+
+/** The way to create a database that takes half of the time of the default. Version 14 has no other. */
+const COPY = POSTGRES_VERSION >= 15 ? 'strategy file_copy' : '';
 
 /** The rules of most tests, as in JSON. */
 export const REFRESH_TOKENS: TargetsInput = [
@@ -47,7 +50,7 @@ export class TestDatabase {
     this.name = `test_${created}`;
     const postgres = new Client(this.server.url());
     await postgres.connect();
-    await postgres.query(`create database ${this.name}`);
+    await postgres.query(`create database ${this.name} ${COPY}`);
     await postgres.end();
     await this.connect();
   }

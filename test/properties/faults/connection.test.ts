@@ -70,7 +70,7 @@ test.each<[string, Trouble, number]>([
   ],
 ])('returns in time when the server falls silent as %s', async (_, { before, strike }, rowsDeleted) => {
   await before?.();
-  const timeLeftMs = 2_500;
+  const timeLeftMs = 1_600;
   const startedAt = performance.now();
   const report = await faults.run({ maxLoad: 1, request: { timeLeftMs }, ...(strike && { strike }) });
 
@@ -84,7 +84,7 @@ test.each<[string, Trouble, number]>([
 });
 
 test('returns in time when the server falls silent after the last delete, and warns', async () => {
-  const timeLeftMs = 2_500;
+  const timeLeftMs = 1_600;
   const startedAt = performance.now();
   const report = await faults.run({
     maxLoad: 1,
