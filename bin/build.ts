@@ -11,7 +11,7 @@ import { bundleFunction } from './bundle';
 const PROJECT = dirname(__dirname);
 const DIST = join(PROJECT, 'dist');
 
-// Whatever an earlier build left there would be published too.
+// Files of an earlier build would be published too.
 rmSync(DIST, { recursive: true, force: true });
 const tsc = join(PROJECT, 'node_modules', 'typescript', 'bin', 'tsc');
 execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: PROJECT, stdio: 'inherit' });

@@ -26,7 +26,7 @@ export function createAlarms(cleanup: TokenCleanup, settings: AlarmSettings): cl
   if (unlinkWithin) {
     alarms.push(...cleanup.tables.map((table) => notUnlinked(cleanup, table, unlinkWithin)));
   }
-  // Without a schedule nobody expects runs.
+  // Without a schedule no runs are expected.
   if (cleanup.successWithin) {
     const periods = severalRuns(cleanup.successWithin);
     alarms.push(

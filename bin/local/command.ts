@@ -74,7 +74,7 @@ export class Command {
       }
     });
     process.once('exit', () => this.#terminal.endProgress());
-    // A reader such as `head` may close the pipe. The run goes on.
+    // A reader such as `head` may close the pipe. The run continues.
     process.stdout.on('error', () => {});
     process.stderr.on('error', () => {});
   }

@@ -170,7 +170,7 @@ type PasswordFile = (
 
 /** Looks a password up in `~/.pgpass` or `PGPASSFILE`; undefined if there is none. */
 export async function storedPassword({ host, port, name: database, user }: Database): Promise<string | undefined> {
-  // pg's own reader. It is no dependency of ours, so that it stays the one that pg is tested with.
+  // pg's own reader. It is not a dependency of ours, so that its version stays the one that pg needs.
   const lookUp: PasswordFile = createRequire(require.resolve('pg'))('pgpass');
   // PostgreSQL's rule for the directory of a socket.
   const listed = SOCKET_DIRECTORIES.includes(host) ? 'localhost' : host;

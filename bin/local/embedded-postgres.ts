@@ -67,7 +67,7 @@ export class EmbeddedPostgres {
   private constructor(options: EmbeddedPostgresOptions) {
     this.#options = options;
     this.#account = unprivilegedAccount();
-    // Some systems give root a folder for temporary files that nobody else may enter.
+    // Some systems give root a folder for temporary files that other users may not enter.
     const folder = this.#account && !everyoneMayEnter(tmpdir()) ? '/tmp' : tmpdir();
     this.#directory = mkdtempSync(join(folder, 'token-cleanup-postgres-'));
     if (this.#account) {
@@ -205,10 +205,10 @@ export class EmbeddedPostgres {
     if (mayEnter && linkLibraries(installed, installed)) {
       return join(installed, binaries);
     }
-    // Copied as they are, links do not lead back to where the account may not go.
+    // Links are copied unchanged, so that they do not lead back into the folder that the account may not enter.
     cpSync(join(installed, 'native'), join(this.#directory, 'native'), { recursive: true, verbatimSymlinks: true });
     chmodSync(join(this.#directory, 'native'), 0o755);
-    chmodSync(this.#directory, 0o755); // the data have a folder of their own, which nobody else may enter
+    chmodSync(this.#directory, 0o755); // only the folder of the data stays closed
     linkLibraries(installed, this.#directory);
     return join(this.#directory, binaries);
   }
@@ -232,7 +232,7 @@ interface Account {
   readonly gid: number;
 }
 
-/** PostgreSQL refuses to run as root; every Unix has `nobody` for what should own nothing. */
+/** PostgreSQL refuses to run as root. Every Unix has `nobody`, a user without files of its own. */
 function unprivilegedAccount(): Account | undefined {
   if (process.getuid?.() !== 0) {
     return undefined;
@@ -285,7 +285,7 @@ function everyoneMayEnter(path: string): boolean {
   return (statSync(path).mode & 0o005) === 0o005 && (parent === path || everyoneMayEnter(parent));
 }
 
-/** A port of the loopback interface that nobody listens on. */
+/** A free port of the loopback interface. */
 export async function freePort(): Promise<number> {
   const probe = createServer();
   await new Promise<void>((listening) => probe.listen(0, '127.0.0.1', listening));

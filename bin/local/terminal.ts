@@ -11,7 +11,7 @@ export interface TerminalOptions {
    */
   readonly live?: boolean;
   /**
-   * The least time between two lines of progress of the same name, where no bar can move, in milliseconds.
+   * The least time between two lines of progress of the same name if no bar can move, in milliseconds.
    *
    * @default 1_000
    */

@@ -65,7 +65,7 @@ async function run({ scale, only, contenders, json, svg }: Options): Promise<num
           show(terminal, figures);
         }
       } catch (error) {
-        // What the other sections find is worth having nevertheless.
+        // The results of the other sections are still useful.
         terminal.endProgress();
         faults.push(`the section ${section.name} failed: ${describeError(error)}`);
       }

@@ -10,14 +10,14 @@ import type { Table } from './tables';
 /** Something that deletes dead rows. */
 export interface Contender {
   readonly name: string;
-  /** What it does, in a few words. */
+  /** Its method, in a few words. */
   readonly detail?: string;
   /** Whether it is this project, which has to leave a right result. */
   readonly ours?: boolean;
   /**
    * Returns when nothing is left to do, or soon after the signal.
    *
-   * @returns the time that counts, in milliseconds, where not all of it does
+   * @returns the time that counts, in milliseconds, if not all of it does
    */
   readonly run: (arena: Arena) => Promise<number | undefined>;
   /** Whether it works in batches, between which it can rest. */
@@ -37,7 +37,7 @@ export function titleOf({ name, detail }: Contender): string {
   return detail ? `${name}: ${detail}` : name;
 }
 
-/** What everything is compared with. */
+/** The baseline. */
 export const ONE_DELETE: Contender = {
   name: 'one DELETE',
   run: onConnection(async (client, { table }) => {
@@ -89,7 +89,7 @@ const SILENT: RunLogger = { debug: () => {}, info: () => {}, warn: () => {}, err
 
 const DEAD = '(revoked = true or expires_at < now())';
 
-/** What people use today on tables like these, each in the SQL and with the batch size of the project that it names. */
+/** The cleaners in use today on such tables, each with the SQL and the batch size of the project that it names. */
 export const OTHERS: readonly Contender[] = [
   {
     // ory/hydra: flushInactiveTokens in persistence/sql/persister_oauth2.go; the batch size is the default of cmd/janitor.go.

@@ -6,7 +6,7 @@ import { fillTokens, REFRESH_TOKENS } from './tables';
 interface FunctionFigures {
   readonly bytes: number;
   readonly zippedBytes: number;
-  /** What importing it takes over importing nothing. */
+  /** The time to import it, less that of importing nothing. */
   readonly importMs: number;
   /** Of processes that delete all dead rows, and of one that finds none. */
   readonly peakBytes: number;
@@ -16,7 +16,7 @@ interface FunctionFigures {
 
 const MOST_ROWS = 200_000;
 
-/** What the function weighs. */
+/** The size of the function. */
 export const lambdaFunction: Section<FunctionFigures> = {
   name: 'function',
 

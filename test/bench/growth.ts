@@ -12,7 +12,7 @@ interface Step {
   readonly oldSnapshot: boolean;
   readonly standings: readonly Standing[];
   readonly peakBytes: number;
-  /** Rows a second in the last tenth of the table as a multiple of the first; absent where a run was too short to tell. */
+  /** Rows a second in the last tenth of the table as a multiple of the first; absent if a run was too short. */
   readonly lastTenthOfFirst?: number;
   /** Dropping a partition that holds the same dead rows. */
   readonly dropPartition?: { readonly durationMs: number; readonly walBytes: number };
@@ -22,7 +22,7 @@ interface Step {
 const ONCE_FROM_ROWS = 10_000_000;
 // No limit that anything here should meet.
 const CAP_MS = 30 * 60_000;
-/** Progress is told four times a second; with fewer samples, a tenth of them says nothing. */
+/** Progress is reported four times a second. With fewer samples, a tenth of them means nothing. */
 const LEAST_SAMPLES = 30;
 
 /** How rate and memory of the function develop with the number of dead rows. */
@@ -152,7 +152,7 @@ function lastTenthOfFirst(progress: readonly Progress[]): number {
   return rateBetween(0.9, 1) / rateBetween(0, 0.1);
 }
 
-/** The limit: what deleting costs where no row has to be looked at. */
+/** The limit: the cost of deleting without testing any row. */
 async function dropPartition(bench: Bench, deadRows: number): Promise<Step['dropPartition'] & object> {
   const course: Course = {
     title: 'a partition',

@@ -3,7 +3,7 @@ import PgBoss from 'pg-boss';
 import type { Contender } from './contenders';
 import type { Course } from './laboratory';
 
-/** A cleaner as npm has it, on tables of its own making. */
+/** A cleaner from npm, on tables that it created itself. */
 export interface Peer {
   readonly contender: Contender;
   readonly course: (rows: number, deadShare: number) => Course;

@@ -27,7 +27,7 @@ export async function drawService([scene]: readonly Scene[]): Promise<string> {
   return described(svg);
 }
 
-/** One title for those who cannot see the picture, in place of roles for every line of it. */
+/** One title for people who cannot see the picture, instead of a role for each line. */
 function described(svg: string): string {
   return svg
     .replaceAll(/ (role|aria-\w+)="[^"]*"/g, '')
@@ -126,7 +126,7 @@ function specOf(points: readonly Point[]): Spec {
             fill: color,
           },
         },
-        // Tried in this order, until a place is found where the name covers nothing.
+        // Tried in this order, until the name covers nothing.
         transform: [
           {
             type: 'label',

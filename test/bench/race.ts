@@ -6,15 +6,15 @@ import type { Bench } from './section';
 import { median } from './statistics';
 import { census } from './tables';
 
-/** What one contender did to one fresh clone. */
+/** The result of one contender on one fresh clone. */
 export interface Turn {
   readonly durationMs: number;
   readonly rowsDeleted: number;
-  /** The share of the dead rows that are gone; below 1 where the time was up. */
+  /** The share of the dead rows that were deleted; below 1 if the time was up. */
   readonly done: number;
   /** Whether the time was up before the contender was done. */
   readonly capped: boolean;
-  /** What is wrong with the result; absent when nothing is. */
+  /** The mistake in the result; absent if there is none. */
   readonly wrong?: string;
   /** Blocks of the table and its indexes that were touched, in memory or on disk, as often as they were. */
   readonly blocks: number;
@@ -24,7 +24,7 @@ export interface Turn {
 export interface TurnOptions {
   /** A contender that takes longer is stopped. */
   readonly capMs: number;
-  /** Who else is there: a transaction that still sees the table as it was, or somebody who writes elsewhere. */
+  /** The other sessions: a transaction with an old snapshot of the table, or a writer of another table. */
   readonly company?: Company;
 }
 
@@ -56,7 +56,7 @@ export async function race(
   for (let round = 1; round <= rounds; round += 1) {
     for (const [contender, its] of turns) {
       step(`${prepared.course.title}: ${contender.name}`);
-      // Whoever needed more than the whole time once is not waited for again.
+      // A contender that once took more than the whole time gets no further round.
       if (!its.some(({ capped }) => capped)) {
         const turn = await takeTurn(laboratory, prepared, contender, options);
         its.push(turn);
@@ -162,10 +162,10 @@ const CANCEL_SQL = `
   where datname = current_database() and pid <> pg_backend_pid()
     and application_name not in ('token-cleanup', 'token-service', 'company', 'observer')`;
 
-/** How long somebody who writes rests between two writes: a service of some 100 transactions a second. */
+/** The rest between two writes of the other session: a service of some 100 transactions a second. */
 const WRITE_INTERVAL_MS = 10;
 
-/** Each is told to leave by what it returns. */
+/** Each returns a function that ends it. */
 const COMPANY: Readonly<Record<Company, (client: Client, table: string) => Promise<() => Promise<void>>>> = {
   'old snapshot': async (reader, table) => {
     await reader.query('begin isolation level repeatable read');
@@ -195,7 +195,7 @@ async function logPosition(observer: Client): Promise<number> {
   return rows[0]?.bytes ?? Number.NaN;
 }
 
-/** What sessions other than this one touched since the statistics were reset. */
+/** The rows that other sessions touched since the statistics were reset. */
 export async function blocksTouched(observer: Client): Promise<number> {
   // A session reports the last of its figures as it ends. One that a contender left open is not waited for.
   const patience = AbortSignal.timeout(5_000);

@@ -8,12 +8,12 @@ export interface Section<Result> {
   readonly name: string;
   /** How many steps it takes. */
   readonly steps: (bench: Pick<Bench, 'scale' | 'chosen'>) => number;
-  /** What it finds out, as JSON holds it. */
+  /** The results, as JSON. */
   readonly run: (bench: Bench) => Promise<Result>;
   readonly show: (result: Result, scale: Scale) => readonly Figures[];
 }
 
-/** What sections work with. */
+/** The tools of a section. */
 export interface Bench {
   readonly laboratory: Laboratory;
   readonly scale: Scale;

@@ -19,7 +19,7 @@ export class ServiceLoad {
     return service;
   }
 
-  /** What is due from now on counts. */
+  /** Counts the requests that are due from now on. */
   begin(): void {
     this.#tell('begin');
   }

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { Pool, type PoolClient } from 'pg';
 import { TOKENS_PER_USER } from './tables';
 
-/** What the process that started this one says: first the load, then `begin`, then `end`. */
+/** A message from the parent process: first the load, then `begin`, then `end`. */
 export type Command = Load | 'begin' | 'end';
 
 export interface Load {
@@ -14,14 +14,14 @@ export interface Load {
   readonly warmUpMs: number;
 }
 
-/** What this process answers: `ready` when it is warm, and the result at the end. */
+/** A message to the parent process: `ready` once it is warm, and the result at the end. */
 export type Answer = 'ready' | LoadResult;
 
 export interface LoadResult {
   /** From the moment at which each operation was due to its end, of those due between `begin` and `end`. */
   readonly latenciesMs: readonly number[];
   readonly deadlocks: number;
-  /** What else failed, a line each. */
+  /** Other failures, a line each. */
   readonly errors: readonly string[];
   /** By how much there are more live rows. */
   readonly liveChange: number;
@@ -29,7 +29,7 @@ export interface LoadResult {
   readonly revoked: number;
 }
 
-// What a small service has.
+// The connections of a small service.
 const CONNECTIONS = 20;
 /** Live tokens that are known by their hash, to be rotated. */
 const KNOWN_TOKENS = 5_000;
@@ -239,5 +239,5 @@ process.on('message', async (command: Command) => {
     answer('ready');
   }
 });
-// Whoever measured is gone.
+// The parent process is gone.
 process.on('disconnect', () => process.exit());

@@ -18,7 +18,7 @@ export interface Scene {
   readonly felt: readonly Felt[];
 }
 
-/** What the token service felt beside one contender: medians of the rounds, and the worst of all. */
+/** The latency of the token service beside one contender: medians of the rounds, and the worst of all. */
 export interface Felt {
   readonly name: string;
   readonly contender: string;
@@ -38,7 +38,7 @@ export interface Felt {
   readonly rowsPerSecond: number;
   /** Whether the contender was done in the time that it had. */
   readonly finished: boolean;
-  /** What is wrong with the result; absent when nothing is. */
+  /** The mistake in the result; absent if there is none. */
   readonly wrong?: string;
 }
 
@@ -62,13 +62,13 @@ const CONTENDERS = [NOBODY, ONE_DELETE, ...OURS.slice(0, 3), ...OTHERS];
 const AT_EQUAL_RATES = [NOBODY, BY_DEFAULT, ...OTHERS.filter(({ batched }) => batched)];
 const WITH_AUTOVACUUM = [NOBODY, ONE_DELETE, BY_DEFAULT];
 
-/** The capacity of a shorter time says nothing. */
+/** A shorter time does not show the capacity. */
 const LEAST_CAPACITY_MS = 1_000;
 
-/** What contenders are slowed down to if this project is not among them. */
+/** The speed of slowed-down contenders if this project is not among them. */
 const FALLBACK_ROWS_PER_SECOND = 10_000;
 
-/** What a token service feels of each contender. */
+/** Measures a token service beside each contender. */
 export const service: Section<readonly Scene[]> = {
   name: 'service',
 

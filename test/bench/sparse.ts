@@ -12,7 +12,7 @@ interface Sparse {
   readonly noneDead: readonly Idle[];
 }
 
-/** What a run costs that finds nothing. */
+/** The cost of a run that finds nothing. */
 interface Idle {
   readonly contender: string;
   readonly medianMs: number;
@@ -23,7 +23,7 @@ interface Idle {
 const DEAD_SHARE = 0.001;
 const CONTENDERS = [ONE_DELETE, ...OURS, ...OTHERS];
 
-/** What a run costs where there is little to do, and where there is nothing. */
+/** Measures runs with little to do, and with nothing. */
 export const sparse: Section<Sparse> = {
   name: 'sparse',
 
@@ -111,7 +111,7 @@ async function findNothing({ laboratory, scale, chosen, step }: Bench, prepared:
       for (let round = 1; round <= scale.rounds; round += 1) {
         durationsMs.push(await run(url));
       }
-      await blocksTouched(observer); // nobody else is connected
+      await blocksTouched(observer); // no other session is connected
       await observer.query('select pg_stat_reset()');
       const before = proxy.count;
       await run(counted.href);

@@ -81,7 +81,7 @@ export async function fillProtectedTokens(client: Client, rows: number): Promise
   await client.query('create index on devices (token_id)');
 }
 
-/** What a table holds. Two tables with the same live rows have the same fingerprint, whatever the order. */
+/** The content of a table. Two tables with the same live rows, in any order, have the same fingerprint. */
 export interface Census {
   readonly live: number;
   readonly dead: number;

@@ -24,7 +24,7 @@ const protectedCourse = (rows: number): Course => ({
   fill: (client) => fillProtectedTokens(client, rows),
 });
 const COMPANIES: readonly Company[] = ['old snapshot', 'a writer'];
-/** What peers have as much of as not. */
+/** Half of the rows of the peers' tables are dead. */
 const PEER_SHARE = 0.5;
 
 /** How many rows a second each contender deletes, on tables of all kinds. */

@@ -8,7 +8,7 @@ import { CreateSecretCommand, PutSecretValueCommand, SecretsManagerClient } from
 import type { Login } from './database';
 import { ACCOUNT, type Emulator } from './emulator';
 
-/** What is in an account before anything of this project: a network, a key, a topic that wakes people. */
+/** The resources that an account has before this project: a network, a key, a topic that wakes people. */
 export interface Landscape {
   readonly vpcId: string;
   readonly subnetA: string;

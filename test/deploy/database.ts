@@ -44,7 +44,7 @@ export class TokenDatabase {
     return this.#login;
   }
 
-  /** Puts rows on both sides of every rule in place of those that are there. */
+  /** Replaces all rows by rows on both sides of every rule. */
   async fill(): Promise<void> {
     await this.#client.query(ROWS_SQL);
   }

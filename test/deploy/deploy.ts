@@ -3,7 +3,7 @@
  * what a template cannot: that everything is created, runs, survives a rotation, and goes away. Properties of resources are
  * compared with the template in the unit tests, not read back from the emulator.
  *
- * README.md says which AWS that is, and what it does not show.
+ * README.md describes that AWS, and its limits.
  */
 import test, { type TestContext } from 'node:test';
 import '../support/environment';
@@ -40,7 +40,7 @@ test('npm run test:deploy', async (t) => {
   }
 });
 
-/** Runs tests under a title. An assertion that fails fails alone; where a step fails that others rest on, all ends. */
+/** Runs tests under a title. A failed assertion fails alone; a failed step on which others depend ends everything. */
 async function chapter<Result>(
   t: TestContext,
   title: string,
@@ -62,5 +62,5 @@ async function chapter<Result>(
   return result as Result;
 }
 
-// Whatever was started goes when this process ends.
+// Everything that was started ends with this process.
 process.on('SIGINT', () => process.exit(INTERRUPTED));

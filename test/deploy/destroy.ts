@@ -4,7 +4,7 @@ import { CloudFormationClient, DescribeStackEventsCommand } from '@aws-sdk/clien
 import { type Census, takeCensus } from './census';
 import type { World } from './world';
 
-/** What is left of the stages that were deployed. */
+/** The remains of the deployed stages. */
 export async function destroy(t: TestContext, { emulator, project }: World, before: Census): Promise<void> {
   await t.test('destroys one stage, and leaves the other', async () => {
     await project.destroy('dev');

@@ -17,7 +17,7 @@ const EVERY_MINUTE = '* * * * *';
 /** The emulator looks at schedules every ten seconds: 80 at most pass, and as much again on a busy machine. */
 const PATIENCE_MS = 160_000;
 
-/** The least stage that there is: the one that a clone is born with, with the ARN of a secret filled in. */
+/** The smallest stage: that of a fresh clone, with the ARN of a secret filled in. */
 export class DevStage {
   readonly #world: World;
   #runsBefore = 0;
@@ -38,14 +38,14 @@ export class DevStage {
     const { project, secrets } = world;
     const database = await world.database('dev_auth');
     const secretArn = await secrets.create('dev/auth', database.login);
-    // This server's certificate is nobody's to trust. TLS is the part of the other stage.
+    // No authority signed this server's certificate. The other stage tests TLS.
     const dev = { databases: { auth: { secretArn, sslMode: 'disable' } } } as const;
     project.fillIn({ ...project.stages, dev });
     await project.deploy('dev');
     return new DevStage(world, database, secretArn);
   }
 
-  /** What only a deployment shows: the properties of the template have their own tests. */
+  /** The effects that only a deployment shows. The properties of the template have their own tests. */
   async inspect(t: TestContext): Promise<void> {
     const { emulator } = this.#world;
     const { AlarmTopicArn: topicArn } = await this.stack.outputs();
@@ -92,7 +92,7 @@ export class DevStage {
     });
   }
 
-  /** What a further deployment changes. */
+  /** The changes of a further deployment. */
   async change(t: TestContext): Promise<void> {
     const { project } = this.#world;
     await t.test('changes nothing if it is deployed again', async () => {

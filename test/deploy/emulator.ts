@@ -13,15 +13,15 @@ import type { Keys } from '../support/rds-token';
 import type { Certificate } from './certificate';
 import { PythonEnvironment } from './python';
 
-/** Not that of AWS's own examples, by which the synth knows a stage that nobody has filled in. */
+/** Not the account of AWS's own examples, by which the synth recognises a stage that is not filled in. */
 export const ACCOUNT = '210987654321';
 export const REGION = 'eu-central-1';
 
-/** What an API answers. */
+/** The answer of an API. */
 // biome-ignore lint/suspicious/noExplicitAny: each API says something else; what a test reads from it, it compares
 export type Description = Record<string, any>;
 
-/** What clients of the emulator are configured with, as the constructors of the SDK take it. */
+/** The configuration of clients of the emulator, for the constructors of the SDK. */
 export interface ClientOptions {
   readonly endpoint: string;
   readonly region: string;
@@ -54,7 +54,7 @@ export class Emulator {
     }
   }
 
-  /** @param directory where its files go, and those of the functions that it runs */
+  /** @param directory for its files, and those of the functions that it runs */
   static async start(directory: string, certificate: Certificate): Promise<Emulator> {
     const { python } = await PythonEnvironment.of('requirements.txt');
     const port = await freePort();
@@ -108,7 +108,7 @@ export class Emulator {
     });
   }
 
-  /** What a program needs in its environment that knows nothing of emulators, such as the CDK's CLI. */
+  /** The environment of a program that is not made for emulators, such as the CDK's CLI. */
   get environment(): Record<string, string> {
     return {
       AWS_ENDPOINT_URL: this.url,
@@ -129,7 +129,7 @@ export class Emulator {
     return (await promisify(execFile)(this.#python, args, { env })).stdout;
   }
 
-  /** What is at an address that it handed out, which it forgets to begin with https. */
+  /** The content of an address that it returned, which it serves without TLS. */
   async download(location: string): Promise<Buffer> {
     const request = get(location.replace(/^http:/, 'https:'), { agent: this.#agent });
     const [response] = (await once(request, 'response')) as [IncomingMessage];
@@ -178,7 +178,7 @@ export function keysOf(functionArn: string, roleArn: string): Keys {
   };
 }
 
-/** Has Node.js trust a certificate besides those that it knows. */
+/** Makes Node.js trust a certificate in addition to its own. */
 function trustOf({ certFile }: Certificate): Record<string, string> {
   return { NODE_EXTRA_CA_CERTS: certFile };
 }

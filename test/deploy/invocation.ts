@@ -13,7 +13,7 @@ import type { Emulator } from './emulator';
 
 export interface Invocation {
   readonly report: RunReport;
-  /** What it wrote to its log group. */
+  /** The lines in its log group. */
   readonly log: readonly LogLine[];
 }
 

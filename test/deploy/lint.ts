@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { PythonEnvironment } from './python';
 import type { World } from './world';
 
-/** What others look for in templates. What is not taken from them is in their configuration, with the reason. */
+/** Public linters of templates. Rules that are switched off are in their configuration, with the reason. */
 export async function lint(t: TestContext, { project }: World): Promise<void> {
   const { python } = await PythonEnvironment.of('requirements-lint.txt');
   await project.cdk(['synth', '-c', 'stage=staging', '--quiet']);

@@ -14,17 +14,17 @@ import type { World } from './world';
 
 type Name = 'auth' | 'partners';
 
-/** What is there before the stage. */
+/** The surroundings of the stage. */
 interface Databases {
   readonly auth: TokenDatabase;
   readonly partners: TokenDatabase;
-  /** What stands before the second one, and lets nobody in without a token. */
+  /** The proxy before the second one, which requires a token. */
   readonly rds: Rds;
   /** Those with which tokens have to be signed. Which they are is known when the function is. */
   readonly keys: { accessKeyId: string; secretAccessKey: string; sessionToken: string };
 }
 
-/** The stage of `cdk.json` that shows everything, with an account's own identifiers in place of the examples. */
+/** The largest stage of `cdk.json`, with an account's own identifiers instead of the examples. */
 export class ProdStage {
   readonly stack: DeployedStack;
   readonly #world: World;
@@ -83,7 +83,7 @@ export class ProdStage {
     return new ProdStage(world, databases, await project.deploy('prod'));
   }
 
-  /** What only a deployment shows: the properties of the template have their own tests. */
+  /** The effects that only a deployment shows. The properties of the template have their own tests. */
   async inspect(t: TestContext): Promise<void> {
     await t.test('creates every resource of the template', () => expectComplete(this.stack, this.#world));
 

@@ -7,7 +7,7 @@ import { CRONTAB_VARIABLE } from '../../lib/stage-config';
 import type { StageConfig } from '../../lib/stage-schema';
 import type { Emulator } from './emulator';
 
-/** What `npm ci` installs from, and what `cdk deploy` reads. A clone has more; whatever else it needed would be missed here. */
+/** The files that `npm ci` and `cdk deploy` read. A clone has more, but must not need more. */
 const FILES = ['bin', 'lambda', 'lib', 'cdk.json', 'package.json', 'package-lock.json', 'tsconfig.json'];
 
 export interface Deployment {

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** What MiniStack and Django require. */
+/** The version that MiniStack and Django require. */
 const OLDEST = [3, 10] as const;
 
 /** The packages of requirements, in an environment of their own that is kept for the next time. */
@@ -22,7 +22,7 @@ export class PythonEnvironment {
    *
    * @param requirements a path from this folder
    *
-   * @throws Error that says what is missing on this machine
+   * @throws Error that names the requirement that this machine lacks
    */
   static async of(requirements: string): Promise<PythonEnvironment> {
     const file = join(__dirname, requirements);
@@ -30,7 +30,8 @@ export class PythonEnvironment {
     const hash = createHash('sha256').update(version).update(readFileSync(file)).digest('hex').slice(0, 12);
     const directory = resolve('.venv', hash);
     if (!existsSync(directory)) {
-      // Somewhere else first, so that a folder of this name is whole. Its programs know where they are, so they are not used.
+      // Created elsewhere and renamed, so that a folder of this name is complete. Its programs contain their old path, so they
+      // are not used.
       const unfinished = `${directory}.${process.pid}`;
       try {
         await explained('python3 -m venv', run(python, ['-m', 'venv', unfinished]), VENV_HINT);

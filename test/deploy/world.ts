@@ -23,7 +23,7 @@ export class World {
   readonly #databases: TokenDatabase[] = [];
 
   private constructor() {
-    // For when this process is ended early. Whatever runs in the folder has a handler of its own.
+    // In case this process is ended early. Programs that run in the folder have their own handlers.
     process.once('exit', () => rmSync(this.#directory, { recursive: true, force: true, maxRetries: 5 }));
   }
 

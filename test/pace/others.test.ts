@@ -23,7 +23,7 @@ async function look(by: Queryable = session): Promise<boolean> {
   return others.compare(reading);
 }
 
-/** A connection to another database, which is none of those that a purge has. */
+/** A connection to another database that no purge uses. */
 async function elsewhere(): Promise<Client> {
   const client = new Client(database.server.url('postgres'));
   await client.connect();

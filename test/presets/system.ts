@@ -5,13 +5,13 @@ import type { TestDatabase } from '../support/database';
 
 /** A system as its own migrations and its own cleaner have it. */
 export interface System {
-  /** What stands beside the name of the preset in the target. */
+  /** The settings beside the name of the preset in the target. */
   readonly given?: Readonly<Record<string, unknown>>;
   /** The tables, with the types, keys and capitals of the system's migrations. Columns that no rule reads may be left out. */
   readonly tables: string;
   /** Rows of every state, both sides of each boundary among them. */
   readonly rows: string;
-  /** What the system's own cleaner does, as SQL. */
+  /** The system's own cleaner, as SQL. */
   readonly cleaner: string;
 }
 

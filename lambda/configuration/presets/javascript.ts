@@ -1,6 +1,6 @@
 import { definePreset } from './preset';
 
-/** Libraries and servers for Node.js, with their columns in camel case where they have them so. */
+/** Libraries and servers for Node.js. Some have their columns in camel case. */
 export const JAVASCRIPT = {
   'better-auth': definePreset({
     system: 'Better Auth',

@@ -9,7 +9,7 @@ export interface Preset {
   readonly system: string;
   /** The part of the system that deletes these rows; absent if nothing does. */
   readonly cleaner?: string | undefined;
-  /** What the preset does otherwise than the cleaner, the tables that it leaves alone, and why. */
+  /** The differences between the preset and the system's own cleaner, and the tables that it leaves alone, with reasons. */
   readonly caveat?: string | undefined;
   /** The schema that the system uses by default. */
   readonly schema: string;
@@ -30,7 +30,7 @@ export interface PresetTable extends Omit<PresetTarget, 'timeZone'> {
   readonly optional?: boolean | undefined;
 }
 
-/** A setting of the system that says how long rows live. */
+/** A setting of the system for the lifetime of rows. */
 interface Retention {
   readonly about: string;
   /** The system's own default. Without one, rules of this setting count only if it is given. */
