@@ -20,7 +20,8 @@ import type { Construct } from 'constructs';
 import { toString as describeCrontab } from 'cronstrue';
 import { DELIVERY_WINDOW } from './cleanup-function';
 import { given } from './given';
-import { longestGapMs, longestWindowMs, scheduleExpressions } from './schedule-expression';
+import { scheduleExpressions } from './schedule-expression';
+import { longestGapMs, longestWindowMs } from './schedule-gaps';
 import type { CleanupStateMachineProps } from './workflow/cleanup-state-machine';
 
 /** When the function runs. */

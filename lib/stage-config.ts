@@ -1,7 +1,8 @@
 /** Picks a stage of `cdk.json` and validates it. Imports nothing of the CDK. */
 
 import { didYouMean, InvalidInputError, isObject, mistakesIn } from '../lambda/configuration/validation';
-import { CrontabError, scheduleExpressions } from './schedule-expression';
+import { CrontabError } from './crontab';
+import { scheduleExpressions } from './schedule-expression';
 import { STAGE_NAME, type StageConfig, stageSchema } from './stage-schema';
 
 /** The variable with a crontab that overrides the schedule of every stage. */
