@@ -21,7 +21,7 @@ export async function withSession<T>(
     {
       credentials: fixedCredentials({ host, port, database: name, user, password }),
       trustedCertificates: sslMode === 'verify-full' && [...rootCertificates, ...authorities],
-      outagePatienceMs: 0, // a person is waiting, and may have mistyped the host
+      reconnectTimeoutMs: 0, // a person is waiting, and may have mistyped the host
     },
     { clock: systemClock, stop: interrupt, abandon: interrupt, onRetry: () => {} },
   );

@@ -27,7 +27,7 @@ export interface ConnectionOptions {
    *
    * @default 60_000, which outlasts the fail-over of an Aurora cluster and most of RDS
    */
-  readonly outagePatienceMs?: number;
+  readonly reconnectTimeoutMs?: number;
 }
 
 /** The run that sessions belong to. */
@@ -44,7 +44,7 @@ export interface SessionContext {
 /** Runs a statement on one connection, and does not reconnect. */
 export type Query = <Row>(text: string, values?: readonly unknown[]) => Promise<QueryResult<Row>>;
 
-const OUTAGE_PATIENCE_MS = 60_000;
+const RECONNECT_TIMEOUT_MS = 60_000;
 
 const FIRST_RETRY_MS = 100;
 
@@ -109,7 +109,7 @@ export class Session implements Queryable {
     check?: Check,
   ): Promise<QueryResult<Row>> {
     const { clock, stop, abandon, onRetry } = this.#context;
-    const patienceMs = this.#options.outagePatienceMs ?? OUTAGE_PATIENCE_MS;
+    const timeoutMs = this.#options.reconnectTimeoutMs ?? RECONNECT_TIMEOUT_MS;
     for (let retryMs = FIRST_RETRY_MS; ; retryMs = Math.min(2 * retryMs, LONGEST_RETRY_MS)) {
       try {
         const connection = await this.#connected();
@@ -130,7 +130,7 @@ export class Session implements Queryable {
           await this.#disconnect();
         }
         this.#failingSince ??= clock.now();
-        this.#gaveUp ||= stop.aborted || clock.now() - this.#failingSince + retryMs > patienceMs;
+        this.#gaveUp ||= stop.aborted || clock.now() - this.#failingSince + retryMs > timeoutMs;
         if (this.#gaveUp) {
           throw error;
         }

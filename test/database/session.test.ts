@@ -92,7 +92,7 @@ test('outlasts a restart of the server', async () => {
 
 test('gives up once its patience is over, and is quick to do so from then on', async () => {
   const connection = database.connection({ port: 1 });
-  const session = open({ ...connection, outagePatienceMs: 500 });
+  const session = open({ ...connection, reconnectTimeoutMs: 500 });
 
   await expect(session.query('select 1')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   const { length } = retries;
@@ -158,7 +158,7 @@ test('ends the backend of its lost connection before it continues', async () => 
 
 test("treats a server that does not answer as lost, a little after the statement's timeout", async () => {
   const proxy = await TcpProxy.start(database.server.host, database.server.port);
-  const session = open({ ...database.connection({ port: proxy.port }), outagePatienceMs: 0 });
+  const session = open({ ...database.connection({ port: proxy.port }), reconnectTimeoutMs: 0 });
   await pidOf(session);
   proxy.stall();
 

@@ -123,7 +123,7 @@ function raise(statement: string): Promise<unknown> {
 }
 
 async function outputOfService(): Promise<string> {
-  const connection = { ...database.connection(), outagePatienceMs: 100 };
+  const connection = { ...database.connection(), reconnectTimeoutMs: 100 };
   const report = await database.service({ connection }).run();
   // Nothing was deleted, so that what the trigger raised did meet the run.
   expect(report.rowsDeleted).toBe(0);

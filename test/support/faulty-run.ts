@@ -19,7 +19,7 @@ export const GRANTS = `
 interface Circumstances extends Partial<Omit<TokenCleanupOptions, 'targets'>> {
   readonly request?: RunRequest;
   readonly credentials?: CredentialSource;
-  readonly outagePatienceMs?: number;
+  readonly reconnectTimeoutMs?: number;
   /** Begins once the run has deleted something and has more to do. */
   readonly strike?: () => Promise<unknown>;
 }
@@ -63,7 +63,7 @@ class FaultyRuns {
   }
 
   /** A run through the proxy that rests most of the time, so that a fault finds it half done. */
-  async run({ request, credentials, outagePatienceMs = 10_000, strike, ...options }: Circumstances = {}) {
+  async run({ request, credentials, reconnectTimeoutMs = 10_000, strike, ...options }: Circumstances = {}) {
     let struck: Promise<unknown> | undefined;
     const debug = (_: string, { progress }: Record<string, unknown>) => {
       if (strike && !struck) {
@@ -79,7 +79,7 @@ class FaultyRuns {
     const report = await this.database
       .service({
         targets: TARGETS,
-        connection: { ...connection, ...(credentials && { credentials }), outagePatienceMs },
+        connection: { ...connection, ...(credentials && { credentials }), reconnectTimeoutMs },
         logger: { ...this.database.logger, debug },
         concurrency: 2,
         maxLoad: 0.2,

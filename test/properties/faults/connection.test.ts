@@ -37,7 +37,7 @@ test.each<[string, () => Promise<unknown>]>([
 
 test('fails with a reason when nothing listens', async () => {
   await faults.proxy.stop();
-  const report = await faults.run({ outagePatienceMs: 1_000 });
+  const report = await faults.run({ reconnectTimeoutMs: 1_000 });
 
   expect(report).toMatchObject({ status: 'failed', error: expect.stringMatching(/^connect ECONNREFUSED /) });
   await faults.expectNoHarm(report);

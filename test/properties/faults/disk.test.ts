@@ -38,7 +38,7 @@ testOnFullLog('fails and says why when the disk of the log is full for good', as
   let log: Awaited<ReturnType<typeof fillDiskOfLog>> | undefined;
   const report = await faults
     .run({
-      outagePatienceMs: 1_000,
+      reconnectTimeoutMs: 1_000,
       strike: async () => {
         log = await fillDiskOfLog();
         await database.sql('select pg_switch_wal()').catch(() => {});

@@ -16,7 +16,7 @@ const { database } = faults;
 test('does not fail if the brake is the first to meet a replica that is not promoted yet: the DELETE waits for it', async () => {
   const replica = await startReplica(database.server);
   const { signal } = new AbortController();
-  const session = database.session({ ...database.connection({ port: replica.port }), outagePatienceMs: 0 });
+  const session = database.session({ ...database.connection({ port: replica.port }), reconnectTimeoutMs: 0 });
   const answer = new ReplicaLagBrake(1, systemClock, () => {}).release(session, signal);
   const kind = await answer.then(() => 'none', kindOf);
   await session.close();

@@ -153,7 +153,7 @@ test.each<[string, Trouble, RegExp]>([
   ],
 ])('fails with a reason when %s', async (_, { before, strike, after }, error) => {
   await before?.();
-  const report = await faults.run({ ...(strike && { strike }), outagePatienceMs: 1_000 });
+  const report = await faults.run({ ...(strike && { strike }), reconnectTimeoutMs: 1_000 });
   await after?.();
 
   expect(report).toMatchObject({ status: 'failed', error: expect.stringMatching(error) });
