@@ -1,5 +1,6 @@
 import { isKeeper, type ReferringKey } from '../conditions/referring-key';
 import { quoteIdentifier } from '../conditions/sql';
+import { systemOf } from '../configuration/presets';
 import { columnsIn, isReference, type Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
 import { type Finding, findingOf } from './finding';
@@ -7,7 +8,7 @@ import type { TargetTable } from './tables';
 
 export interface ForeignKeyFindings {
   readonly referringKeys: readonly ReferringKey[];
-  /** Cascades that would take or change live rows of a target. */
+  /** Cascades that would take or change live rows of a target, or take those of a known system's table. */
   readonly dangers: readonly string[];
   readonly warnings: readonly Finding[];
   /** Whether one of the keys has no index on its own side. */
@@ -40,7 +41,7 @@ export class ForeignKeys {
     const effects = this.#effectsOf(oids, target);
     const judged = effects
       .filter(({ keeps }) => !keeps)
-      .map((effect) => ({ ...effect, dangers: this.#dangersOf(effect.key, target) }));
+      .map((effect) => ({ ...effect, dangers: this.#dangersOf(effect, target) }));
     const unindexed = effects.flatMap(({ key }) => (key.hasIndex ? [] : [key]));
     return {
       referringKeys: this.#keys.at(oids).map((key) => this.#referringKey(key, new Set(oids), [])),
@@ -73,25 +74,35 @@ export class ForeignKeys {
     return effects;
   }
 
-  #dangersOf({ constraint, onDelete, referring, changes }: Key, source: Target): string[] {
-    return this.#targets.at(referring).flatMap(({ target }) => {
-      const rule = `foreign key ${quoteIdentifier(constraint)} must not be on delete ${onDelete}`;
-      if (onDelete === 'cascade') {
-        return target === source
+  #dangersOf({ key, by }: Effect, source: Target): string[] {
+    const rule = `foreign key ${quoteIdentifier(key.constraint)} must not be on delete ${key.onDelete}`;
+    const targets = this.#targets.at(key.referring).map(({ target }) => target);
+    if (key.onDelete !== 'cascade') {
+      return targets.flatMap((target) =>
+        changeable(target)
+          .filter((column) => key.changes.includes(column))
+          .map(
+            (column) =>
+              `${rule}: it would change column ${quoteIdentifier(column)}, which a rule of ${target.name} tests`,
+          ),
+      );
+    }
+    const remedy = by.length === 0 ? `; "unlessReferredToBy": [${JSON.stringify(key.table)}] would keep both` : '';
+    const loss = (child: string) =>
+      `${rule}: live rows of ${child} would go with the dead ones that they refer to${remedy}`;
+    const system = targets.length === 0 ? systemOf(key.table, key.tableColumns) : undefined;
+    return [
+      ...targets.map((target) =>
+        target === source
           ? `${rule}: a live row would go with the dead one that it refers to`
-          : `${rule}: live rows of the target ${target.name} would go with the dead ones that they refer to`;
-      }
-      return changeable(target)
-        .filter((column) => changes.includes(column))
-        .map(
-          (column) =>
-            `${rule}: it would change column ${quoteIdentifier(column)}, which a rule of ${target.name} tests`,
-        );
-    });
+          : loss(`the target ${target.name}`),
+      ),
+      ...(system === undefined ? [] : [loss(`${key.quotedTable}, a table of ${system},`)]),
+    ];
   }
 
   #referringKey(key: Key, oids: ReadonlySet<number>, path: readonly Key[]): ReferringKey {
-    const { pointsAt, referring, changes, createIndex, ...rest } = key;
+    const { pointsAt, referring, changes, createIndex, table, tableColumns, ...rest } = key;
     // A cascade among other tables may lead in a circle.
     const further = key.onDelete === 'cascade' && !path.includes(key) ? this.#keys.at(referring) : [];
     return {
@@ -153,6 +164,9 @@ interface Key extends Omit<ReferringKey, 'isSelf' | 'next'> {
   readonly pointsAt: readonly number[];
   /** The table that refers, with its partitions. */
   readonly referring: readonly number[];
+  /** The name of the table that refers, and the names of its columns. */
+  readonly table: string;
+  readonly tableColumns: readonly string[];
   /** The columns that `set null` and `set default` change. */
   readonly changes: readonly string[];
   readonly createIndex: string;
@@ -234,7 +248,10 @@ const FOREIGN_KEYS_SQL = `
   )
   select
     conname as constraint, format('"%s"."%s"', replace(nspname, '"', '""'), replace(relname, '"', '""')) as "quotedTable",
-    conrelid::int8::float8 as oid,
+    conrelid::int8::float8 as oid, relname::text as table,
+    array(
+      select attname::text from pg_attribute where attrelid = conrelid and attnum > 0 and not attisdropped
+    ) as "tableColumns",
     case confdeltype
       when 'a' then 'no action' when 'r' then 'restrict' when 'c' then 'cascade' when 'n' then 'set null'
       else 'set default' end as "onDelete",

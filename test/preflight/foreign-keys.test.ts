@@ -172,10 +172,43 @@ test.each([
 ])('refuses a cascade into the rows of another target: %s', async (_, sql, constraint) => {
   await database.sql(`create table sessions (id int primary key, expires_at timestamptz); ${sql}`);
 
-  const refusal = `foreign key "${constraint}" must not be on delete cascade: live rows of the target refresh_tokens would go with the dead ones that they refer to`;
+  const remedy = constraint.includes('session_id') ? '; "unlessReferredToBy": ["refresh_tokens"] would keep both' : '';
+  const refusal = `foreign key "${constraint}" must not be on delete cascade: live rows of the target refresh_tokens would go with the dead ones that they refer to${remedy}`;
   expect(await errorsOf(TWO_TARGETS)).toEqual({ sessions: refusal, refresh_tokens: undefined });
   // The other target need not be part of the run.
   expect(await errorsOf(TWO_TARGETS, ['sessions'])).toEqual({ sessions: refusal });
+});
+
+test('refuses a cascade into the tokens of a known system, which need not be a target, until they keep what they refer to', async () => {
+  await database.sql(`
+    create schema auth;
+    create table auth.hydra_oauth2_flow (login_challenge text primary key, requested_at timestamp not null);
+    create table auth.hydra_oauth2_refresh (
+      signature text primary key, request_id text, nid uuid,
+      challenge_id text constraint refresh_flow references auth.hydra_oauth2_flow on delete cascade
+    );
+    create table auth.hydra_oauth2_code (
+      request_id text, challenge_id text references auth.hydra_oauth2_flow on delete cascade
+    );
+    create index on auth.hydra_oauth2_refresh (challenge_id);
+    create index on auth.hydra_oauth2_code (challenge_id);
+    insert into auth.hydra_oauth2_flow values ('used', '2020-01-01'), ('abandoned', '2020-01-01');
+    insert into auth.hydra_oauth2_refresh values ('live', '', null, 'used')`);
+  const flows = {
+    schema: 'auth',
+    table: 'hydra_oauth2_flow',
+    deleteWhen: [{ requested_at: { olderThan: '30m' } }],
+  };
+
+  expect(await errorsOf([flows])).toEqual({
+    hydra_oauth2_flow:
+      'foreign key "refresh_flow" must not be on delete cascade: live rows of "auth"."hydra_oauth2_refresh", a table of Ory Hydra, would go with the dead ones that they refer to; "unlessReferredToBy": ["hydra_oauth2_refresh"] would keep both',
+  });
+  expect(await warningsOf([{ ...flows, unlessReferredToBy: ['hydra_oauth2_refresh'] }])).toEqual([
+    // Without its column `nid` this is another system's table, by chance of that name.
+    'hydra_oauth2_flow: foreign key "hydra_oauth2_code_challenge_id_fkey" deletes rows of "auth"."hydra_oauth2_code" too (on delete cascade)',
+  ]);
+  expect(await database.column('select login_challenge from auth.hydra_oauth2_flow')).toEqual(['used']);
 });
 
 test.each(['set null', 'set default'])('refuses on delete %s only of a column that a rule tests', async (action) => {
