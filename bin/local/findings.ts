@@ -72,7 +72,7 @@ function showTable(terminal: Terminal, target: Target, { rowsRemaining }: Target
   } else {
     const share =
       rowsKept === undefined || rowsRemaining === 0 ? '' : ` (${percent(rowsRemaining / (rowsRemaining + rowsKept))})`;
-    terminal.field('Would go', `${rows(rowsRemaining)}${share}`);
+    terminal.field('Would go', `${found.isUpperBound ? 'at most ' : ''}${rows(rowsRemaining)}${share}`);
     const width = Math.max(
       ...[rowsRemaining, ...(found.rules ?? []).map((rule) => rule.rows)].map((n) => count(n).length),
     );

@@ -5,7 +5,7 @@ import { patiently } from '../engine/table-lock';
 import type { TableOptions } from '../engine/whole-table';
 import type { Finding } from '../preflight/finding';
 import { type Census, takeCensus } from './census';
-import { Forecast } from './forecast';
+import { Forecast, type Foreseen } from './forecast';
 import { adviseOnIndexes, type IndexAdvice } from './index-advice';
 import { findSurprises } from './surprises';
 
@@ -15,6 +15,8 @@ export interface Diagnosis {
   readonly findings: readonly Finding[];
   /** The number of rows that meet each rule, protected ones included, in the order of the rules. A row may meet several. */
   readonly rules?: readonly RuleCount[];
+  /** Whether fewer rows may go than {@link TargetReport.rowsRemaining} says, for the reasons among the surprises. */
+  readonly isUpperBound?: true;
   readonly rowsKept?: number;
   /** Whether it is the server's estimate, because an index led to the dead rows or policies hide the others from the role. */
   readonly rowsKeptEstimated?: boolean;
@@ -113,9 +115,11 @@ async function diagnose(table: Table, { heaps, census }: Counts, forecast: Forec
   const rows = inspected.rowsAreHidden
     ? heaps.reduce((total, heap) => total + (heap.estimatedRows ?? Number.NaN), 0)
     : census.rows + estimatedRows(census, heaps);
-  const { protectedRows, blockedBy, cascaded } = forecast.of(table).consequences;
+  const { protectedRows, blockedBy, ...consequences } = forecast.of(table).consequences;
   const doomed = census.dead - protectedRows;
+  const cascaded = consequences.cascaded.filter(({ rows }) => rows !== undefined || doomed > 0);
   const isCounted = census.end === 'finished' && census.obstacles.length === 0 && !forecast.isCutShort;
+  const limits = isCounted && doomed > 0 ? limitsOf(doomed, options.maxRows, forecast.of(table), census) : [];
   const surprises = [
     ...(await findSurprises(sessions[0], {
       target,
@@ -123,9 +127,7 @@ async function diagnose(table: Table, { heaps, census }: Counts, forecast: Forec
       columnTypes: inspected.columnTypes,
       relations: options.relations,
     })),
-    ...(isCounted ? doubts(doomed, rows, forecast.of(table).isIncomplete, census.mayRefuse) : []).map(
-      (doubt) => `${target.name}: ${doubt}`,
-    ),
+    ...[...(isCounted ? doubts(doomed, rows) : []), ...limits].map((doubt) => `${target.name}: ${doubt}`),
   ];
   const diagnosis: Omit<Diagnosis, 'findings'> = {
     tableBytes: sum(heaps, 'tableBytes'),
@@ -157,6 +159,7 @@ async function diagnose(table: Table, { heaps, census }: Counts, forecast: Forec
         const oldest = census.oldestByRule[rule];
         return { rule: readable, rows: census.deadByRule[rule] ?? 0, ...(oldest !== undefined && { oldest }) };
       }),
+      ...(limits.length > 0 && { isUpperBound: true as const }),
       ...(Number.isFinite(rows) && { rowsKept: Math.max(0, Math.round(rows - doomed)) }),
       ...((census.indexed.length > 0 || inspected.rowsAreHidden) && { rowsKeptEstimated: true }),
       ...diagnosis,
@@ -169,16 +172,29 @@ async function diagnose(table: Table, { heaps, census }: Counts, forecast: Forec
 const SUSPICIOUS_SHARE = 0.95;
 
 /** Reasons to check the rules before a run, as sentences. */
-function doubts(doomed: number, rows: number, isIncomplete: boolean, mayRefuse: boolean): string[] {
+function doubts(doomed: number, rows: number): string[] {
   const percent = Math.floor((1_000 * doomed) / rows) / 10;
+  return doomed > SUSPICIOUS_SHARE * rows
+    ? [`WARNING: ${percent} % of the table would go; make sure that the rules match only what is dead`]
+    : [];
+}
+
+/** Reasons why fewer rows may go than were counted, as sentences. */
+function limitsOf(
+  doomed: number,
+  maxRows: number | undefined,
+  { isIncomplete, isInCircle }: Foreseen,
+  { mayRefuse }: Census,
+): string[] {
   return [
-    ...(doomed > SUSPICIOUS_SHARE * rows
-      ? [`WARNING: ${percent} % of the table would go; make sure that the rules match only what is dead`]
+    ...(maxRows !== undefined && doomed > maxRows
+      ? [`one run deletes about ${maxRows} of the rows that would go, by CLEANUP_MAX_ROWS`]
       : []),
-    ...(doomed > 0 && isIncomplete
+    ...(isIncomplete
       ? ['foreign keys of tables that the role may not read can keep some of the rows that would go']
       : []),
-    ...(doomed > 0 && mayRefuse ? ['a trigger on delete can keep some of the rows that would go'] : []),
+    ...(mayRefuse ? ['a trigger on delete can keep some of the rows that would go'] : []),
+    ...(isInCircle ? ['rows of several tables that refer to each other in a circle stay'] : []),
   ];
 }
 

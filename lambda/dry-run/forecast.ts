@@ -4,7 +4,7 @@ import { quoteIdentifier } from '../conditions/sql';
 import type { Further } from '../engine/count';
 import { isDead } from '../engine/deletion';
 import type { Blockage, Cascaded } from '../engine/outcome';
-import { cascadesOf, type Path, protectionsOf, referringTo } from '../engine/protection';
+import { type Cascades, cascadedBy, cascadesOf, type Path, protectionsOf, referringTo } from '../engine/protection';
 import type { Table } from '../engine/purge';
 import { patiently } from '../engine/table-lock';
 
@@ -75,11 +75,19 @@ interface Staying {
   readonly protection: number;
 }
 
-class Work {
+/** What is foreseen of a table. */
+export interface Foreseen {
+  /** Whether keys keep rows that only an attempt to delete them finds. */
+  readonly isIncomplete: boolean;
+  /** Whether rows of the table and of others may keep each other. */
+  readonly isInCircle: boolean;
+}
+
+class Work implements Foreseen {
   readonly #table: Table;
   readonly #tables: readonly Table[];
   readonly #paths: readonly Path[];
-  readonly #cascades: readonly Path[];
+  readonly #cascades: Cascades;
   /** Whether rows of the table keep others of the run. */
   readonly #passesOn: boolean;
   /** Whether the forecast needs the places of the rows that stay: they keep others, or are found a second time. */
@@ -88,22 +96,23 @@ class Work {
   readonly #cascaded: number[];
   readonly #known = new Set<string>();
   #found: Staying[] = [];
-  /** Whether keys keep rows that only an attempt to delete them finds. */
   readonly isIncomplete: boolean;
+  readonly isInCircle: boolean;
 
   constructor(table: Table, tables: readonly Table[]) {
     const { known, areIncomplete } = protectionsOf(table.options.keys, table.options.isInherited);
     this.#table = table;
     this.#tables = tables;
     this.#paths = known.filter(({ waits }) => !waits).map(({ path }) => path);
-    this.#cascades = cascadesOf(table.options.keys).filter((path) => path.every(({ canRead }) => canRead));
+    this.#cascades = cascadesOf(table.options.keys);
     this.#passesOn = tables.some(({ options }) =>
       protectionsOf(options.keys, options.isInherited).known.some(({ path }) => has(table, path)),
     );
     this.#needsPlaces = this.#passesOn || this.#paths.some((path) => tables.some((other) => has(other, path)));
     this.#rows = this.#paths.map(() => 0);
-    this.#cascaded = this.#cascades.map(() => 0);
+    this.#cascaded = this.#cascades.known.map(() => 0);
     this.isIncomplete = areIncomplete;
+    this.isInCircle = isInCircle(table, tables);
   }
 
   /** @param free a name that no column of the table has */
@@ -130,7 +139,7 @@ class Work {
           `kept ${index}`,
           `pg_catalog.count(*) filter (where ${protection} operator(pg_catalog.=) ${index})`,
         ]),
-        ...this.#cascades.map((path, index) => [
+        ...this.#cascades.known.map((path, index) => [
           `cascaded ${index}`,
           `pg_catalog.sum((select pg_catalog.count(*) from ${referringTo('visited', path)})) filter (where ${goes})`,
         ]),
@@ -151,7 +160,7 @@ class Work {
     this.#paths.forEach((_, index) => {
       this.#rows[index] = (this.#rows[index] ?? 0) + sums(`kept ${index}`);
     });
-    this.#cascades.forEach((_, index) => {
+    this.#cascades.known.forEach((_, index) => {
       this.#cascaded[index] = (this.#cascaded[index] ?? 0) + sums(`cascaded ${index}`);
     });
   }
@@ -182,7 +191,7 @@ class Work {
           const news = rows.filter(({ tid }) => !this.#known.has(key(relation, tid)));
           const protection = staying.table === this.#table ? staying.protection : index;
           this.#rows[protection] = (this.#rows[protection] ?? 0) + news.length;
-          this.#cascades.forEach((_, cascade) => {
+          this.#cascades.known.forEach((_, cascade) => {
             const along = news.reduce((sum, row) => sum + (row.cascaded[cascade] ?? 0), 0);
             this.#cascaded[cascade] = (this.#cascaded[cascade] ?? 0) - along;
           });
@@ -197,11 +206,6 @@ class Work {
   }
 
   get consequences(): Consequences {
-    const cascaded = new Map<string, number>();
-    this.#cascades.forEach((path, index) => {
-      const { quotedTable } = path.at(-1) ?? path[0];
-      cascaded.set(quotedTable, (cascaded.get(quotedTable) ?? 0) + (this.#cascaded[index] ?? 0));
-    });
     return {
       protectedRows: this.#rows.reduce((sum, rows) => sum + rows, 0),
       blockedBy: this.#paths.flatMap((path, index) => {
@@ -209,7 +213,7 @@ class Work {
         const { constraint, quotedTable } = path.at(-1) ?? path[0];
         return rows > 0 ? [{ reason: `foreign key ${quoteIdentifier(constraint)} of ${quotedTable}`, rows }] : [];
       }),
-      cascaded: [...cascaded].map(([table, rows]) => ({ table, rows })),
+      cascaded: cascadedBy(this.#cascades, this.#cascaded),
     };
   }
 
@@ -225,7 +229,7 @@ class Work {
   #lookup(relation: Relation, path: Path, staying: Staying, tids: readonly string[]): Condition {
     const { condition } = this.#table.options;
     const isListed = `keeping.ctid operator(pg_catalog.=) any ($${condition.values.length + 1}::pg_catalog.tid[])`;
-    const counts = this.#cascades.map(
+    const counts = this.#cascades.known.map(
       (cascade) => `(select pg_catalog.count(*) from ${referringTo('visited', cascade)})`,
     );
     return {
@@ -251,6 +255,26 @@ class Work {
 interface Found {
   readonly tid: string;
   readonly cascaded: readonly number[];
+}
+
+/** Whether the keys that keep rows lead from a table over others back to it. */
+function isInCircle(table: Table, tables: readonly Table[]): boolean {
+  const reached = new Set(keptBy(table, tables));
+  for (const next of reached) {
+    for (const further of keptBy(next, tables)) {
+      reached.add(further);
+    }
+  }
+  return reached.has(table);
+}
+
+/** The other tables in which rows of a table keep some. */
+function keptBy(table: Table, tables: readonly Table[]): Table[] {
+  return tables.filter(
+    (other) =>
+      other !== table &&
+      protectionsOf(other.options.keys, other.options.isInherited).known.some(({ path }) => has(table, path)),
+  );
 }
 
 /** Whether the rows that refer, at the end of a path, are those of a table. */

@@ -1,4 +1,5 @@
 import type { ReferringKey } from '../conditions/referring-key';
+import type { Cascaded } from './outcome';
 
 /** A foreign key that keeps a row as long as another row refers to it. */
 export interface Protection {
@@ -41,9 +42,39 @@ function keeps(path: Path): boolean {
   return ['no action', 'restrict'].includes(path.at(-1)?.onDelete ?? '');
 }
 
-/** The cascades that a DELETE sets off, each behind those that lead to it. */
-export function cascadesOf(keys: readonly ReferringKey[]): Path[] {
-  return keys.flatMap((key) => pathsFrom([key])).filter((path) => path.every(({ onDelete }) => onDelete === 'cascade'));
+export interface Cascades {
+  /** Those by which the rows that go along can be counted, each behind those that lead to it. */
+  readonly known: readonly Path[];
+  /** The tables that the role may not read, or not all of it. */
+  readonly uncounted: readonly string[];
+}
+
+/** The cascades that a DELETE sets off. */
+export function cascadesOf(keys: readonly ReferringKey[]): Cascades {
+  const paths = keys
+    .flatMap((key) => pathsFrom([key]))
+    .filter((path) => path.every(({ onDelete }) => onDelete === 'cascade'));
+  const isKnown = (path: Path) => path.every(({ canRead }) => canRead);
+  return {
+    known: paths.filter(isKnown),
+    uncounted: [...new Set(paths.filter((path) => !isKnown(path)).map(tableAtEnd))],
+  };
+}
+
+/** The rows that went along, by table. A table with a cascade that cannot be counted has no number. */
+export function cascadedBy({ known, uncounted }: Cascades, rows: readonly number[]): Cascaded[] {
+  const counted = new Map<string, number>();
+  known.forEach((path, index) => {
+    counted.set(tableAtEnd(path), (counted.get(tableAtEnd(path)) ?? 0) + (rows[index] ?? 0));
+  });
+  return [
+    ...[...counted].filter(([table]) => !uncounted.includes(table)).map(([table, rows]) => ({ table, rows })),
+    ...uncounted.map((table) => ({ table })),
+  ];
+}
+
+function tableAtEnd(path: Path): string {
+  return (path.at(-1) ?? path[0]).quotedTable;
 }
 
 /**

@@ -1,4 +1,3 @@
-import type { ReferringKey } from '../conditions/referring-key';
 import { isMissing, type Root } from '../conditions/relation';
 import type { PaceReport } from '../pace/pace-report';
 import { type Aftermath, aftermathOf, ReplacedError, wasRewritten } from './aftermath';
@@ -14,8 +13,6 @@ import { SMALL_TABLE_BLOCKS, type WholeTable, wholeTable } from './whole-table';
 export interface SweepOptions extends PassOptions {
   /** The table whose relations are swept. */
   readonly root: Root;
-  /** The foreign keys that point at it. */
-  readonly keys: readonly ReferringKey[];
   /** Whether some of the relations are children by INHERITS. */
   readonly isInherited: boolean;
   /** Opens the connections besides the first. */
@@ -49,10 +46,10 @@ export class Sweep {
 
   constructor(options: SweepOptions) {
     const { condition, keys, isInherited, stopDeleting } = options;
-    const cascades = cascadesOf(keys).filter((path) => path.every(({ canRead }) => canRead));
+    const cascades = cascadesOf(keys);
     this.#options = options;
     this.#protections = protectionsOf(keys, isInherited);
-    this.#doomed = { condition, protections: this.#protections.known, cascades };
+    this.#doomed = { condition, protections: this.#protections.known, cascades: cascades.known };
     this.#tally = new Tally({ ...options, cascades });
     this.#stop = AbortSignal.any([stopDeleting, this.#tally.limit]);
     this.#pass = this.#newPass();

@@ -3,14 +3,14 @@ import type { Queryable } from '../database/queryable';
 import type { Deleted } from './deletion';
 import { DurableCount } from './durable-count';
 import type { StopReason, SweepOutcome } from './outcome';
-import type { Path } from './protection';
+import { type Cascades, cascadedBy } from './protection';
 
 export interface TallyOptions {
   readonly clock: Clock;
   /** All sessions that delete. */
   readonly sessions: readonly Queryable[];
   /** The foreign keys by which rows of other tables are deleted along. */
-  readonly cascades: readonly Path[];
+  readonly cascades: Cascades;
   /** How many rows may be deleted, and one batch more. */
   readonly maxRows?: number | undefined;
 }
@@ -20,7 +20,8 @@ export class Tally {
   readonly deleted: DurableCount;
   readonly #options: TallyOptions;
   readonly #limit = new AbortController();
-  readonly #cascaded = new Map<string, number>();
+  /** The rows that were deleted along by each cascade whose rows can be counted. */
+  #cascaded: readonly number[] = [];
   #batches = 0;
   #longestBatchMs = 0;
 
@@ -43,10 +44,7 @@ export class Tally {
   addRows({ rows, cascaded }: Deleted): void {
     const { cascades, maxRows } = this.#options;
     this.deleted.add(rows);
-    cascades.forEach((path, index) => {
-      const table = path.at(-1)?.quotedTable ?? '';
-      this.#cascaded.set(table, (this.#cascaded.get(table) ?? 0) + (cascaded[index] ?? 0));
-    });
+    this.#cascaded = cascades.known.map((_, index) => (this.#cascaded[index] ?? 0) + (cascaded[index] ?? 0));
     if (maxRows !== undefined && this.deleted.rows >= maxRows) {
       const reason: StopReason = 'max-rows';
       this.#limit.abort(reason);
@@ -54,7 +52,9 @@ export class Tally {
   }
 
   get sums(): Pick<SweepOutcome, 'rowsDeleted' | 'batches' | 'longestBatchMs' | 'cascaded'> {
-    const cascaded = [...this.#cascaded].map(([table, rows]) => ({ table, rows }));
+    const cascaded = cascadedBy(this.#options.cascades, this.#cascaded).filter(
+      ({ rows }) => (rows === undefined ? this.deleted.rows : this.#batches) > 0,
+    );
     return {
       rowsDeleted: this.deleted.rows,
       batches: this.#batches,
