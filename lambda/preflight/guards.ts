@@ -77,8 +77,8 @@ interface Bypass {
   readonly parentTable: string;
 }
 
-// Row triggers of a partitioned table are cloned to its partitions. A table that others inherit from is looked at only if
-// a target reaches them by its name; by their own names its policies were never meant for them.
+// Row triggers of a partitioned table are cloned to its partitions, so only statement triggers can be missing there. The
+// guards of a table with children by INHERITS count only if it is the target: they never applied to a child's own name.
 const BYPASSES_SQL = `
   with recursive line as (
     select heap, heap as oid from unnest($1::oid[]) as heap
@@ -128,7 +128,7 @@ interface State {
   readonly identify: string | null;
 }
 
-// A partition is published with each table that it is a part of. To log whole rows is the last resort.
+// Publishing a partitioned table publishes its partitions. REPLICA IDENTITY FULL logs whole rows, so it comes last.
 const STATES_SQL = `
   with recursive line as (
     select heap, heap as oid from unnest($1::oid[]) as heap

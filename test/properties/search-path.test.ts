@@ -15,6 +15,8 @@ const TARGETS: TargetsInput = [
     table: 'refresh_tokens',
     deleteWhen: [{ revoked: true, used_at: { olderThan: '1d' } }, { expires_at: { olderThan: '0s' } }],
   },
+  { table: 'access_tokens', deleteWhen: [{ old: true, session_id: { refersTo: { ended: true } } }] },
+  { table: 'sessions', deleteWhen: [{ ended: true }], unlessReferredToBy: ['access_tokens'] },
 ];
 
 const TYPES = [
@@ -53,9 +55,18 @@ beforeEach(async () => {
     create index on refresh_tokens (expires_at);
     create index on refresh_tokens (parent_id);
     create index on devices (token_id);
+    create table pins (token_id int constraint pinned references refresh_tokens);
+    create index on pins (token_id);
+    insert into pins values (3), (6);
+    create table sessions (id int primary key, ended boolean);
+    create table access_tokens (id int primary key, old boolean, session_id int references sessions on delete cascade);
+    create index on access_tokens (session_id);
+    insert into sessions select id, id % 2 = 0 from generate_series(1, 400) as id;
+    insert into access_tokens select id, id % 4 = 0, id from generate_series(1, 400) as id;
     create table alive as select id from refresh_tokens where id % 3 = 2;
     grant delete on refresh_tokens to cleaner;
     grant select (ctid, revoked, used_at, expires_at) on refresh_tokens to cleaner;
+    grant delete, select on access_tokens, sessions to cleaner;
     grant usage on schema app to cleaner;
     grant insert on app.audit to cleaner;
     create function app.remember() returns trigger language plpgsql as $$
@@ -118,7 +129,9 @@ async function plant(): Promise<void> {
        end loop;
      end $plant$`.replace('$1_names', `array['${calledFunctions().join("','")}']`),
   );
-  await attacker.query('reset role; grant select on all tables in schema public to public');
+  await attacker.query(
+    'reset role; grant select on all tables in schema public to public; revoke select on public.pins from public',
+  );
 }
 
 /** The names that the statements of the function call, among others. */
@@ -140,17 +153,20 @@ describe.each(['postgres', 'cleaner'])('as %s', (user) => {
       const reports = [await service.run({ dryRun: true }), await service.run()];
 
       expect(reports).toMatchObject([
-        { status: 'succeeded', targets: [{ rowsRemaining: 20_000 }] },
-        { status: 'succeeded', rowsDeleted: 20_000, targets: [{ stopReason: 'drained', rowsRemaining: 0 }] },
+        { targets: [{ rowsRemaining: user === 'cleaner' ? 20_000 : 19_998 }, { rowsRemaining: 100 }, {}] },
+        { targets: [{ rowsDeleted: 19_998, rowsRemaining: 2 }, { rowsDeleted: 100 }, { rowsDeleted: 100 }] },
       ]);
+      expect(reports[1]?.targets.map(({ stopReason }) => stopReason)).toEqual(['blocked', 'drained', 'drained']);
       const observer = await database.connect();
       await observer.query('set search_path = pg_catalog');
       const { rows } = await observer.query('select is_called from public.calls');
       expect(rows).toEqual([{ is_called: false }]);
       const survivors = await observer.query('select id from public.refresh_tokens except select id from public.alive');
-      expect(survivors.rows).toEqual([]);
+      expect(survivors.rows.map(({ id }) => id).sort()).toEqual([3, 6]);
       expect((await observer.query('select from public.alive')).rowCount).toBe(10_000);
-      expect((await observer.query('select from public.refresh_tokens')).rowCount).toBe(10_000);
+      expect((await observer.query('select from public.refresh_tokens')).rowCount).toBe(10_002);
+      expect((await observer.query('select from public.access_tokens where id % 4 > 0')).rowCount).toBe(300);
+      expect((await observer.query('select from public.sessions where id % 4 > 0')).rowCount).toBe(300);
       expect((await observer.query('select from app.audit')).rowCount).toBeGreaterThan(0);
     },
   );
