@@ -1,4 +1,5 @@
 import { sqlStateOf } from '../database/database-error';
+import { quoteLiteral } from './sql';
 
 /** The table that a target names, with or without blocks of its own. */
 export interface Root {
@@ -37,10 +38,4 @@ export function isUnchanged({ oid, quotedName, rootOid }: Relation): string {
 /** Whether the name of a relation, or of its schema, leads to nothing any more. */
 export function isMissing(error: unknown): boolean {
   return ['42P01', '3F000'].includes(sqlStateOf(error) ?? '');
-}
-
-/** A string as SQL text, for either setting of `standard_conforming_strings`. */
-function quoteLiteral(text: string): string {
-  const quoted = `'${text.replaceAll("'", "''").replaceAll('\\', '\\\\')}'`;
-  return text.includes('\\') ? `e${quoted}` : quoted;
 }

@@ -172,7 +172,9 @@ export class Connection {
     // The driver knows query_timeout, its types do not.
     const query = { text, values: [...values], query_timeout: timeoutMs + ANSWER_GRACE_MS };
     try {
-      const { rows, rowCount } = await this.#client.query(query);
+      // Several statements without values have a result each.
+      const results = [await this.#client.query(query)].flat();
+      const { rows = [], rowCount = null } = results.at(-1) ?? {};
       return { rows: rows as Row[], rowCount };
     } catch (error) {
       // An error that the server did not send is a failure of the connection.

@@ -164,6 +164,9 @@ const KIND_BY_CLASS: Readonly<Record<string, ErrorKind>> = {
   XX: 'fatal', // internal errors
 };
 
+/** The classes of errors that no single row raises. */
+export const CLASSES_OF_NO_ROW: readonly string[] = [...Object.keys(KIND_BY_CLASS), '40'];
+
 /** Rows that a statement relied on had changed before its commit. */
 export class OutdatedError extends Error {
   override readonly name = 'OutdatedError';

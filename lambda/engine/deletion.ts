@@ -14,6 +14,9 @@ export interface Doomed {
   readonly cascades: readonly Path[];
 }
 
+/** The rows of a relation that a statement is narrowed to. */
+export type Place = Pick<Piece, 'relation' | 'place'>;
+
 /** What a statement did. */
 export interface Deleted {
   readonly rows: number;
@@ -23,6 +26,8 @@ export interface Deleted {
   readonly cascaded: readonly number[];
   /** The deleted rows for a second look, as JSON; absent if the condition needs none, null if there are none. */
   readonly rechecked?: string | null;
+  /** Why each of the rows stayed that were refused. */
+  readonly refused?: readonly string[];
 }
 
 /**
@@ -64,7 +69,7 @@ export interface Deleted {
  *       array[(select count(*) from kept_once where protection = 0), ...] as kept,
  *       array[(select count(*) from deleted, "public"."grants" as referring where ...), ...] as cascaded
  */
-export function deletion(doomed: Doomed, piece: Piece): Condition {
+export function deletion(doomed: Doomed, piece: Place): Condition {
   const { condition, protections, cascades } = doomed;
   const { quotedName } = piece.relation;
   const place = piece.place('', condition.values.length + 1);
@@ -72,7 +77,7 @@ export function deletion(doomed: Doomed, piece: Piece): Condition {
   const statement = `delete from only ${quotedName} as doomed where ${where}`;
   const values = [...condition.values, ...place.values];
   const { recheck } = condition;
-  if (protections.length + cascades.length === 0 && !recheck) {
+  if (!hasResult(doomed)) {
     return { text: statement, values };
   }
   const isProtected = 'exists (select from kept where kept.place operator(pg_catalog.=) doomed.ctid)';
@@ -90,20 +95,25 @@ export function deletion(doomed: Doomed, piece: Piece): Condition {
       )
       select
         (select pg_catalog.count(*) from deleted)::pg_catalog.float8 as rows,
-        ${counts(protections.map((_, index) => `kept_once where protection operator(pg_catalog.=) ${index}`))} as kept,
-        ${counts(cascades.map((path) => `deleted, ${referringTo('deleted', path)}`))} as cascaded${recheck ? RECHECKED : ''}`,
+        ${countsOf(protections.map((_, index) => `kept_once where protection operator(pg_catalog.=) ${index}`))} as kept,
+        ${countsOf(cascades.map((path) => `deleted, ${referringTo('deleted', path)}`))} as cascaded${recheck ? RECHECKED : ''}`,
     values,
   };
 }
 
+/** Whether the statement has a row of results, and is not a mere DELETE. */
+export function hasResult({ condition, protections, cascades }: Doomed): boolean {
+  return protections.length + cascades.length > 0 || condition.recheck !== undefined;
+}
+
 const RECHECKED = ', (select pg_catalog.jsonb_agg(rechecked) from deleted)::pg_catalog.text as rechecked';
 
-export function deletedIn({ rows, rowCount }: QueryResult<Deleted>): Deleted {
-  return rows[0] ?? { rows: rowCount ?? 0, kept: [], cascaded: [] };
+export function deletedIn({ rows, rowCount }: QueryResult<unknown>): Deleted {
+  return (rows[0] as Deleted | undefined) ?? { rows: rowCount ?? 0, kept: [], cascaded: [] };
 }
 
 /** CTEs of the dead rows of a piece, and of those among them that have to stay. */
-function keptRows({ condition, protections }: Doomed, piece: Piece, where: string): string {
+function keptRows({ condition, protections }: Doomed, piece: Place, where: string): string {
   const { relation } = piece;
   const isHere = (key: { readonly oid: number }) => key.oid === relation.oid;
   const own = protections.filter(({ path: [key], waits }) => waits && isHere(key)).map(({ path: [key] }) => key);
@@ -144,7 +154,7 @@ function keptRows({ condition, protections }: Doomed, piece: Piece, where: strin
       kept_once as (select pg_catalog.min(protection) as protection from kept group by place)`;
 }
 
-function counts(sources: readonly string[]): string {
+function countsOf(sources: readonly string[]): string {
   const each = sources.map((source) => `(select pg_catalog.count(*) from ${source})`);
   return `array[${each.join(', ')}]::pg_catalog.float8[]`;
 }

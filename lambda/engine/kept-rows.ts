@@ -3,26 +3,34 @@ import type { Blockage } from './outcome';
 import type { Piece } from './pieces';
 import type { Protection } from './protection';
 
-/** The rows of a piece that protections keep. */
+/** The rows of a piece that stayed. */
 interface Kept {
   readonly piece: Piece;
   /** How many rows each protection keeps. */
   readonly rows: readonly number[];
+  /** How many rows were tried in vain, by the reason. */
+  readonly refused: ReadonlyMap<string, number>;
 }
 
 /** Remembers where rows were left out for a foreign key, so that they are tried again once rows that refer are gone. */
 export class KeptRows {
   readonly #protections: readonly Protection[];
+  readonly #refusedMayWait: boolean;
   #kept: Kept[] = [];
 
-  constructor(protections: readonly Protection[]) {
+  /** @param refusedMayWait whether dead rows of the table itself may be the reason why others are refused */
+  constructor(protections: readonly Protection[], refusedMayWait: boolean) {
     this.#protections = protections;
+    this.#refusedMayWait = refusedMayWait;
   }
 
-  /** @param rows how many rows each protection keeps */
-  add(piece: Piece, rows: readonly number[]): void {
-    if (rows.some((count) => count > 0)) {
-      this.#kept.push({ piece, rows });
+  /**
+   * @param rows how many rows each protection keeps
+   * @param refused the reason of each row that was tried in vain
+   */
+  add(piece: Piece, rows: readonly number[], refused: readonly string[] = []): void {
+    if (refused.length > 0 || rows.some((count) => count > 0)) {
+      this.#kept.push({ piece, rows, refused: countsOf(refused) });
     }
   }
 
@@ -32,16 +40,17 @@ export class KeptRows {
 
   /** How many there are. */
   get rows(): number {
-    return this.#sums.reduce((sum, rows) => sum + rows, 0);
+    return [...this.#sums, ...this.#refused.values()].reduce((sum, rows) => sum + rows, 0);
   }
 
   get blockages(): Blockage[] {
     const sums = this.#sums;
-    return this.#protections.flatMap(({ path }, index) => {
+    const known = this.#protections.flatMap(({ path }, index) => {
       const rows = sums[index] ?? 0;
       const key = path.at(-1) ?? path[0];
       return rows > 0 ? [{ reason: `foreign key ${quoteIdentifier(key.constraint)} of ${key.quotedTable}`, rows }] : [];
     });
+    return [...known, ...[...this.#refused].map(([reason, rows]) => ({ reason, rows }))];
   }
 
   /** Whether rows of one of these tables keep some. */
@@ -56,11 +65,11 @@ export class KeptRows {
 
   /** Forgets the pieces in which dead rows of the table itself keep some, to be visited again. */
   takeWaiting(): Piece[] {
-    return this.#take(({ waits }) => waits);
+    return this.#take(({ waits }) => waits, this.#refusedMayWait);
   }
 
-  #take(matches: (protection: Protection) => boolean): Piece[] {
-    const taken = this.#kept.filter((kept) => this.#has(kept, matches));
+  #take(matches: (protection: Protection) => boolean, orRefused = false): Piece[] {
+    const taken = this.#kept.filter((kept) => this.#has(kept, matches) || (orRefused && kept.refused.size > 0));
     this.#kept = this.#kept.filter((kept) => !taken.includes(kept));
     return taken.map(({ piece }) => piece);
   }
@@ -73,6 +82,22 @@ export class KeptRows {
   get #sums(): number[] {
     return this.#protections.map((_, index) => this.#kept.reduce((sum, { rows }) => sum + (rows[index] ?? 0), 0));
   }
+
+  get #refused(): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>();
+    for (const [reason, rows] of this.#kept.flatMap(({ refused }) => [...refused])) {
+      counts.set(reason, (counts.get(reason) ?? 0) + rows);
+    }
+    return counts;
+  }
+}
+
+function countsOf(reasons: readonly string[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const reason of reasons) {
+    counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  }
+  return counts;
 }
 
 function by(oids: ReadonlySet<number>) {

@@ -1,17 +1,21 @@
 import type { DeathCondition, Recheck } from '../conditions/condition';
-import type { Statement } from '../database/queryable';
+import type { ReferringKey } from '../conditions/referring-key';
+import type { QueryResult, Statement } from '../database/queryable';
 import type { Turns } from '../pace/turns';
 import { type Deleted, type Doomed, deletedIn, deletion } from './deletion';
 import { KeptRows } from './kept-rows';
 import type { Obstacle, WalkEnd } from './outcome';
 import { blocksOf, type Piece } from './pieces';
 import type { ReplicaLagBrake } from './replica-lag';
+import { siftedIn, sifting, sumOf } from './sifting';
 import type { Tally } from './tally';
-import { Walk, type WalkOptions } from './walk';
+import { Walk } from './walk';
 import type { TableOptions } from './whole-table';
 
 export interface PassOptions extends TableOptions {
   readonly condition: DeathCondition;
+  /** The foreign keys that point at the table. */
+  readonly keys: readonly ReferringKey[];
   readonly turns: Turns;
   readonly brake?: ReplicaLagBrake | undefined;
   /** How many rows may be deleted, and one batch more. */
@@ -45,7 +49,8 @@ export class Pass {
     this.#doomed = doomed;
     this.#tally = tally;
     this.#until = until;
-    this.kept = new KeptRows(doomed.protections);
+    const refersToItself = options.keys.some(({ isSelf }) => isSelf);
+    this.kept = new KeptRows(doomed.protections, refersToItself);
   }
 
   get obstacles(): readonly Obstacle[] {
@@ -66,17 +71,17 @@ export class Pass {
    * ones, a chain of dead rows is deleted from its newest end.
    */
   async visit(pieces: readonly Piece[]): Promise<WalkEnd> {
-    let walk = this.#walk(pieces, { defersForeignKeys: true });
+    let walk = this.#walk(pieces);
     let end = await this.#run(walk);
     const locked = walk.obstacles.filter(({ passing }) => passing).map(({ piece }) => piece);
     this.#obstacles = [...this.#obstacles, ...walk.obstacles.filter(({ passing }) => !passing)];
     if (locked.length > 0 && end === 'finished') {
       await this.#options.clock.sleep(LOCK_GRACE_MS, this.#until);
     }
-    let again = [...walk.deferred, ...locked, ...this.kept.takeWaiting()];
+    let again = [...locked, ...this.kept.takeWaiting()];
     for (let backwards = true; end === 'finished' && again.length > 0; backwards = !backwards) {
       const deletedBefore = this.#tally.deleted.rows;
-      walk = this.#walk(backwards ? again : again.reverse(), { backwards });
+      walk = this.#walk(backwards ? again : again.reverse(), backwards);
       end = await this.#run(walk);
       this.#obstacles = [...this.#obstacles, ...walk.obstacles];
       again = this.#tally.deleted.rows > deletedBefore && end === 'finished' ? this.kept.takeWaiting() : [];
@@ -85,7 +90,7 @@ export class Pass {
     return end;
   }
 
-  #walk(pieces: readonly Piece[], order: Pick<WalkOptions<Deleted>, 'backwards' | 'defersForeignKeys'>): Walk<Deleted> {
+  #walk(pieces: readonly Piece[], backwards = false): Walk<Deleted> {
     const { sessions, condition, turns, brake, maxRows, onProgress } = this.#options;
     const { isolation, recheck } = condition;
     const { deleted } = this.#tally;
@@ -93,13 +98,14 @@ export class Pass {
     const walk = new Walk<Deleted>(
       {
         ...this.#options,
-        ...order,
+        backwards,
         // Several would exceed the limit by a batch each.
         sessions: maxRows === undefined ? sessions : [sessions[0]],
         statement: (piece) => deletion(this.#doomed, piece),
-        rowsIn: (result) => deletedIn(result).rows,
+        sift: (piece, options) => sifting(this.#doomed, piece, options),
+        rowsIn: (result) => doneBy(result).rows,
         isolation,
-        check: recheck && ((results) => recheckOf(recheck, results as Deleted[])),
+        check: recheck && ((rows) => recheckOf(recheck, doneBy({ rows: [...rows], rowCount: null }))),
         until: this.#until,
         pause: async (session) => {
           await turns.commit(() => deleted.confirmSometimes(session));
@@ -109,9 +115,9 @@ export class Pass {
         onStatement: (durationMs, done) => {
           this.#tally.addBatch(durationMs);
           if (done) {
-            const result = deletedIn(done.result);
+            const result = doneBy(done.result);
             this.#tally.addRows(result);
-            this.kept.add(done.piece, result.kept);
+            this.kept.add(done.piece, result.kept, result.refused);
             onProgress?.({ rowsDeleted: deleted.rows, blocksVisited: blocksTotal - walk.blocksPending, blocksTotal });
           }
         },
@@ -129,6 +135,11 @@ export class Pass {
   }
 }
 
-function recheckOf(recheck: Recheck, [deleted]: readonly Deleted[]): Statement | undefined {
-  return deleted?.rechecked ? recheck.statement(deleted.rechecked) : undefined;
+function doneBy(result: QueryResult<unknown>): Deleted {
+  const sifted = siftedIn(result);
+  return sifted ? sumOf(sifted) : deletedIn(result);
+}
+
+function recheckOf(recheck: Recheck, { rechecked }: Deleted): Statement | undefined {
+  return rechecked ? recheck.statement(rechecked) : undefined;
 }

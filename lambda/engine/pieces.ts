@@ -10,6 +10,8 @@ export interface Piece {
   readonly isRow: boolean;
   /** The part up to that many blocks, and the rest. */
   splitAt(blocks: number): [Piece, Piece];
+  /** The part up to, but not including, a row, and the rest. */
+  splitBefore(tid: string): [Piece, Piece];
   /** Two parts of about the same size. Not for a single row. */
   halves(): [Piece, Piece];
   /**
@@ -53,6 +55,11 @@ export class BlockRange implements Piece {
     return [new BlockRange(this.relation, this.#from, middle), new BlockRange(this.relation, middle, this.#to)];
   }
 
+  splitBefore(tid: string): [Piece, Piece] {
+    const [block = 0, place = 0] = tid.slice(1, -1).split(',').map(Number);
+    return this.splitAt(block + place / PLACES_PER_BLOCK - this.#from);
+  }
+
   halves(): [Piece, Piece] {
     const half = this.blocks / 2;
     return this.splitAt(this.blocks > 1 ? Math.round(half) : Math.ceil(half * PLACES_PER_BLOCK) / PLACES_PER_BLOCK);
@@ -94,6 +101,10 @@ export class RowList implements Piece {
   splitAt(blocks: number): [Piece, Piece] {
     const part = (from: number, to?: number) => new RowList(this.relation, this.#tids.slice(from, to));
     return [part(0, blocks), part(blocks)];
+  }
+
+  splitBefore(tid: string): [Piece, Piece] {
+    return this.splitAt(this.#tids.indexOf(tid));
   }
 
   halves(): [Piece, Piece] {

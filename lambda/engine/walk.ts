@@ -1,11 +1,13 @@
 import type { Clock } from '../clock';
 import type { Condition } from '../conditions/condition';
 import { isMissing } from '../conditions/relation';
-import { describeError, isForeignKeyViolation, kindOf } from '../database/database-error';
+import { describeError, kindOf } from '../database/database-error';
 import type { Check, Limits, Queryable, QueryResult } from '../database/queryable';
 import type { Outcome, Turns } from '../pace/turns';
 import type { Obstacle, WalkEnd } from './outcome';
 import { BlockRange, blocksOf, type Piece } from './pieces';
+import { Sifter } from './sifter';
+import { idsOf, type SiftOptions, siftedIn } from './sifting';
 import { TABLE_LOCK_PATIENCE_MS, TABLE_LOCK_RETRY_MS } from './table-lock';
 import { TIMEOUT_MS } from './whole-table';
 
@@ -30,8 +32,8 @@ export interface WalkOptions<Row> {
   readonly until: AbortSignal;
   /** Visits the last blocks first. */
   readonly backwards?: boolean;
-  /** Leaves a range that a foreign key keeps to {@link Walk.deferred}, instead of halving it. */
-  readonly defersForeignKeys?: boolean;
+  /** What to do instead once a row was refused by a constraint or a trigger: all but such rows of the piece. */
+  readonly sift?: ((piece: Piece, options: SiftOptions) => string) | undefined;
   /** Called for every statement, with its result unless it was undone. */
   readonly onStatement: (durationMs: number, done?: Done<Row>) => void;
 }
@@ -77,13 +79,15 @@ interface Pending {
  * trigger), its range is halved until the row is alone; it is noted, and everything else is done.
  */
 export class Walk<Row> {
-  /** The rows that were in the way, and the ranges that were left for one. */
+  /** The rows that were in the way, and the ranges that were left for one; not those that were refused. */
   readonly obstacles: Obstacle[] = [];
-  readonly deferred: Piece[] = [];
   readonly #options: WalkOptions<Row>;
   /** What is left to do, the next piece on top. */
   #pending: Pending[];
   #undone = 0;
+  #sifter: Sifter | undefined;
+  /** Whether a row was refused, so that pieces are sifted from then on. */
+  #sifts = false;
   #failure: { readonly error: unknown } | undefined;
   #tableLockedSince: number | undefined;
   #slowRows = 0;
@@ -91,6 +95,7 @@ export class Walk<Row> {
 
   constructor(options: WalkOptions<Row>, pieces: readonly Piece[]) {
     this.#options = options;
+    this.#sifter = options.sift && new Sifter(options.sift, options.backwards ?? false);
     const pending = pieces.filter(({ blocks }) => blocks > 0).map((piece) => ({ piece, isSuspect: piece.isRow }));
     this.#pending = options.backwards ? pending : pending.reverse();
   }
@@ -124,7 +129,7 @@ export class Walk<Row> {
       const end = upcoming && !this.#mustEnd ? await this.#turn(session, upcoming) : undefined;
       const next = end && this.#next();
       if (!next) {
-        end?.({ blocks: 0, rows: 0, undone: true, waitedMs: 0, tookId: false });
+        end?.({ blocks: 0, rows: 0, undone: true, waitedMs: 0, ids: 0 });
         return;
       }
       await this.#execute(session, next, end);
@@ -144,7 +149,8 @@ export class Walk<Row> {
   /** The next piece, not wider than the width; nothing if there is none or the walk has to end. */
   #next(): Pending | undefined {
     const next = this.#mustEnd ? undefined : this.#pending.pop();
-    const { width } = this.#options.turns;
+    const { width: usual } = this.#options.turns;
+    const width = this.#sifts && this.#sifter ? Math.min(usual, this.#sifter.width) : usual;
     if (!next || next.piece.blocks <= width) {
       return next;
     }
@@ -164,39 +170,45 @@ export class Walk<Row> {
     const { piece, isSuspect } = next;
     const { reconnections } = session;
     const startedAt = clock.now();
-    const end = (error: unknown, rows: number) => {
+    const end = (blocks: number, rows: number, ids: number, error?: unknown) => {
       const elapsedMs = clock.now() - startedAt;
       const hasReconnected = session.reconnections !== reconnections;
       const lockWaitMs = kindOf(error) === 'locked' ? limitsOf(isSuspect).lockTimeoutMs : 0;
       endTurn({
         // Most of the time went into getting another connection: nothing can be learned from it.
-        blocks: hasReconnected ? 0 : piece.blocks,
+        blocks: hasReconnected ? 0 : blocks,
         rows,
         undone: error !== undefined,
         waitedMs: hasReconnected ? elapsedMs : lockWaitMs,
-        tookId: rowsIn !== undefined && (error !== undefined || rows > 0),
+        ids: rowsIn ? ids : 0,
       });
       // The server ends a statement at its limit.
       return hasReconnected ? Math.min(elapsedMs, TIMEOUT_MS) : elapsedMs;
     };
+    const sifter = this.#sifts ? this.#sifter : undefined;
     try {
-      const result = await this.#query(session, piece, isSuspect);
+      const result = await this.#query(session, next, sifter);
       this.#tableLockedSince = undefined;
-      onStatement(end(undefined, rowsIn?.(result) ?? 0), { piece, result });
+      const sifted = sifter && siftedIn(result);
+      const [visited, rest] = sifted ? sifter.split(piece, sifted) : [piece];
+      this.#pending.push(...(rest ? [{ piece: rest, isSuspect }] : []));
+      this.#blocked ||= sifter?.isExhausted ?? false;
+      const rows = rowsIn?.(result) ?? 0;
+      onStatement(end(visited.blocks, rows, sifted ? idsOf(sifted) : Math.min(rows, 1)), { piece: visited, result });
     } catch (error) {
-      onStatement(end(error, 0));
-      await this.#overcome(session, next, error);
+      onStatement(end(piece.blocks, 0, 1, error));
+      await this.#overcome(session, next, error, sifter);
     }
   }
 
-  #query(session: Queryable, piece: Piece, isSuspect: boolean) {
-    const { statement, isolation, check } = this.#options;
-    const { text, values } = statement(piece);
+  #query(session: Queryable, { piece, isSuspect }: Pending, sifter?: Sifter) {
+    const { statement, isolation, check, turns } = this.#options;
+    const { text, values } = sifter ? sifter.statement(piece, turns.load(1) >= 1) : statement(piece);
     const limits = { ...limitsOf(isSuspect), ...(isolation && { isolation }) };
     return session.query<Row>(text, values, limits, check);
   }
 
-  async #overcome(session: Queryable, next: Pending, error: unknown): Promise<void> {
+  async #overcome(session: Queryable, next: Pending, error: unknown, sifter?: Sifter): Promise<void> {
     const { piece } = next;
     const { relation } = piece;
     if (isMissing(error) && relation.rootOid !== undefined) {
@@ -204,6 +216,10 @@ export class Walk<Row> {
       return; // a partition that was dropped, with its rows
     }
     const kind = kindOf(error);
+    if (sifter ? kind === 'protected' || kind === 'fatal' : kind === 'protected' && this.#sifter) {
+      await this.#changeToSifting(session, next, sifter !== undefined);
+      return;
+    }
     if (kind !== 'locked' && kind !== 'protected' && kind !== 'slow') {
       this.#pending.push(next);
       throw error;
@@ -213,8 +229,8 @@ export class Walk<Row> {
       return;
     }
     this.#undone += 1;
-    if (isForeignKeyViolation(error) && this.#options.defersForeignKeys) {
-      this.deferred.push(piece);
+    if (kind === 'slow' && sifter?.shrink()) {
+      this.#pending.push(next);
       return;
     }
     if (!piece.isRow && (this.#undone < MOST_UNDONE || (kind === 'slow' && piece.blocks > 1))) {
@@ -230,12 +246,23 @@ export class Walk<Row> {
     this.#blocked ||= this.#slowRows >= MOST_SLOW_ROWS || this.#undone >= 2 * MOST_UNDONE;
   }
 
+  /**
+   * Sifts from now on, or no longer: it overcomes whatever rows raise, unless the role may not use PL/pgSQL, or the error is
+   * one that no row should raise.
+   */
+  async #changeToSifting(session: Queryable, next: Pending, wasSifted: boolean): Promise<void> {
+    this.#pending.push(next);
+    this.#undone += 1;
+    this.#sifter = wasSifted ? undefined : this.#sifter;
+    this.#sifts = !wasSifted && !(await this.#isTableLocked(session, next.piece));
+  }
+
   /** Whether the table is locked rather than a row. If so, waits a little. */
   async #isTableLocked(session: Queryable, { relation }: Piece): Promise<boolean> {
     const { clock, until } = this.#options;
     try {
       // An empty range takes the table's lock, fires its statement triggers, and touches no row.
-      await this.#query(session, new BlockRange(relation, 0, 0), true);
+      await this.#query(session, { piece: new BlockRange(relation, 0, 0), isSuspect: true });
       return false;
     } catch (error) {
       if (kindOf(error) !== 'locked') {

@@ -34,10 +34,10 @@ export class Others {
     this.#underWay += 1;
   }
 
-  /** Call this after it. @param tookId also if it failed and may have taken one */
-  ended(tookId: boolean): void {
+  /** Call this after it. @param ids how many it took, or may have taken if it failed */
+  ended(ids: number): void {
     this.#underWay -= 1;
-    this.#ownIds += tookId ? 1 : 0;
+    this.#ownIds += ids;
   }
 
   /** Whether others worked since the previous reading. The first reading has none to compare with, and shows no others. */

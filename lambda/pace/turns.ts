@@ -32,8 +32,8 @@ export interface Work {
 export interface Outcome extends Omit<Batch, 'workedMs'> {
   /** The part of the turn that was spent waiting for a lock or for another connection, as far as it is known. */
   readonly waitedMs: number;
-  /** Whether it took a transaction id, or may have. */
-  readonly tookId: boolean;
+  /** How many transaction ids it took, or may have taken. */
+  readonly ids: number;
 }
 
 /** The network alone may take this long. */
@@ -116,7 +116,7 @@ export class Turns {
     try {
       tookId = await transaction();
     } finally {
-      this.#others.ended(tookId);
+      this.#others.ended(tookId ? 1 : 0);
     }
   }
 
@@ -150,10 +150,10 @@ export class Turns {
     const begunAt = clock.now();
     pace.begin(session, begunAt);
     this.#others.began();
-    return ({ waitedMs, tookId, ...batch }) => {
+    return ({ waitedMs, ids, ...batch }) => {
       const now = clock.now();
       const workedMs = Math.max(now - begunAt - waitedMs - (this.#networkMs ?? 0), SHORTEST_WORK_MS);
-      this.#others.ended(tookId);
+      this.#others.ended(ids);
       pace.end(session, { ...batch, workedMs }, now);
       this.#turnEnded.open();
       this.#turnEnded = gate();

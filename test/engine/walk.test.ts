@@ -119,32 +119,6 @@ test('rests between statements for the share of time that is not its own', async
   expect(clock.rests).toEqual(heap.visits.slice(1).map(() => 3 * TARGET_MS));
 });
 
-test('leaves ranges that a foreign key keeps to a walk backwards, which deletes a chain from its last row', async () => {
-  const clock = new FakeClock();
-  const gone = new Set<number>();
-  // The rows of each range can go once those of the next one are gone.
-  const heap = new FakeHeap(
-    clock,
-    () => TARGET_MS,
-    (from, to) => {
-      if (to < 640 && !gone.has(to)) {
-        return '23503';
-      }
-      gone.add(from);
-      return undefined;
-    },
-  );
-  const first = walkOf([heap], clock, 640, { defersForeignKeys: true });
-  expect(await first.walk.run()).toBe('finished');
-  const second = walkOf([heap], clock, first.walk.deferred, { backwards: true });
-
-  expect(await second.walk.run()).toBe('finished');
-
-  expect([...first.walk.obstacles, ...second.walk.obstacles]).toEqual([]);
-  expect(covered([...first.done, ...second.done])).toBe(640);
-  expect(heap.visits.length).toBe(19); // ten ranges, of which nine are visited twice
-});
-
 test('begins a walk backwards with the last blocks', async () => {
   const clock = new FakeClock();
   const heap = new FakeHeap(clock, () => TARGET_MS);

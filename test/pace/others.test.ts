@@ -71,7 +71,7 @@ test('distinguishes the transactions of the run from those of others', async () 
   const own = async () => {
     others.began();
     await session.query('select pg_current_xact_id()');
-    others.ended(true);
+    others.ended(1);
   };
 
   await own();
@@ -94,11 +94,11 @@ test("does not mistake a transaction of the run in flight for another's", async 
 
   await session.query('select pg_current_xact_id()');
   others.began();
-  others.ended(true);
+  others.ended(1);
   expect(await look()).toBe(false);
 
   await second.query('commit');
-  others.ended(true);
+  others.ended(1);
   expect(await look()).toBe(false);
 
   await writer.query('select pg_current_xact_id()');

@@ -124,7 +124,7 @@ export class Purge {
       const first = this.visited;
       const width = Math.min(this.#pace.width, blocks - first);
       if (!end || width <= 0) {
-        end?.({ blocks: 0, rows: 0, undone: true, waitedMs: 0, tookId: false });
+        end?.({ blocks: 0, rows: 0, undone: true, waitedMs: 0, ids: 0 });
         break;
       }
       this.visited += width;
@@ -138,7 +138,7 @@ export class Purge {
       session.xid = null;
       this.batches.push({ pid: lane.pid, first, begunAt, endedAt: this.#simulation.now(), blocks: width });
       await this.#simulation.sleep(NETWORK_MS / 2);
-      end({ blocks: width, rows: width * ROWS_PER_BLOCK, undone: false, waitedMs: 0, tookId: true });
+      end({ blocks: width, rows: width * ROWS_PER_BLOCK, undone: false, waitedMs: 0, ids: 1 });
     }
     this.doneAt = this.#simulation.now();
     this.#report = this.#turns.report();
