@@ -1,4 +1,5 @@
 import { APPLICATIONS } from './presets/applications';
+import { FRAMEWORKS } from './presets/frameworks';
 import { IDENTITY } from './presets/identity';
 import { JAVASCRIPT } from './presets/javascript';
 import { PHP } from './presets/php';
@@ -11,6 +12,7 @@ export type { Preset } from './presets/preset';
 /** The known systems by the name of their preset. */
 export const presets: Readonly<Record<string, Preset>> = {
   ...IDENTITY,
+  ...FRAMEWORKS,
   ...PYTHON,
   ...RUBY,
   ...PHP,

@@ -27,6 +27,15 @@ ${JSON.stringify(EXAMPLES, undefined, 2)}
 - \`npm start -- --database-url URL --discover\` prints the presets that fit a database, with the tables that are there.
 
 ${blocks.join('\n\n')}
+
+## Systems without a preset
+
+- **GitLab** deletes revoked OAuth tokens and grants itself, a month after they were revoked, if its setting for that is on.
+  Otherwise write the rule by hand, for \`oauth_access_tokens\` and \`oauth_access_grants\`:
+  \`{"revoked_at":{"olderThan":"31d"}}\`. \`personal_access_tokens\` stays: GitLab lists expired ones, and the users of its bots
+  hang on them.
+- **authentik** deletes expired rows through its models, which do more than that: an expired key of an application is
+  replaced, not deleted, and a deleted session is ended at the providers, too.
 `;
 }
 

@@ -99,3 +99,43 @@ cleansLikeTheSystem(database, 'supabase', {
     delete from auth.sessions
     where refreshed_at is not null and refreshed_at + interval '12 hours' < now() at time zone 'UTC' - interval '24 hours';`,
 });
+
+const TOKENS = [
+  ['confirmation_token', 'confirmation_sent_at'],
+  ['reauthentication_token', 'reauthentication_sent_at'],
+  ['recovery_token', 'recovery_sent_at'],
+  ['email_change_token_new', 'email_change_sent_at'],
+  ['email_change_token_current', 'email_change_sent_at'],
+  ['phone_change_token', 'phone_change_sent_at'],
+];
+
+cleansLikeTheSystem(database, 'supabase', {
+  given: { tables: ['one_time_tokens'], otpExpiry: '6h' },
+  tables: `
+    create schema auth;
+    create type auth.one_time_token_type as enum (${TOKENS.map(([type]) => `'${type}'`).join(', ')});
+    create table auth.users (
+      id uuid primary key default gen_random_uuid(), confirmation_sent_at timestamptz, reauthentication_sent_at timestamptz,
+      recovery_sent_at timestamptz, email_change_sent_at timestamptz, phone_change_sent_at timestamptz
+    );
+    create table auth.one_time_tokens (
+      id uuid primary key default gen_random_uuid(), user_id uuid not null references auth.users on delete cascade,
+      token_type auth.one_time_token_type not null, token_hash text not null default '', relates_to text not null default '',
+      created_at timestamp not null default now(), updated_at timestamp not null default now(), unique (user_id, token_type)
+    )`,
+  rows: `
+    insert into auth.users (confirmation_sent_at, recovery_sent_at, email_change_sent_at, phone_change_sent_at)
+    select one, other, one, other
+    from fixture.moments_or_null('6 hours') as one, fixture.moments_or_null('6 hours') as other;
+    update auth.users set reauthentication_sent_at = recovery_sent_at;
+    insert into auth.one_time_tokens (user_id, token_type)
+    select u.id, type from auth.users as u, unnest(enum_range(null::auth.one_time_token_type)) as type`,
+  // It has none; these are the tokens that it refuses as expired.
+  cleaner: TOKENS.map(
+    ([type, sentAt]) => `
+      delete from auth.one_time_tokens
+      where token_type = '${type}' and exists (
+        select from auth.users where id = user_id and ${sentAt} < now() - interval '6 hours'
+      );`,
+  ).join(''),
+});

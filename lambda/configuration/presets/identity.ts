@@ -1,6 +1,6 @@
 import { definePreset, sumOf } from './preset';
 
-/** Identity servers: the systems that make the tokens of others. */
+/** Identity servers, run as they are. */
 export const IDENTITY = {
   supabase: definePreset({
     system: 'Supabase Auth',
@@ -12,14 +12,20 @@ export const IDENTITY = {
     retention: {
       timebox: { about: 'GOTRUE_SESSIONS_TIMEBOX' },
       inactivityTimeout: { about: 'GOTRUE_SESSIONS_INACTIVITY_TIMEOUT' },
+      otpExpiry: { about: 'the longest of GOTRUE_MAILER_OTP_EXP and GOTRUE_SMS_OTP_EXP', default: '1d' },
     },
-    tables: ({ timebox, inactivityTimeout }) => {
+    tables: ({ timebox, inactivityTimeout, otpExpiry }) => {
       const ended = [
         { not_after: { olderThan: '72h' } },
         ...(timebox ? [{ created_at: { olderThan: sumOf(timebox, '24h') } }] : []),
         ...(inactivityTimeout ? [{ refreshed_at: { olderThan: sumOf(inactivityTimeout, '24h') } }] : []),
       ];
       const dayOld = { created_at: { olderThan: '24h' } };
+      // It dies with the time at which the user's message of that kind was sent.
+      const oneTime = (type: string, sentAt: string) => ({
+        token_type: { in: [type] },
+        user_id: { refersTo: { [sentAt]: { olderThan: otpExpiry } } },
+      });
       return [
         {
           table: 'refresh_tokens',
@@ -54,6 +60,19 @@ export const IDENTITY = {
           table: 'oauth_authorizations',
           deleteWhen: [{ expires_at: { olderThan: '1d' } }],
           recognize: ['authorization_id', 'authorization_code'],
+          optional: true,
+        },
+        {
+          table: 'one_time_tokens',
+          deleteWhen: [
+            oneTime('confirmation_token', 'confirmation_sent_at'),
+            oneTime('reauthentication_token', 'reauthentication_sent_at'),
+            oneTime('recovery_token', 'recovery_sent_at'),
+            oneTime('email_change_token_new', 'email_change_sent_at'),
+            oneTime('email_change_token_current', 'email_change_sent_at'),
+            oneTime('phone_change_token', 'phone_change_sent_at'),
+          ],
+          recognize: ['token_hash', 'relates_to'],
           optional: true,
         },
       ];
@@ -155,38 +174,6 @@ export const IDENTITY = {
       'realm, and writes an event for each.',
     tables: () => [
       { table: 'revoked_token', deleteWhen: [{ expire: { olderThan: '0s', epoch: 's' } }], recognize: ['id'] },
-    ],
-  }),
-
-  duende: definePreset({
-    system: 'Duende IdentityServer',
-    cleaner: 'TokenCleanupService, if EnableTokenCleanup is set',
-    caveat:
-      'ServerSideSessions stays: IdentityServer ends such sessions at the clients as well. Nobody is notified ' +
-      '(IOperationalStoreNotification) of what is deleted here.',
-    retention: {
-      consumedFor: { about: 'ConsumedTokenCleanupDelay, if RemoveConsumedTokens is set' },
-    },
-    tables: ({ consumedFor }) => [
-      {
-        table: 'PersistedGrants',
-        deleteWhen: [
-          { Expiration: { olderThan: '0s' } },
-          ...(consumedFor ? [{ ConsumedTime: { olderThan: consumedFor } }] : []),
-        ],
-        recognize: ['SubjectId', 'ClientId', 'Data'],
-      },
-      {
-        table: 'DeviceCodes',
-        deleteWhen: [{ Expiration: { olderThan: '0s' } }],
-        recognize: ['UserCode', 'DeviceCode'],
-      },
-      {
-        table: 'PushedAuthorizationRequests',
-        deleteWhen: [{ ExpiresAtUtc: { olderThan: '0s' } }],
-        recognize: ['ReferenceValueHash', 'Parameters'],
-        optional: true,
-      },
     ],
   }),
 
