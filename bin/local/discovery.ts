@@ -1,4 +1,5 @@
 import type { Discovery, Found, FoundTable } from '../../lambda/dry-run/discovery';
+import type { IndexAdvice } from '../../lambda/dry-run/index-advice';
 import { count, rows } from './figures';
 import { printable, printableJson, printableValue } from './printable';
 import type { Terminal } from './terminal';
@@ -18,14 +19,16 @@ export function showDiscovery(terminal: Terminal, discovery: Discovery): void {
   for (const found of discovery.found) {
     showFound(terminal, printableValue(found), oneLine(found.target));
   }
-  const missing = [...new Set(discovery.found.flatMap(({ tables }) => tables.flatMap((table) => table.missing)))];
-  if (missing.length > 0) {
-    terminal.gap();
-    terminal.say(`${bold('Before the first run')}, by the owner of the tables`);
-    for (const sql of missing) {
-      terminal.say(`  ${cyan(`${printable(sql)};`)}`);
-    }
-  }
+  const all = discovery.found.flatMap(({ tables }) => tables);
+  const indexes = (verdict: IndexAdvice['verdict']) =>
+    all.flatMap(({ indexAdvice }) => (indexAdvice?.verdict === verdict ? indexAdvice.statements : []));
+  showSql(
+    terminal,
+    'Before the first run',
+    all.flatMap(({ missing }) => missing),
+  );
+  showSql(terminal, 'Indexes that help', indexes('helps'));
+  showSql(terminal, 'Indexes for later, once few rows are dead', indexes('helps-later'));
   const targets = targetsOf(discovery);
   if (targets.length > 0) {
     terminal.gap();
@@ -37,6 +40,18 @@ export function showDiscovery(terminal: Terminal, discovery: Discovery): void {
     }
   }
   terminal.gap();
+}
+
+/** Shows statements on lines of their own, for copying. */
+function showSql(terminal: Terminal, purpose: string, statements: readonly string[]): void {
+  const { bold, cyan } = terminal.colors;
+  if (statements.length > 0) {
+    terminal.gap();
+    terminal.say(`${bold(purpose)}, by the owner of the tables`);
+  }
+  for (const sql of new Set(statements)) {
+    terminal.say(`  ${cyan(`${printable(sql)};`)}`);
+  }
 }
 
 function showFound(terminal: Terminal, { sureness, system, remarks, tables }: Found, target: string): void {

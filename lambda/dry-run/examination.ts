@@ -5,7 +5,7 @@ import type { Queryable } from '../database/queryable';
 import { statementsOf } from '../preflight/finding';
 import { inspect, PreflightError } from '../preflight/preflight';
 import { type CatalogTable, readSize, sampleOf } from './catalog';
-import { adviseOnIndexes } from './index-advice';
+import { adviseOnIndexes, type IndexAdvice } from './index-advice';
 
 /** The effect that a target would have on a table. */
 export interface FoundTable {
@@ -17,8 +17,10 @@ export interface FoundTable {
   readonly rowsToDelete?: number | undefined;
   /** Whether the two numbers are estimates from a part of the table. */
   readonly isEstimate: boolean;
-  /** SQL for the owner of the table: missing privileges, and indexes that would make a run faster. */
+  /** SQL for the owner of the table: the privileges that are missing, and the indexes of foreign keys. */
   readonly missing: readonly string[];
+  /** Absent if no further index is of use. */
+  readonly indexAdvice?: IndexAdvice;
   /** The reason why the target cannot be used as it is, or why the rows were not counted. */
   readonly problem?: string | undefined;
 }
@@ -69,7 +71,8 @@ export async function examine(
         rows: whole.rows,
         rowsToDelete: whole.dead,
         isEstimate: share < 1,
-        missing: [...missing, ...advice.statements],
+        missing,
+        ...(advice.statements.length > 0 && { indexAdvice: advice }),
       });
     } catch (error) {
       if (sqlStateOf(error) === undefined) {
