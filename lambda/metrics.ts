@@ -48,9 +48,9 @@ export function emitReport(metrics: RunMetrics, report: RunReport, complete = tr
     if (rowsRemaining !== undefined) {
       metrics.addMetric(TABLE_METRICS.rowsRemaining, 'Count', rowsRemaining);
     }
-    // Of the tables in which it is known: a small one may never have been vacuumed, and must not hide the others.
-    const hoursUnlinked = targets.flatMap(({ erasure }) => erasure?.hoursUnlinkedAtMost ?? []);
-    if (hoursUnlinked.length > 0) {
+    // Not of those in which it is known alone: the alarm would take them for all.
+    const hoursUnlinked = targets.map(({ erasure }) => erasure?.hoursUnlinked ?? Number.NaN);
+    if (!hoursUnlinked.some(Number.isNaN)) {
       metrics.addMetric(TABLE_METRICS.hoursUnlinked, 'Count', Math.max(...hoursUnlinked));
     }
     metrics.publishStoredMetrics();

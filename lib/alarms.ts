@@ -232,19 +232,28 @@ function skippedRuns(cleanup: TokenCleanup, { count, hours, period }: Periods): 
 }
 
 /**
- * Every run that deletes from the table sets the state anew. One that deletes nothing reports no hours, and neither does
- * a table that was never vacuumed: the alarm then keeps its state.
+ * A run reports no hours if it cannot know when an index was last cleaned, and that must not pass for good. A single such
+ * run is no reason for an alarm: another transaction may have held back the vacuum. So the time is divided into periods,
+ * each long enough for a run, and the alarm goes off if all of them fall short.
  */
 function notUnlinked(cleanup: TokenCleanup, table: string, unlinkWithin: Duration): AlarmDetails {
   const hours = unlinkWithin.toHours({ integral: false });
+  const period = Math.min(cleanup.successWithin ? hoursOf(cleanup.successWithin) : 24, LONGEST_LOOK_BACK_HOURS);
+  const most = Math.floor(LONGEST_LOOK_BACK_HOURS / period);
+  const count = Math.min(Math.max(1, Math.floor(hours / period)), most);
   return {
     name: `not-unlinked-${table}`,
     section: 'not-unlinked',
-    happened: `Rows that were deleted from ${table} may be on its pages and in its indexes after more than ${hours} hours.`,
-    look: 'heldBackBy in the log: the session, replica, slot or prepared transaction that keeps a vacuum from them.',
-    metric: cleanup.metricHoursUnlinked({ table }),
+    happened: `For ${hours} hours no run could show that the rows deleted from ${table} are unlinked. (Expected before the first run.)`,
+    look: 'erasure in the log: heldBackBy names whatever keeps a vacuum from the rows; without hoursUnlinked, no vacuum is known to have cleaned the indexes.',
+    metric: cleanup.metricHoursUnlinked({ table, statistic: cloudwatch.Stats.MINIMUM, period: Duration.hours(period) }),
     comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-    threshold: hours,
+    threshold: hours - period * (count - 1),
+    evaluationPeriods: count,
+    // Without a schedule nobody expects runs.
+    treatMissingData: cleanup.successWithin
+      ? cloudwatch.TreatMissingData.BREACHING
+      : cloudwatch.TreatMissingData.IGNORE,
   };
 }
 

@@ -52,7 +52,7 @@ function emittedWith(environment: Record<string, string>): string[] {
         status: 'succeeded',
         rowsDeleted: 1,
         rowsRemaining: 0,
-        erasure: { deleted: true, unreadable: true, unlinked: false, hoursUnlinkedAtMost: 1.5 },
+        erasure: { deleted: true, unreadable: true, unlinked: false, hoursUnlinked: 1.5 },
         batches: 1,
         longestBatchMs: 1,
         durationMs: 1,
@@ -245,24 +245,35 @@ test.each<[string, number, number]>([
   },
 );
 
-test('goes off when deleted rows of a table may be on disk for longer than the limit, if one is set', () => {
-  const stack = monitor({}, { unlinkWithin: Duration.hours(36) });
-
-  expect(alarm(stack, 'not-unlinked-refresh_tokens')).toMatchObject({
-    MetricName: 'HoursUnlinked',
-    Dimensions: [
-      { Name: 'service', Value: 'token-cleanup' },
-      { Name: 'stage', Value: 'test' },
-      { Name: 'table', Value: 'refresh_tokens' },
-    ],
-    Statistic: 'Maximum',
-    ComparisonOperator: 'GreaterThanThreshold',
-    Threshold: 36,
-    Period: 300,
-    EvaluationPeriods: 1,
-    TreatMissingData: 'ignore',
+describe('an alarm for deleted rows that are not unlinked, if a limit is set', () => {
+  test.each([
+    [36, { Threshold: 36, EvaluationPeriods: 1 }],
+    [72, { Threshold: 46, EvaluationPeriods: 2 }],
+    [24 * 365, { Threshold: 24 * 365 - 5 * 26, EvaluationPeriods: 6 }],
+  ])('goes off when no run within %s hours found them unlinked', (hours, expected) => {
+    expect(alarm(monitor({}, { unlinkWithin: Duration.hours(hours) }), 'not-unlinked-refresh_tokens')).toMatchObject({
+      MetricName: 'HoursUnlinked',
+      Dimensions: [
+        { Name: 'service', Value: 'token-cleanup' },
+        { Name: 'stage', Value: 'test' },
+        { Name: 'table', Value: 'refresh_tokens' },
+      ],
+      Statistic: 'Minimum',
+      ComparisonOperator: 'GreaterThanThreshold',
+      Period: 26 * 3600,
+      TreatMissingData: 'breaching',
+      ...expected,
+    });
   });
-  expect(alarm(monitor(), 'not-unlinked-refresh_tokens')).toBeUndefined();
+
+  test('keeps its state without a schedule', () => {
+    const stack = monitor({ enabled: false }, { unlinkWithin: Duration.hours(36) });
+    expect(alarm(stack, 'not-unlinked-refresh_tokens')).toMatchObject({ TreatMissingData: 'ignore' });
+  });
+
+  test('is not there without a limit', () => {
+    expect(alarm(monitor(), 'not-unlinked-refresh_tokens')).toBeUndefined();
+  });
 });
 
 test('sends every alarm to the topic', () => {

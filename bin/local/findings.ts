@@ -4,6 +4,7 @@ import { GREATEST_DEAD_SHARE, type IndexAdvice } from '../../lambda/dry-run/inde
 import { messageOf, statementsOf } from '../../lambda/preflight/finding';
 import type { RunReport, TargetReport } from '../../lambda/report';
 import type { Replica, ServerReport } from '../../lambda/server';
+import { stepInWords } from './erasure';
 import { bytes, count, percent, rows, seconds } from './figures';
 import { ruleSql } from './target-sql';
 import type { Terminal } from './terminal';
@@ -25,6 +26,9 @@ export function showFindings(terminal: Terminal, report: RunReport, targets: rea
         terminal.gap();
         terminal.say(`  ${bold(found.table)}`);
         showTable(terminal, target, found, found.diagnosis);
+        if (found.erasure) {
+          terminal.field('Erasure', `rows deleted before are ${stepInWords(found.erasure)}`);
+        }
       }
     }
   }
@@ -35,6 +39,8 @@ export function showFindings(terminal: Terminal, report: RunReport, targets: rea
   }
   showStatements(terminal, 'Before the first run, by the owner of the tables:', remediesOf(report));
   showStatements(terminal, 'Indexes that help, all of a table together:', indexesOf(report, 'helps'));
+  const settings = report.targets.flatMap(({ erasure }) => erasure?.autovacuumAdvice ?? []);
+  showStatements(terminal, 'To unlink deleted rows sooner, by the owner of the tables:', settings);
   showStatements(terminal, 'Indexes for later, all of a table together:', indexesOf(report, 'helps-later'));
 }
 

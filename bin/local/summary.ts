@@ -2,6 +2,7 @@ import type { Target } from '../../lambda/configuration/targets';
 import type { StopReason } from '../../lambda/engine/outcome';
 import type { RunReport, TargetReport } from '../../lambda/report';
 import { type Database, isSocket } from './database-url';
+import { stepInWords, stepOf } from './erasure';
 import { count, percent, rows, seconds } from './figures';
 import { showFindings } from './findings';
 import { ruleSql, tableSql } from './target-sql';
@@ -95,6 +96,7 @@ const COLUMNS: readonly Column[] = [
   ['Worked', ({ pace }) => (pace ? `${Math.round(100 * pace.share)} %` : '')],
   ['Longest', ({ longestBatchMs }) => `${count(longestBatchMs)} ms`],
   ['Took', ({ durationMs }) => seconds(durationMs)],
+  ['Deleted rows are', ({ erasure }) => (erasure ? stepOf(erasure) : 'unknown')],
 ];
 
 /** Runs shorter than this need no explanation of their pace. */
@@ -112,7 +114,15 @@ const REASONS: Readonly<Record<StopReason, readonly string[]>> = {
 
 /** Why rows remain. */
 function notes(target: TargetReport, dryRun: boolean): string[] {
-  const { table, status, stopReason = 'drained', blockedBy = [], cascaded = [] } = target;
+  const {
+    table,
+    status,
+    stopReason = 'drained',
+    blockedBy = [],
+    cascaded = [],
+    partitionsDropped = [],
+    erasure,
+  } = target;
   const [why = '', outlook] = status === 'partial' ? REASONS[stopReason] : [];
   const reason = outlook && !dryRun ? `${why}; ${outlook}` : why;
   const blockages = blockedBy.map(
@@ -124,5 +134,10 @@ function notes(target: TargetReport, dryRun: boolean): string[] {
       (child) =>
         `${child.rows === undefined ? 'rows' : rows(child.rows)} of ${child.table} ${dryRun ? 'would go' : 'went'} along (on delete cascade)`,
     );
-  return [reason, ...blockages, ...along].filter(Boolean).map((note) => `${table}: ${note}`);
+  const dropped = partitionsDropped.map(
+    ({ partition, estimatedRows }) =>
+      `dropped the partition ${partition}${estimatedRows === undefined ? '' : ` with about ${rows(estimatedRows)}`}`,
+  );
+  const readable = erasure?.unreadable === false && !dryRun ? [`deleted rows are ${stepInWords(erasure)}`] : [];
+  return [reason, ...blockages, ...along, ...dropped, ...readable].filter(Boolean).map((note) => `${table}: ${note}`);
 }

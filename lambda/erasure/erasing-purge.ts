@@ -3,13 +3,15 @@ import { isAge, type Rule, type Target } from '../configuration/targets';
 import { describeError } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 import { purge, type Table, type Visiting, type Worked } from '../engine/purge';
-import { type Erasure, erasureOf } from './ladder';
+import { lastingHolders } from './holders';
+import { type Erasure, erasureOf, isClean } from './ladder';
 import { type DroppedPartition, type DroppedPartitions, dropDeadPartitions } from './partitions';
+import { readTraces, type Traces } from './traces';
 import { adviseOnAutovacuum, vacuum } from './vacuum';
 
 /** What came of the work on a table, and how far its deleted rows are gone. */
 export interface Erased extends Worked {
-  /** Absent if no row was deleted, or the state of the server could not be read. */
+  /** Absent if the state of the server could not be read. */
   readonly erasure?: Erasure;
   /** Absent if none was dropped. */
   readonly partitionsDropped?: readonly Omit<DroppedPartition, 'oid'>[];
@@ -19,8 +21,6 @@ export interface Erased extends Worked {
 export interface ErasureReading {
   readonly session: Queryable;
   readonly clock: Clock;
-  /** The server's time before the first delete; absent in a dry run. */
-  readonly cutoff?: Date;
   /** Ends the looking. */
   readonly stopCounting: AbortSignal;
   readonly warn: (warning: string) => void;
@@ -43,6 +43,7 @@ export async function erasingPurge(
   visiting: Visiting,
   context: ErasingContext,
 ): Promise<Map<Target, Erased>> {
+  const traces = await tracesOf(tables, context);
   const dropped = new Map<Target, DroppedPartitions>();
   for (const table of tables) {
     if (table.target.dropPartitions && table.options.maxRows === undefined) {
@@ -51,23 +52,10 @@ export async function erasingPurge(
       context.warn(`${table.target.name}: no partition is dropped, because a run is limited to a number of rows`);
     }
   }
-  const worked = await purge(
-    tables.map((table) => without(table, dropped.get(table.target))),
-    visiting,
-  );
-  const changed = tables.filter(({ target }) => (worked.get(target)?.outcome.rowsDeleted ?? 0) > 0);
-  const vacuumed = new Set<Target>();
-  for (const { target, options } of changed) {
-    if (target.vacuum) {
-      const outcome = await vacuum(context.session, options.relations, context.clock, context.timeLeftMs);
-      if (outcome.vacuumed) {
-        vacuumed.add(target);
-      } else {
-        context.warn(`${target.name}: not vacuumed: ${outcome.reason}`);
-      }
-    }
-  }
-  const erasures = changed.length > 0 ? await erasuresOf(changed, vacuumed, context) : new Map();
+  const left = tables.map((table) => without(table, dropped.get(table.target)));
+  const worked = await purge(left, visiting);
+  const rowsWereDeleted = ({ target }: Table) => (worked.get(target)?.outcome.rowsDeleted ?? 0) > 0;
+  const erasures = await erase(left, { traces, rowsWereDeleted, ...context });
   return new Map(
     [...worked].map(([target, work]) => {
       const { dropped: partitionsDropped = [] } = dropped.get(target) ?? {};
@@ -125,31 +113,70 @@ export async function examinedErasures(
   tables: readonly Table[],
   context: ErasureReading,
 ): Promise<Map<Target, Erasure>> {
-  const found = tables.length > 0 ? await erasuresOf(tables, new Set(), context) : new Map<Target, Erasure>();
+  const traces = await tracesOf(tables, context);
+  const erasures = await erase(tables, { traces, rowsWereDeleted: () => false, ...context });
   for (const { target, options } of tables) {
-    const erasure = found.get(target);
+    const erasure = erasures.get(target);
     if (erasure && !target.vacuum) {
       const autovacuumAdvice = await adviseOnAutovacuum(context.session, options.relations);
-      found.set(target, { ...erasure, ...(autovacuumAdvice.length > 0 && { autovacuumAdvice }) });
+      erasures.set(target, { ...erasure, ...(autovacuumAdvice.length > 0 && { autovacuumAdvice }) });
     }
   }
-  return found;
+  return erasures;
 }
 
-async function erasuresOf(
-  tables: readonly Table[],
-  vacuumed: ReadonlySet<Target>,
-  { session, clock, stopCounting, warn, cutoff }: ErasureReading,
-): Promise<Map<Target, Erasure>> {
-  const erased = tables.map(({ target, options }) => ({
-    relations: options.relations.map(({ oid }) => oid),
-    vacuumed: vacuumed.has(target),
-  }));
+interface TracesAt extends Traces {
+  /** On the clock of the run. */
+  readonly readAtMs: number;
+}
+
+async function tracesOf(tables: readonly Table[], context: ErasureReading): Promise<TracesAt | undefined> {
+  const { session, clock } = context;
+  const readAtMs = clock.now();
+  const oids = tables.flatMap(({ options }) => options.relations.map(({ oid }) => oid));
+  return tables.length > 0
+    ? await orWarn(context, async () => ({ ...(await readTraces(session, oids)), readAtMs }))
+    : undefined;
+}
+
+interface ErasingWork extends ErasureReading, Partial<Pick<ErasingContext, 'timeLeftMs'>> {
+  readonly traces: TracesAt | undefined;
+  readonly rowsWereDeleted: (table: Table) => boolean;
+}
+
+/** Vacuums the tables that demand it, unless nothing is left in them, and finds the step that their deleted rows reached. */
+async function erase(tables: readonly Table[], work: ErasingWork): Promise<Map<Target, Erasure>> {
+  const { session, clock, stopCounting, traces, rowsWereDeleted, timeLeftMs, warn } = work;
+  const tracesIn = ({ options }: Table) =>
+    traces && options.relations.flatMap(({ oid }) => traces.ofRelations.get(oid) ?? []);
+  const holds = (table: Table) => rowsWereDeleted(table) || !isClean(tracesIn(table));
+  const horizon = tables.some(rowsWereDeleted) ? undefined : traces?.horizon;
+  const heldBackBy =
+    tables.some(holds) && (horizon === undefined || traces?.mayBeHeldBack)
+      ? await orWarn(work, () => lastingHolders(session, clock, stopCounting, horizon))
+      : [];
+  const erasures = new Map<Target, Erasure>();
+  for (const table of tables) {
+    const { target, options } = table;
+    const isDue = timeLeftMs && target.vacuum && holds(table);
+    const outcome = isDue ? await vacuum(session, options.relations, clock, timeLeftMs) : undefined;
+    if (outcome && !outcome.vacuumed) {
+      warn(`${target.name}: not vacuumed: ${outcome.reason}`);
+    }
+    if (heldBackBy) {
+      const hoursSinceRead = (clock.now() - (traces?.readAtMs ?? Number.NaN)) / 3_600_000;
+      const erased = { traces: tracesIn(table), hoursSinceRead, rowsWereDeleted: rowsWereDeleted(table), heldBackBy };
+      erasures.set(target, erasureOf({ ...erased, vacuumed: outcome?.vacuumed ?? false }));
+    }
+  }
+  return erasures;
+}
+
+async function orWarn<Read>({ warn }: ErasureReading, read: () => Promise<Read>): Promise<Read | undefined> {
   try {
-    const erasures = await erasureOf(session, erased, clock, stopCounting, cutoff);
-    return new Map(tables.flatMap(({ target }, index) => (erasures[index] ? [[target, erasures[index]]] : [])));
+    return await read();
   } catch (error) {
     warn(`how far the deleted rows are gone could not be read: ${describeError(error)}`);
-    return new Map();
+    return undefined;
   }
 }

@@ -102,7 +102,7 @@ const CANDIDATES_SQL = `
       pg_catalog.format_type(atttypid, null) as type
     from pg_catalog.pg_partitioned_table
     join pg_catalog.pg_attribute on attrelid = partrelid and attnum = partattrs[0] and attname = $2
-    join pg_catalog.pg_inherits on inhparent = partrelid
+    join pg_catalog.pg_inherits on inhparent = partrelid and not inhdetachpending
     join pg_catalog.pg_class on pg_class.oid = inhrelid and relkind = 'r'
     join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
     where partrelid = $1 and partstrat = 'r' and partnatts = 1

@@ -73,7 +73,7 @@ async function countsRise(
 ): Promise<boolean> {
   for (const startedAt = clock.now(); ; await clock.sleep(LOOK_INTERVAL_MS)) {
     const now = await countsOf(session, relations);
-    if (relations.every(({ oid }) => (now.get(oid) ?? 0) > (before.get(oid) ?? 0))) {
+    if ([...before].every(([oid, count]) => (now.get(oid) ?? 0) > count)) {
       return true;
     }
     if (clock.now() - startedAt >= STATISTICS_DELAY_MS) {
@@ -87,10 +87,12 @@ async function countsOf(session: Queryable, relations: readonly VacuumedRelation
   return new Map(rows.map(({ oid, count }) => [oid, count]));
 }
 
+// A vacuum of a table includes its TOAST table, but skips that if it is locked.
 const COUNTS_SQL = `
-  select relid::int8::float8 as oid, vacuum_count::float8 as count
-  from pg_catalog.pg_stat_all_tables
-  where relid = any($1::oid[])`;
+  select part.oid::int8::float8 as oid, pg_stat_get_vacuum_count(part.oid)::float8 as count
+  from pg_class as main
+  join pg_class as part on part.oid in (main.oid, main.reltoastrelid)
+  where main.oid = any($1::oid[])`;
 
 /**
  * Advises on settings under which the server itself vacuums token tables soon and thoroughly: by default it waits until a
@@ -102,19 +104,29 @@ export async function adviseOnAutovacuum(
   session: Queryable,
   relations: readonly VacuumedRelation[],
 ): Promise<string[]> {
-  const { rows } = await session.query<{ oid: number }>(WITHOUT_SETTINGS_SQL, [relations.map(({ oid }) => oid)]);
-  const lacking = new Set(rows.map(({ oid }) => oid));
-  return relations
-    .filter(({ oid }) => lacking.has(oid))
-    .map(({ quotedName }) => `alter table ${quotedName} set (${SETTINGS})`);
+  const oids = relations.map(({ oid }) => oid);
+  const { rows } = await session.query<{ oid: number; table: boolean; toast: boolean }>(WITHOUT_SETTINGS_SQL, [oids]);
+  return relations.flatMap(({ oid, quotedName }) => {
+    const lacking = rows.find((row) => row.oid === oid);
+    const settings = [
+      ...(lacking?.table ? SETTINGS : []),
+      ...(lacking?.toast ? SETTINGS.map((set) => `toast.${set}`) : []),
+    ];
+    return settings.length > 0 ? [`alter table ${quotedName} set (${settings.join(', ')})`] : [];
+  });
 }
 
-const SETTINGS = 'autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, vacuum_index_cleanup = on';
+const SETTINGS = ['autovacuum_vacuum_scale_factor = 0.01', 'vacuum_index_cleanup = on'];
 
+// An automatic vacuum visits the TOAST table by itself, under settings of its own.
 const WITHOUT_SETTINGS_SQL = `
-  select oid::int8::float8 as oid
-  from pg_catalog.pg_class
-  where oid = any($1::oid[]) and not exists (
-    select from pg_catalog.pg_options_to_table(reloptions)
-    where option_name = 'vacuum_index_cleanup' and lower(option_value) in ('on', 'true', 'yes', '1')
-  )`;
+  select main.oid::int8::float8 as oid, bool_or(part.relkind <> 't') as table, bool_or(part.relkind = 't') as toast
+  from pg_class as main
+  join pg_class as part on part.oid in (main.oid, main.reltoastrelid)
+  where main.oid = any($1::oid[])
+    and (part.relkind <> 't' or part.relpages > 0 or pg_stat_get_tuples_inserted(part.oid) > 0)
+    and not exists (
+      select from pg_options_to_table(part.reloptions)
+      where option_name = 'vacuum_index_cleanup' and lower(option_value) in ('on', 'true', 'yes', '1')
+    )
+  group by main.oid`;

@@ -150,7 +150,7 @@ export class DevStage {
         ...metrics
       } = metricsIn(log);
       equal(duration, report.targets[0]?.durationMs);
-      equal(hoursUnlinked, report.targets[0]?.erasure?.hoursUnlinkedAtMost);
+      equal(hoursUnlinked, report.targets[0]?.erasure?.hoursUnlinked);
       equal(metrics, {
         'RowsDeleted service=token-cleanup-auth stage=dev table=refresh_tokens': 3,
         'RowsRemaining service=token-cleanup-auth stage=dev table=refresh_tokens': 0,

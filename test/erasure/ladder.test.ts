@@ -2,23 +2,18 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import { systemClock } from '../../lambda/clock';
-import { type Erasure, erasureOf } from '../../lambda/erasure/ladder';
-import { vacuum } from '../../lambda/erasure/vacuum';
 import { useDatabase } from '../support/database';
 import { startReplica } from '../support/replica';
 
 const database = useDatabase({ max_prepared_transactions: 5, wal_level: 'logical', autovacuum: 'off' });
-const { signal } = new AbortController();
 
 /** A table of tokens, one of which holds a marker that occurs nowhere else. */
-async function createTokens(): Promise<{ marker: string; oid: number }> {
+async function createTokens(): Promise<string> {
   const marker = randomBytes(16).toString('hex');
   await database.sql('create table tokens (id int primary key, hash text unique, revoked bool not null)');
   await database.sql(`insert into tokens select i, 'other ' || i, false from generate_series(1, 500) i`);
   await database.sql('insert into tokens values (0, $1, true)', [marker]);
-  const [row] = await database.sql<{ oid: number }>(`select 'tokens'::regclass::oid::int as oid`);
-  return { marker, oid: row?.oid ?? 0 };
+  return marker;
 }
 
 /** Where on the server's disk the marker is. */
@@ -38,52 +33,37 @@ async function placesOf(marker: string): Promise<{ heap: boolean; index: boolean
   };
 }
 
-async function erasure(oid: number, { startedAt, vacuumed }: { startedAt: Date; vacuumed: boolean }) {
-  const session = database.session();
-  try {
-    return (await erasureOf(session, [{ relations: [oid], vacuumed }], systemClock, signal, startedAt))[0] as Erasure;
-  } finally {
-    await session.close();
-  }
+/** As a dry run reports it. */
+async function erasure() {
+  const targets = [{ table: 'tokens', deleteWhen: [{ revoked: true }] }];
+  const report = await database.service({ targets }).run({ dryRun: true });
+  return report.targets[0]?.erasure;
 }
 
-async function vacuumTokens(oid: number) {
-  const session = database.session();
-  try {
-    return await vacuum(session, [{ oid, quotedName: 'public.tokens' }], systemClock, () => 60_000);
-  } finally {
-    await session.close();
-  }
-}
-
-async function deleteMarked(): Promise<Date> {
-  const [row] = await database.sql<{ now: Date }>('select clock_timestamp() as now');
-  await database.sql('delete from tokens where revoked');
-  return row?.now ?? new Date();
-}
+const deleteMarked = () => database.sql('delete from tokens where revoked');
 
 describe('the bytes of a deleted token', () => {
   test('stay in the table, its index and the log after the delete', async () => {
-    const { marker } = await createTokens();
+    const marker = await createTokens();
     await deleteMarked();
     await expect(placesOf(marker)).resolves.toEqual({ heap: true, index: true, log: true });
   });
 
   test('are not overwritten by a vacuum, though nothing leads to them any more', async () => {
-    const { marker, oid } = await createTokens();
-    const startedAt = await deleteMarked();
-    await expect(vacuumTokens(oid)).resolves.toEqual({ vacuumed: true });
+    const marker = await createTokens();
+    await deleteMarked();
+    await database.sql('vacuum (index_cleanup on) tokens');
     await expect(placesOf(marker)).resolves.toMatchObject({ heap: true, log: true });
-    await expect(erasure(oid, { startedAt, vacuumed: true })).resolves.toMatchObject({
+    await expect(erasure()).resolves.toMatchObject({
       deleted: true,
       unreadable: true,
       unlinked: true,
-      hoursUnlinkedAtMost: 0,
+      hoursUnlinked: 0,
     });
   });
 
   test('are gone from the table and its index after VACUUM FULL, and stay in the log', async () => {
-    const { marker } = await createTokens();
+    const marker = await createTokens();
     await deleteMarked();
     await database.sql('vacuum full tokens');
     await expect(placesOf(marker)).resolves.toEqual({ heap: false, index: false, log: true });
@@ -92,28 +72,28 @@ describe('the bytes of a deleted token', () => {
 
 describe('a deleted token is still readable', () => {
   test('for a session with an older snapshot, which is named', async () => {
-    const { marker, oid } = await createTokens();
+    const marker = await createTokens();
     const reader = await database.connect();
     await reader.query(`set application_name = 'report'`);
     await reader.query('begin isolation level repeatable read');
     await reader.query('select count(*) from tokens');
-    const startedAt = await deleteMarked();
+    await deleteMarked();
     const { rows } = await reader.query('select hash from tokens where revoked');
     expect(rows).toEqual([{ hash: marker }]);
-    const held = await erasure(oid, { startedAt, vacuumed: false });
+    const held = await erasure();
     expect(held).toMatchObject({ unreadable: false, unlinked: false });
-    expect(held.heldBackBy).toEqual([
+    expect(held?.heldBackBy).toEqual([
       { kind: 'session', name: expect.stringMatching(/^\d+ report$/), seconds: expect.any(Number) },
     ]);
     await reader.query('commit');
-    await expect(erasure(oid, { startedAt, vacuumed: false })).resolves.toMatchObject({ unreadable: true });
+    await expect(erasure()).resolves.toMatchObject({ unreadable: true });
   });
 
   test.each([
     ['replication slot', { primary_slot_name: 'standby' }, 'standby'],
     ['replica', {}, expect.stringMatching(/^\d+ walreceiver$/)],
   ])('for a query on a replica that sends feedback over a %s, which is named', async (kind, settings, name) => {
-    const { marker, oid } = await createTokens();
+    const marker = await createTokens();
     await database.sql(`select pg_create_physical_replication_slot('standby')`);
     const replica = await startReplica(database.server, {
       hot_standby_feedback: 'on',
@@ -129,11 +109,11 @@ describe('a deleted token is still readable', () => {
         select count(*) > 0 from (
           select backend_xmin from pg_stat_replication union all select xmin from pg_replication_slots
         ) as holder where backend_xmin is not null`);
-      const startedAt = await deleteMarked();
+      await deleteMarked();
       const { rows } = await reader.query('select hash from tokens where revoked');
       expect(rows).toEqual([{ hash: marker }]);
-      const { heldBackBy } = await erasure(oid, { startedAt, vacuumed: false });
-      expect(heldBackBy).toEqual([{ kind, name }]);
+      const held = await erasure();
+      expect(held).toMatchObject({ unreadable: false, heldBackBy: [{ kind, name }] });
     } finally {
       await reader.end();
       await replica.remove();
@@ -141,16 +121,29 @@ describe('a deleted token is still readable', () => {
     }
   });
 
+  test('but not for a logical replication slot, which keeps only rows of the catalog', async () => {
+    await createTokens();
+    await database.sql(`select pg_create_logical_replication_slot('subscriber', 'pgoutput')`);
+    try {
+      await deleteMarked();
+      await expect(erasure()).resolves.toMatchObject({ unreadable: true });
+    } finally {
+      await database.sql(`select pg_drop_replication_slot('subscriber')`);
+    }
+  });
+
   test('as long as a prepared transaction from before is not ended, which is named', async () => {
-    const { oid } = await createTokens();
+    await createTokens();
     const client = await database.connect();
     await client.query('begin');
     await client.query('update tokens set id = -1 where id = 1');
     await client.query(`prepare transaction 'forgotten'`);
-    const startedAt = await deleteMarked();
-    const held = await erasure(oid, { startedAt, vacuumed: false });
-    expect(held.heldBackBy).toEqual([{ kind: 'prepared transaction', name: 'forgotten', seconds: expect.any(Number) }]);
+    await deleteMarked();
+    const held = await erasure();
+    expect(held?.heldBackBy).toEqual([
+      { kind: 'prepared transaction', name: 'forgotten', seconds: expect.any(Number) },
+    ]);
     await client.query(`rollback prepared 'forgotten'`);
-    await expect(erasure(oid, { startedAt, vacuumed: false })).resolves.toMatchObject({ unreadable: true });
+    await expect(erasure()).resolves.toMatchObject({ unreadable: true });
   });
 });

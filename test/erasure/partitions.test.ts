@@ -107,6 +107,67 @@ test('keeps a partition while a transaction of the service holds a lock on the t
   await expect(remaining()).resolves.toEqual(ALL_STAY);
 });
 
+test('keeps a partition of a partition if the table on top is published as a whole', async () => {
+  await createSessions();
+  await database.sql('create table every (id int not null, expires_at timestamptz not null) partition by hash (id)');
+  await database.sql('alter table every attach partition sessions for values with (modulus 1, remainder 0)');
+  await database.sql('create publication everything for table every with (publish_via_partition_root)');
+  await expect(drop()).resolves.toMatchObject({
+    dropped: [],
+    kept: [{ reason: 'it is published, and a drop sends no deletes to subscribers' }],
+  });
+  await database.sql('drop publication everything');
+  await expect(remaining()).resolves.toEqual(ALL_STAY);
+});
+
+test.each([
+  ['list (id)', 'in (1, 2)'],
+  ['hash (expires_at)', 'with (modulus 1, remainder 0)'],
+  ["range (date_trunc('day', expires_at at time zone 'UTC'))", `from (minvalue) to ('2020-02-01')`],
+  ['range (expires_at, id)', `from (minvalue, minvalue) to ('2020-02-01', 0)`],
+  ['range (id)', 'from (0) to (10)'],
+])('does not touch a table that is partitioned by %s', async (by, bound) => {
+  await database.sql(`create table sessions (id int, expires_at timestamptz) partition by ${by}`);
+  await database.sql(`create table sessions_dead partition of sessions for values ${bound}`);
+  await database.sql(`insert into sessions values (1, '2020-01-15'), (2, '2020-01-16')`);
+  await createRole('token_cleanup');
+  await database.sql(documentedSql('drop-partition'));
+  await expect(drop()).resolves.toEqual({ dropped: [], kept: [] });
+  await expect(
+    database.column(`select public.token_cleanup_drop_partition('sessions_dead'::regclass, 'infinity')`),
+  ).resolves.toEqual(['its bound does not prove that every row is dead']);
+  await expect(remaining()).resolves.toEqual([1, 2]);
+});
+
+test.each([
+  ['infinity', `('2020-01-01') to ('infinity')`],
+  ['maxvalue', `('2020-01-01') to (maxvalue)`],
+  ['a time in another time zone', `('2020-01-01') to ('2020-02-29 23:00-12:00')`],
+])('keeps a partition up to %s', async (_, bound) => {
+  await database.sql('create table sessions (id int, expires_at timestamptz) partition by range (expires_at)');
+  await database.sql(`create table sessions_open partition of sessions for values from ${bound}`);
+  await database.sql(`insert into sessions values (1, '2020-01-15')`);
+  await createRole('token_cleanup');
+  await database.sql(documentedSql('drop-partition'));
+  await expect(drop()).resolves.toEqual({ dropped: [], kept: [] });
+  await expect(remaining()).resolves.toEqual([1]);
+});
+
+test('keeps a partition that is being detached, whose rows belong to the table no more', async () => {
+  await createSessions();
+  await database.sql('drop table sessions_rest');
+  const reader = await database.connect();
+  await reader.query('begin');
+  await reader.query('select from sessions');
+  const owner = await database.connect();
+  const detached = owner.query('alter table sessions detach partition sessions_dead concurrently').catch(() => {});
+  await database.until('select bool_or(inhdetachpending) from pg_inherits');
+  await expect(drop()).resolves.toMatchObject({ dropped: [] });
+  await reader.query('commit');
+  await detached;
+  await expect(database.column<number>('select id from sessions_dead')).resolves.toEqual([1, 2]);
+});
+
 describe('the function of the owner', () => {
   const call = async (partition: string, deadBefore: string) => {
     const session = sessionOf('token_cleanup');
