@@ -1,4 +1,5 @@
 import type { Clock } from '../clock';
+import { printableSql } from '../conditions/sql';
 import { describeError, kindOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 
@@ -102,17 +103,14 @@ const COUNTS_SQL = `
  */
 export async function adviseOnAutovacuum(
   session: Queryable,
-  relations: readonly VacuumedRelation[],
+  relations: readonly Pick<VacuumedRelation, 'oid'>[],
 ): Promise<string[]> {
-  const oids = relations.map(({ oid }) => oid);
-  const { rows } = await session.query<{ oid: number; table: boolean; toast: boolean }>(WITHOUT_SETTINGS_SQL, [oids]);
-  return relations.flatMap(({ oid, quotedName }) => {
-    const lacking = rows.find((row) => row.oid === oid);
-    const settings = [
-      ...(lacking?.table ? SETTINGS : []),
-      ...(lacking?.toast ? SETTINGS.map((set) => `toast.${set}`) : []),
-    ];
-    return settings.length > 0 ? [`alter table ${quotedName} set (${settings.join(', ')})`] : [];
+  const { rows } = await session.query<{ name: string; table: boolean; toast: boolean }>(WITHOUT_SETTINGS_SQL, [
+    relations.map(({ oid }) => oid),
+  ]);
+  return rows.map(({ name, table, toast }) => {
+    const settings = [...(table ? SETTINGS : []), ...(toast ? SETTINGS.map((setting) => `toast.${setting}`) : [])];
+    return printableSql(`alter table ${name} set (${settings.join(', ')})`);
   });
 }
 
@@ -120,8 +118,11 @@ const SETTINGS = ['autovacuum_vacuum_scale_factor = 0.01', 'vacuum_index_cleanup
 
 // An automatic vacuum visits the TOAST table by itself, under settings of its own.
 const WITHOUT_SETTINGS_SQL = `
-  select main.oid::int8::float8 as oid, bool_or(part.relkind <> 't') as table, bool_or(part.relkind = 't') as toast
+  select
+    format('%I.%I', nspname, main.relname) as name, bool_or(part.relkind <> 't') as table,
+    bool_or(part.relkind = 't') as toast
   from pg_class as main
+  join pg_namespace on pg_namespace.oid = main.relnamespace
   join pg_class as part on part.oid in (main.oid, main.reltoastrelid)
   where main.oid = any($1::oid[])
     and (part.relkind <> 't' or part.relpages > 0 or pg_stat_get_tuples_inserted(part.oid) > 0)
@@ -129,4 +130,5 @@ const WITHOUT_SETTINGS_SQL = `
       select from pg_options_to_table(part.reloptions)
       where option_name = 'vacuum_index_cleanup' and lower(option_value) in ('on', 'true', 'yes', '1')
     )
-  group by main.oid`;
+  group by name
+  order by name`;

@@ -52,6 +52,10 @@ test('shows the rows that it would delete, and deletes nothing in a dry run', as
       '    Would take  N',
       '    Size        N kB, and N kB of indexes',
       '    New index   not needed: the table is small',
+      '    Erasure     rows deleted before are unreadable, and not known to be unlinked: no vacuum is recorded',
+      '',
+      '  To unlink deleted rows sooner, by the owner of the tables:',
+      '  alter table public.refresh_tokens set (autovacuum_vacuum_scale_factor = 0.01, vacuum_index_cleanup = on);',
       '',
       '',
     ].join('\n'),
@@ -122,6 +126,18 @@ test('deletes the dead rows, and creates nothing, regardless of other variables'
   expect(exitCode).toBe(0);
   expect(await shop.ids()).toEqual(live);
   expect(await relations()).toEqual(existing);
+});
+
+test('shows the step that the deleted rows have reached, and whoever can still read them', async () => {
+  const reader = await shop.database.query('select pg_backend_pid() as pid');
+  await shop.database.query('begin isolation level repeatable read; select count(*) from refresh_tokens');
+  const { exitCode, stdout } = await run(['--database-url', shop.url, '--yes']);
+  await shop.database.query('commit');
+
+  expect(stdout).toMatch(/Took +Deleted rows are\n/);
+  expect(stdout).toMatch(/^ +refresh_tokens +succeeded .* deleted$/m);
+  expect(stdout).toContain(`! refresh_tokens: deleted rows are still readable for session ${reader.rows[0].pid}`);
+  expect(exitCode).toBe(0);
 });
 
 test('applies the targets of a file', async () => {
