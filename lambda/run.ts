@@ -35,14 +35,14 @@ const PROGRESS_INTERVAL_MS = 250;
 /** Without a deadline, a vacuum of more than a day has hung. */
 const LONGEST_VACUUM_MS = 86_400_000;
 
-/** What differs between a run and a dry run. */
+/** The differences between a run and a dry run. */
 interface Plan {
   readonly needs: 'read' | 'delete';
   /** Executed on every new connection of the first session. */
   readonly onConnect?: (query: Query) => Promise<void>;
   /** Works on the tables that passed the preflight. */
   work(tables: readonly Table[], cutoff: Date): Promise<ReadonlyMap<Target, Examined>>;
-  /** What the report says of the server, if anything. */
+  /** The part of the report about the server, if there is one. */
   describe(server: ServerReport, session: Session): Promise<ServerReport | undefined>;
 }
 
@@ -193,7 +193,7 @@ export class Run {
     return new Map(results);
   }
 
-  /** Opens the connections besides the first. If the server has none to spare, the run works with fewer. */
+  /** Opens further connections. If the server has none to spare, the run works with fewer. */
   async #openFurther(): Promise<void> {
     const { concurrency } = this.#options;
     try {
@@ -284,7 +284,7 @@ export class Run {
   }
 }
 
-/** The golden ratio: the starts of successive days spread evenly over a table, whatever its size. */
+/** The golden ratio: the starts of successive days spread evenly over a table of any size. */
 const GOLDEN_RATIO = 0.618_033_988_75;
 
 const DAY_MS = 86_400_000;

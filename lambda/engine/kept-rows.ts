@@ -12,7 +12,7 @@ interface Kept {
   readonly refused: ReadonlyMap<string, number>;
 }
 
-/** Remembers where rows were left out for a foreign key, so that they are tried again once rows that refer are gone. */
+/** Remembers the pieces with rows that a foreign key kept, so that they are tried again once referring rows are deleted. */
 export class KeptRows {
   readonly #protections: readonly Protection[];
   readonly #refusedMayWait: boolean;

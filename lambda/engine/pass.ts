@@ -67,7 +67,7 @@ export class Pass {
   }
 
   /**
-   * Visits pieces, then those that are worth it once more, in the opposite order: if the rows of a table refer to older
+   * Visits pieces, then those that are worth another attempt, in the opposite order: if the rows of a table refer to older
    * ones, a chain of dead rows is deleted from its newest end.
    */
   async visit(pieces: readonly Piece[]): Promise<WalkEnd> {

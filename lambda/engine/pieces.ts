@@ -17,7 +17,7 @@ export interface Piece {
   /**
    * Whether a row is in it, as SQL.
    *
-   * @param row what holds the row's `ctid`, such as the name of a table with a dot behind it
+   * @param row the prefix of the row's `ctid`, such as the name of a table and a dot
    * @param firstParameter the number of its first parameter
    */
   place(row: string, firstParameter: number): Condition;
@@ -80,7 +80,7 @@ function tidAt(position: number): string {
   return `(${block},${Math.round((position - block) * PLACES_PER_BLOCK)})`;
 }
 
-/** Rows whose places are known, each taken for a block. */
+/** Rows whose places are known. Each counts as a block. */
 export class RowList implements Piece {
   readonly relation: Relation;
   readonly #tids: readonly string[];

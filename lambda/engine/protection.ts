@@ -5,11 +5,11 @@ import type { Cascaded } from './outcome';
 export interface Protection {
   /** The key, behind the cascades that lead to it. */
   readonly path: readonly [ReferringKey, ...ReferringKey[]];
-  /** Whether the row that refers is dead itself, so that the row may go once that one is gone. */
+  /** Whether the referring row is dead itself, so that this row can be deleted after it. */
   readonly waits: boolean;
 }
 
-/** The foreign keys that the role can ask, and those that it can only try. */
+/** The foreign keys whose referring rows the role can read, and those that only an attempt to delete reveals. */
 export interface Protections {
   readonly known: readonly Protection[];
   /** Whether some key keeps rows that only an attempt to delete them finds. */
@@ -21,7 +21,7 @@ export function protectionsOf(keys: readonly ReferringKey[], isInherited: boolea
   const paths = keys.flatMap((key) => pathsFrom([key])).filter((path) => keeps(path));
   const readable = isInherited ? [] : paths.filter((path) => path.every(({ canRead }) => canRead));
   return {
-    // A row that a live row refers to stays for good: that reason goes first.
+    // A row to which a live row refers stays in any case: that reason comes first.
     known: [
       ...readable.map((path) => ({ path, waits: false })),
       ...readable.filter(([key]) => key.isSelf).map((path) => ({ path, waits: true })),
@@ -32,7 +32,7 @@ export function protectionsOf(keys: readonly ReferringKey[], isInherited: boolea
 
 export type Path = readonly [ReferringKey, ...ReferringKey[]];
 
-/** The key itself and, behind a cascade, those that point at the rows that go along. */
+/** The key itself and, behind a cascade, the keys that point at the rows that it deletes. */
 function pathsFrom(path: Path): Path[] {
   const last = path.at(-1) ?? path[0];
   return [path, ...last.next.flatMap((next) => pathsFrom([...path, next]))];
@@ -80,7 +80,7 @@ function tableAtEnd(path: Path): string {
 /**
  * SQL of the rows that refer to a row, to follow `select from`; the last of them are called `referring`.
  *
- * @param row what the row is called
+ * @param row the name of the row
  */
 export function referringTo(row: string, path: Path): string {
   const nameOf = (step: number) => (step === path.length - 1 ? 'referring' : `step_${step}`);

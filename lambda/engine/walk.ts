@@ -14,7 +14,7 @@ import { TIMEOUT_MS } from './whole-table';
 export interface WalkOptions<Row> {
   /** The connections to work on, each with one statement at a time. */
   readonly sessions: readonly Queryable[];
-  /** What to do with a piece. */
+  /** The statement for a piece. */
   readonly statement: (piece: Piece) => Condition;
   /** How many rows it deleted; absent if it only reads. */
   readonly rowsIn?: (result: QueryResult<Row>) => number;
@@ -57,12 +57,12 @@ export const BATCH_LIMITS: Limits = {
 const SEARCH_LOCK_TIMEOUT_MS = 1;
 
 /**
- * Each is work in vain and an error in the server's log. It takes up to 20 to find one row; once so many are spent, a
- * range with such a row is left as a whole, and after twice as many the rest of the table.
+ * Each is wasted work and an error in the server's log. Finding one row takes up to 20. After this many, a range with such
+ * a row is left as a whole; after twice as many, the rest of the table is left.
  */
 const MOST_UNDONE = 500;
 
-/** Each is as much work as a foreign key without an index makes it, and undone: more would only be a load. */
+/** Each is as slow as a foreign key without an index, and undone: more would only load the server. */
 const MOST_SLOW_ROWS = 20;
 
 /** A piece that is still to be visited. */
@@ -75,14 +75,14 @@ interface Pending {
 /**
  * Executes a statement on pieces of tables, range after range, so that none takes long and every block is visited once.
  *
- * The width of the ranges follows the time that they take. If a row is in the way (locked, or kept by a constraint or a
- * trigger), its range is halved until the row is alone; it is noted, and everything else is done.
+ * The width of the ranges adapts to the time that they take. If a row is in the way (locked, or kept by a constraint or a
+ * trigger), its range is halved until the row is alone. The row is recorded, and all others are processed.
  */
 export class Walk<Row> {
   /** The rows that were in the way, and the ranges that were left for one; not those that were refused. */
   readonly obstacles: Obstacle[] = [];
   readonly #options: WalkOptions<Row>;
-  /** What is left to do, the next piece on top. */
+  /** The pieces that are still to be visited, the next one on top. */
   #pending: Pending[];
   #undone = 0;
   #sifter: Sifter | undefined;
@@ -100,12 +100,12 @@ export class Walk<Row> {
     this.#pending = options.backwards ? pending : pending.reverse();
   }
 
-  /** What was not visited yet. */
+  /** The pieces that were not visited. */
   get unvisited(): readonly Piece[] {
     return this.#pending.map(({ piece }) => piece);
   }
 
-  /** @throws an error that is neither a row's nor of those that a session repeats; what was done until then is kept */
+  /** @throws an error that no row caused and that repeating does not help. Completed statements stay in effect */
   async run(): Promise<WalkEnd> {
     await Promise.all(
       this.#options.sessions.map((session) =>

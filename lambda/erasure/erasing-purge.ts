@@ -9,7 +9,7 @@ import { type DroppedPartition, type DroppedPartitions, dropDeadPartitions } fro
 import { readTraces, type Traces } from './traces';
 import { adviseOnAutovacuum, vacuum } from './vacuum';
 
-/** What came of the work on a table, and how far its deleted rows are gone. */
+/** The outcome of the work on a table, and how far its deleted rows are gone. */
 export interface Erased extends Worked {
   /** Absent if the state of the server could not be read. */
   readonly erasure?: Erasure;
@@ -17,7 +17,7 @@ export interface Erased extends Worked {
   readonly partitionsDropped?: readonly Omit<DroppedPartition, 'oid'>[];
 }
 
-/** Whatever it takes to read how far rows are gone. */
+/** The requirements to read how far rows are gone. */
 export interface ErasureReading {
   readonly session: Queryable;
   readonly clock: Clock;
@@ -101,7 +101,7 @@ function agesAlone(rule: Rule): { readonly column: string; readonly olderThanMs:
   return isAlone && !test.epoch && !test.plusSeconds && !test.orNull ? [{ column, olderThanMs: test.olderThanMs }] : [];
 }
 
-/** The table without the partitions that are gone. */
+/** The table without its dropped partitions. */
 function without(table: Table, partitions: DroppedPartitions | undefined): Table {
   const gone = new Set(partitions?.dropped.map(({ oid }) => oid));
   const relations = table.options.relations.filter(({ oid }) => !gone.has(oid));

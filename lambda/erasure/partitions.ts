@@ -1,7 +1,7 @@
 import { describeError, kindOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 
-/** The partitions of a table that were dropped, and those that were not though their bound allows it. */
+/** The partitions of a table that were dropped, and those that were not although their bound allows it. */
 export interface DroppedPartitions {
   readonly dropped: readonly DroppedPartition[];
   /** Partitions that stay to be swept, with the reason. */

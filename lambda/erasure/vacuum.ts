@@ -65,7 +65,7 @@ const LOCK_TIMEOUT_MS = 25;
 const STATISTICS_DELAY_MS = 1_000;
 const LOOK_INTERVAL_MS = 100;
 
-/** Without the right to vacuum, the server warns and succeeds. So its statistics are what is believed. */
+/** Without the right to vacuum, the server warns and succeeds. So only its statistics prove a vacuum. */
 async function countsRise(
   session: Queryable,
   relations: readonly VacuumedRelation[],
