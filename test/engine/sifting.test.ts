@@ -37,13 +37,14 @@ async function errorsOf(run: () => Promise<unknown>): Promise<string[]> {
 }
 
 test.each([
-  ['at once', 60_000, ''],
-  ['at the commit', 6_000, 'alter table devices alter constraint device_token deferrable initially deferred'],
-])('deletes every row that no row refers to in one run, by a key that is checked %s', async (_, rows, sql) => {
+  ['at once', 1, ''],
+  ['at the commit', 2, 'alter table devices alter constraint device_token deferrable initially deferred'],
+])('deletes every row that no row refers to in one run, by a key that is checked %s', async (_, concurrency, sql) => {
+  const rows = 20_000;
   await createTokens(`${everySecond(rows)}; ${sql}`);
 
   const errors = await errorsOf(async () => {
-    const report = await database.service({ targets: TOKENS, connection: purger }).run();
+    const report = await database.service({ targets: TOKENS, connection: purger }).run({ concurrency });
     expect(report.targets).toMatchObject([
       {
         status: 'partial',
@@ -55,7 +56,7 @@ test.each([
     ]);
   });
 
-  expect(errors).toHaveLength(1); // the range that shows that some rows are refused
+  expect(errors.length).toBeLessThanOrEqual(concurrency); // the first ranges show that some rows are refused
   expect(await database.column('select count(*)::int from tokens where id % 2 = 0')).toEqual([rows / 2]);
   expect(await database.column('select count(*)::int from tokens')).toEqual([rows / 2]);
 });
