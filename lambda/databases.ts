@@ -22,7 +22,7 @@ export async function runOnDatabases(
   clock: Clock,
   deadlines: Deadlines,
 ): Promise<RunResult> {
-  const { connection, targets, dryRun, after, logger } = options;
+  const { connection, targets, dryRun, after, mostDatabases = Number.POSITIVE_INFINITY, logger } = options;
   const { stopDeleting, stopCounting: stop, abandon } = deadlines;
   const onRetry: SessionContext['onRetry'] = (warning, details) => logger.warn(warning, details);
   const lock = new Session(connection, { clock, stop, abandon, onRetry }, dryRun ? undefined : takeLock);
@@ -32,7 +32,7 @@ export async function runOnDatabases(
   try {
     const databases = await databasesOf(lock, pattern, after);
     for (const database of databases) {
-      if (stopDeleting.aborted) {
+      if (stopDeleting.aborted || runs.size >= mostDatabases) {
         break;
       }
       const credentials = credentialsFor(database, connection.credentials);
@@ -66,7 +66,10 @@ export async function runOnDatabases(
  */
 async function databasesOf(session: Queryable, pattern: NamePattern, after?: string): Promise<string[]> {
   const { rows } = await session.query<{ name: string }>(DATABASES_SQL);
-  const taken = rows.map(({ name }) => name).filter((name) => matchesPattern(pattern, name));
+  const existing = rows.map(({ name }) => name);
+  // A name without a pattern whose database is missing has to be reported, too.
+  const literal = pattern.like.filter((name) => !name.includes('*'));
+  const taken = [...new Set([...existing, ...literal])].filter((name) => matchesPattern(pattern, name));
   if (taken.length === 0) {
     throw new Error(`DB_NAMES must match at least one database of the server, got ${JSON.stringify(pattern)}`);
   }

@@ -56,7 +56,7 @@ export interface TokenCleanupOptions {
 const DEFAULTS = { concurrency: DEFAULT_CONCURRENCY, stage: DEFAULT_STAGE, dryRun: false };
 
 /** The options of the service, overridden by those of the request. */
-export type RunOptions = TokenCleanupOptions & Pick<RunRequest, 'tables' | 'after'> & typeof DEFAULTS;
+export type RunOptions = TokenCleanupOptions & Pick<RunRequest, 'tables' | 'after' | 'mostDatabases'> & typeof DEFAULTS;
 
 /** The defaults, overridden by the options of the service, and these by the request. An undefined value overrides nothing. */
 export function runOptions(service: TokenCleanupOptions, request: RunRequest): RunOptions {

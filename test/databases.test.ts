@@ -64,6 +64,23 @@ test('reports a database that fails, and passes it over', async () => {
   await database.sql('drop role tenant');
 });
 
+test('reports a name without a pattern whose database does not exist', async () => {
+  const report = await run({}, { like: ['tenant_a', 'tenant_x'] });
+
+  expect(report.targets.map(({ database: name, status }) => [name, status])).toEqual([
+    ['tenant_a', 'succeeded'],
+    ['tenant_x', 'failed'],
+  ]);
+  expect(report.error).toMatch(/^tenant_x: .*"tenant_x" does not exist/);
+});
+
+test('ends behind as many databases as the request allows', async () => {
+  const report = await run({ mostDatabases: 2 });
+
+  expect(report).toMatchObject({ status: 'partial', next: 'tenant_b' });
+  expect(await survivors()).toEqual([[3], [3], [1, 2, 3], [1, 2, 3]]);
+});
+
 test('deletes nothing in a dry run', async () => {
   const report = await run({ dryRun: true });
   expect(report.targets.map(({ database: name, rowsRemaining }) => [name, rowsRemaining])).toEqual([

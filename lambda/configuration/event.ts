@@ -162,6 +162,12 @@ export interface RunRequest {
    * @default - all
    */
   readonly after?: string | undefined;
+  /**
+   * How many databases a run sweeps at the most. Its report has the last one as `next` if there are more.
+   *
+   * @default - all
+   */
+  readonly mostDatabases?: number | undefined;
   /** @default - as configured */
   readonly concurrency?: number | undefined;
   /** @default - as configured */
