@@ -33,6 +33,9 @@ export const RESOURCE_ID = {
   pattern: /^(?:(?:db|cluster)-[A-Z0-9]{8,}|prx-[A-Za-z0-9]{8,})$/,
 };
 
+export const ENCRYPTED_WITH_IAM =
+  'must be verify-full with iamUser: anyone who reads a token off the network can log in with it';
+
 /** The fields that decide how a function logs in, whatever their types. */
 export interface LoginFields {
   readonly secret?: unknown;
@@ -62,10 +65,7 @@ export function loginMistakes(fields: LoginFields, secretName: string): LoginMis
     mistakes.push({ field: 'host', rule: 'is required with iamUser' });
   }
   if (iamUser !== undefined && sslMode === 'disable') {
-    mistakes.push({
-      field: 'sslMode',
-      rule: 'must be verify-full with iamUser: anyone who reads a token off the network can log in with it',
-    });
+    mistakes.push({ field: 'sslMode', rule: ENCRYPTED_WITH_IAM });
   }
   return mistakes;
 }

@@ -1,20 +1,16 @@
 /** The schema of a stage in `cdk.json`. Imports nothing of the CDK. */
 
-import { readFileSync } from 'node:fs';
 import * as z from 'zod';
-import { namePattern } from '../lambda/configuration/name-pattern';
-import { CONCURRENCY, MAX_LOAD, MAX_ROWS, numberIn, PORT } from '../lambda/configuration/settings';
-import { targetsSchema } from '../lambda/configuration/targets';
 import { timeOfDay } from '../lambda/configuration/time-of-day';
 import { timeZone } from '../lambda/configuration/time-zone';
 import { isObject } from '../lambda/configuration/validation';
-import { IAM_USER_NAME, loginMistakes, RESOURCE_ID } from './login';
+import { type DatabaseConfig, databaseSchema } from './database-config';
+import { arn, flag, matching, OBJECT, REGION, text, wholeNumber } from './fields';
+import { type FleetConfig, fleetSchema } from './fleet-config';
+import { ENCRYPTED_WITH_IAM, loginMistakes } from './login';
 
 /** A stage before the defaults, which are those of the construct. */
 export type StageConfig = z.input<typeof stageSchema>;
-
-/** One of its databases. */
-export type DatabaseConfig = z.input<typeof databaseSchema>;
 
 // Both names are part of the function's name, which Lambda limits to 64 characters: `token-cleanup-`, 20, `-` and 24.
 export const STAGE_NAME = /^[a-z][a-z0-9-]{0,19}$/;
@@ -23,10 +19,6 @@ const databaseName = z
   .max(24, 'must have a name of at most 24 characters')
   .regex(/^[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$/, 'must have a name of lower-case words joined by hyphens');
 
-// `eu-central-1`, but also `us-gov-west-1` and `eusc-de-east-1`.
-const REGION = String.raw`[a-z]{2,4}(?:-[a-z]+)+-\d`;
-const OBJECT = 'must be an object';
-const TEXT = 'must be a text';
 /** The retentions that CloudWatch Logs offers. */
 const RETENTION_DAYS = [
   1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
@@ -35,48 +27,6 @@ const RETENTION_DAYS = [
 /** Names whose author wants the job off, and would get it on. */
 const LIKE_TEST = /^\s*(test(s|ing)?|tst|tset)\s*$/i;
 const TEST_ENVIRONMENT = 'must be exactly test if the job is to be off, or a name that is less like it';
-
-const text = z.string(TEXT).min(1, 'must not be empty');
-const flag = z.boolean('must be true or false');
-
-const iamUserSchema = z.strictObject(
-  {
-    name: matching(IAM_USER_NAME.pattern, IAM_USER_NAME.rule),
-    resourceId: matching(RESOURCE_ID.pattern, RESOURCE_ID.rule),
-  },
-  OBJECT,
-);
-
-const databaseSchema = z.strictObject(
-  {
-    // With the six characters that Secrets Manager appends, so that it identifies exactly one secret.
-    secretArn: arn(
-      'secretsmanager',
-      String.raw`secret:[\w/+=.@!-]+-[A-Za-z0-9]{6}`,
-      'the complete ARN of a secret',
-    ).optional(),
-    iamUser: iamUserSchema.optional(),
-    encryptionKeyArn: arn('kms', 'key/[0-9a-z-]+', 'the ARN of a KMS key').optional(),
-    host: matching(/^[\w.-]+$/, 'must be a host name, without a port').optional(),
-    port: numberIn(PORT).optional(),
-    name: text.optional(),
-    sslMode: z.enum(['verify-full', 'disable'], 'must be verify-full or disable').optional(),
-    rootCertificates: z.string(TEXT).refine(isPemFile, 'must be a PEM file that can be read').optional(),
-    securityGroupId: matching(/^sg-[0-9a-f]{8,17}$/, 'must be the id of a security group').optional(),
-    addIngressRule: flag.optional(),
-    cidrs: z
-      .array(z.cidrv4('must be a range of IPv4 addresses such as 10.0.0.0/16'), 'must be a list')
-      .min(1, 'must not be empty')
-      .optional(),
-    targets: targetsSchema.optional(),
-    concurrency: numberIn(CONCURRENCY).optional(),
-    names: namePattern.optional(),
-    maxLoad: numberIn(MAX_LOAD).optional(),
-    maxRows: numberIn(MAX_ROWS).optional(),
-    maxReplicaLagSeconds: wholeNumber(1, 86_400).optional(),
-  },
-  OBJECT,
-);
 
 const vpcSchema = z.strictObject(
   {
@@ -131,12 +81,17 @@ export const stageSchema = z
         .optional(),
       databases: z
         .record(databaseName, databaseSchema, 'must be an object of names and databases')
-        .refine((databases) => Object.keys(databases).length > 0, 'must name at least one database'),
+        .refine((databases) => Object.keys(databases).length > 0, 'must name at least one database')
+        .optional(),
+      fleet: fleetSchema.optional(),
     },
     OBJECT,
   )
   // Also if a single field is invalid, so that one message lists all mistakes.
   .superRefine(checkTogether, { when: ({ value }) => isObject(value) });
+
+/** What databases and fleets have in common. */
+type Place = Pick<DatabaseConfig, 'securityGroupId' | 'cidrs' | 'sslMode' | 'rootCertificates' | 'encryptionKeyArn'>;
 
 /** Rules across fields. Any field may be of any type here. */
 function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$RefinementCtx): void {
@@ -160,9 +115,28 @@ function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$Ref
   const databases = isObject(stage.databases)
     ? Object.entries(stage.databases).filter(([, each]) => isObject(each))
     : [];
-  if (vpc?.secretsManagerEndpoint === true && databases.every(([, { iamUser }]) => iamUser !== undefined)) {
+  const fleet = isObject(stage.fleet) ? (stage.fleet as FleetConfig) : undefined;
+  if ((stage.databases === undefined) === (stage.fleet === undefined)) {
+    refuse([], 'must have either databases or fleet');
+  }
+  const hasSecret = fleet?.secretTag !== undefined || databases.some(([, { iamUser }]) => iamUser === undefined);
+  if (vpc?.secretsManagerEndpoint === true && !hasSecret) {
     refuse(['vpc', 'secretsManagerEndpoint'], 'must not be set if no database has a secret');
   }
+  const checkPlace = (path: string[], place: Place) => {
+    const peers = (['securityGroupId', 'cidrs'] as const).filter((key) => place[key] !== undefined);
+    if (vpc === undefined) {
+      for (const key of peers) {
+        refuse([...path, key], 'must not be set if the stage has no vpc');
+      }
+    } else if (peers.length !== 1) {
+      refuse(path, 'must have either securityGroupId or cidrs, since the stage has a vpc');
+    }
+    if (place.rootCertificates !== undefined && place.sslMode === 'disable') {
+      refuse([...path, 'rootCertificates'], 'must not be set if sslMode is disable');
+    }
+    refuseOtherRegion([...path, 'encryptionKeyArn'], place.encryptionKeyArn);
+  };
   for (const [name, database] of databases) {
     const path = ['databases', name];
     const { secretArn, iamUser, host, sslMode } = database;
@@ -173,41 +147,18 @@ function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$Ref
       refuse([...path, 'encryptionKeyArn'], 'must not be set without secretArn');
     }
     refuseOtherRegion([...path, 'secretArn'], database.secretArn);
-    refuseOtherRegion([...path, 'encryptionKeyArn'], database.encryptionKeyArn);
-    const peers = (['securityGroupId', 'cidrs'] as const).filter((key) => database[key] !== undefined);
-    if (vpc === undefined) {
-      for (const key of peers) {
-        refuse([...path, key], 'must not be set if the stage has no vpc');
-      }
-    } else if (peers.length !== 1) {
-      refuse(path, 'must have either securityGroupId or cidrs, since the stage has a vpc');
-    }
     if (database.addIngressRule !== undefined && database.securityGroupId === undefined) {
       refuse([...path, 'addIngressRule'], 'must not be set without securityGroupId, which gets the rule');
     }
-    if (database.rootCertificates !== undefined && database.sslMode === 'disable') {
-      refuse([...path, 'rootCertificates'], 'must not be set if sslMode is disable');
+    checkPlace(path, database);
+  }
+  if (fleet) {
+    if (fleet.iamUser !== undefined && fleet.sslMode === 'disable') {
+      refuse(['fleet', 'sslMode'], ENCRYPTED_WITH_IAM);
     }
+    if (fleet.encryptionKeyArn !== undefined && fleet.secretTag === undefined) {
+      refuse(['fleet', 'encryptionKeyArn'], 'must not be set without secretTag');
+    }
+    checkPlace(['fleet'], fleet);
   }
-}
-
-function isPemFile(path: string): boolean {
-  try {
-    return readFileSync(path, 'utf8').includes('-----BEGIN CERTIFICATE-----');
-  } catch {
-    return false;
-  }
-}
-
-function matching(pattern: RegExp, rule: string) {
-  return z.string(rule).regex(pattern, rule);
-}
-
-function arn(service: string, resource: string, what: string) {
-  return matching(new RegExp(`^arn:aws[a-z-]*:${service}:${REGION}:\\d{12}:${resource}$`), `must be ${what}`);
-}
-
-function wholeNumber(min: number, max: number) {
-  const rule = `must be a whole number from ${min} to ${max}`;
-  return z.int(rule).min(min, rule).max(max, rule);
 }

@@ -356,7 +356,7 @@ describe('the app', () => {
   test('refuses a stage that there is not, without a stack trace', async () => {
     expect(await runApp({ stage: 'prd' })).toMatchObject({
       code: 1,
-      stderr: 'stage must be one of dev, staging, prod (did you mean prod?), got "prd"\n',
+      stderr: 'stage must be one of dev, staging, prod, fleet (did you mean prod?), got "prd"\n',
     });
   });
 

@@ -258,9 +258,9 @@ test.each([
 });
 
 test.each([
-  ['prd', 'stage must be one of dev, staging, prod (did you mean prod?), got "prd"'],
-  ['test', 'stage must be one of dev, staging, prod, got "test"'],
-  ['toString', 'stage must be one of dev, staging, prod, got "toString"'],
+  ['prd', 'stage must be one of dev, staging, prod, fleet (did you mean prod?), got "prd"'],
+  ['test', 'stage must be one of dev, staging, prod, fleet, got "test"'],
+  ['toString', 'stage must be one of dev, staging, prod, fleet, got "toString"'],
 ])('lists the stages when asked for the stage %s', (name, message) => {
   expect(() => readStage(CONTEXT.stages, name)).toThrow(new Error(message));
 });

@@ -11,6 +11,8 @@ import { DemoTables } from './demo-tables';
 import { showDiscovery, targetsOf } from './discovery';
 import { EmbeddedPostgres } from './embedded-postgres';
 import { count, rows } from './figures';
+import type { Fleet } from './fleet';
+import { announceFleet, runFleet, showFleet } from './fleet-run';
 import { invoke, type LogLine } from './invocation';
 import type { Options } from './options';
 import { printable, printableJson, printableLines, printableValue } from './printable';
@@ -48,7 +50,10 @@ export class Command {
   async run(): Promise<number> {
     this.#listen();
     try {
-      const { database } = this.#options;
+      const { database, fleet } = this.#options;
+      if (fleet) {
+        return await this.#runOnFleet(fleet);
+      }
       return await (database ? this.#runOn(database) : this.#runDemo());
     } catch (error) {
       if (error === this.#interrupt.signal.reason) {
@@ -98,6 +103,26 @@ export class Command {
     return EXIT_CODES[report.status];
   }
 
+  async #runOnFleet(fleet: Fleet): Promise<number> {
+    const { asks, dryRun, json } = this.#options;
+    announceFleet(this.#terminal, fleet, dryRun);
+    if (asks && !(await this.#ask())) {
+      this.#terminal.say('Not confirmed: nothing was deleted.');
+      return INTERRUPTED;
+    }
+    const report = await runFleet(fleet, this.#terminal, {
+      dryRun,
+      interrupt: this.#interrupt.signal,
+      onLog: (line) => this.#options.verbose && process.stderr.write(`${printableJson(line)}\n`),
+    });
+    if (json) {
+      process.stdout.write(`${printableJson(report, 2)}\n`);
+    } else {
+      showFleet(this.#terminal, report);
+    }
+    return EXIT_CODES[report.status];
+  }
+
   async #discover(database: Database): Promise<void> {
     announceDatabase(this.#terminal, 'Looks for tokens and sessions, deletes nothing', printableValue(database));
     const discovery = await this.#terminal.during('reading the catalog, counting rows', () =>
@@ -115,6 +140,10 @@ export class Command {
       withSession(database, this.#interrupt.signal, (session) => estimateRows(session, this.#options.job.targets)),
     );
     announce(this.#terminal, printableValue(database), this.#targets, { dryRun: false, estimates });
+    return await this.#ask();
+  }
+
+  async #ask(): Promise<boolean> {
     const { bold } = this.#terminal.colors;
     const confirmed = await isConfirmed(
       `${bold('Delete the matching rows?')} (--dry-run counts them) [y/N] `,

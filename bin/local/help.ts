@@ -21,8 +21,14 @@ with about 200,000 rows, removed afterwards.
   --discover          deletes nothing; finds the tables of known systems, and
                       tables that look like tokens or sessions, and prints
                       targets for them
-  --yes               deletes without asking. Required with --database-url if
-                      input or output is not a terminal, except with --json
+  --manifest FILE     the servers of a fleet, in place of a database: JSON lines,
+                      one server a line. All of it is checked before the first
+                      server is reached. Secrets are read, and tokens are signed,
+                      with the AWS account of this shell. PGSSLROOTCERT names the
+                      authorities to trust too
+  --yes               deletes without asking. Required with --database-url and
+                      --manifest if input or output is not a terminal, except
+                      with --json
   --targets FILE      tables and rules, as JSON in the form of CLEANUP_TARGETS
                       [default: revoked or expired rows of refresh_tokens; on
                       the demo also those of password_resets]

@@ -2,9 +2,13 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { transformSync } from 'esbuild';
 import type { Environment } from '../../lambda/configuration/environment';
+import { LISTS_VARIABLE } from '../../lambda/configuration/target-lists';
 import { DEFAULT_TARGETS, parseTargets, type Target } from '../../lambda/configuration/targets';
 import { InvalidInputError } from '../../lambda/configuration/validation';
+import type { DatabaseConfig } from '../../lib/database-config';
+import type { FleetConfig } from '../../lib/fleet-config';
 import { readStage } from '../../lib/stage-config';
+import type { StageConfig } from '../../lib/stage-schema';
 
 /** The tables to clean, and the settings of the function that cleans them. */
 export interface Job {
@@ -36,37 +40,68 @@ export function jobOfFile(file: string): Job {
  */
 export function jobOfStage(choice: string): Job {
   const [name = '', chosen, ...rest] = choice.split('/');
-  const { context } = readJson(CDK_FILE, 'cdk.json') as { context?: { stages?: unknown } };
-  const stage = readStage(context?.stages, name);
-  const names = Object.keys(stage.databases);
-  const database = stage.databases[chosen ?? (names.length === 1 ? String(names[0]) : '')];
+  const stage = stageOf(name);
+  const { databases } = stage;
+  if (!databases) {
+    throw new InvalidInputError([`--manifest is required with --stage ${name}, which is a fleet`]);
+  }
+  const names = Object.keys(databases);
+  const database = databases[chosen ?? (names.length === 1 ? String(names[0]) : '')];
   if (!database || rest.length > 0) {
     throw new InvalidInputError([
       `--stage must name a database of the stage: ${names.map((each) => `${name}/${each}`).join(' or ')}, got ${JSON.stringify(choice)}`,
     ]);
   }
   const { targets, environment } = jobOf(database.targets ?? DEFAULT_TARGETS);
+  return { targets, environment: { ...environment, ...settingsOf(name, stage, database) } };
+}
+
+/**
+ * The settings that the servers of a stage's fleet share, as they are deployed.
+ *
+ * @throws InvalidInputError with every mistake
+ */
+export function settingsOfFleet(name: string): Environment {
+  const stage = stageOf(name);
+  const { fleet } = stage;
+  if (!fleet) {
+    throw new InvalidInputError([`--stage must name a stage that has a fleet, got ${JSON.stringify(name)}`]);
+  }
   return {
-    targets,
-    environment: {
-      ...environment,
-      STAGE: name,
-      NODE_ENV: stage.nodeEnv,
-      CLEANUP_CONCURRENCY: database.concurrency?.toString(),
-      CLEANUP_MAX_LOAD: database.maxLoad?.toString(),
-      CLEANUP_MAX_ROWS: database.maxRows?.toString(),
-      CLEANUP_MAX_REPLICA_LAG_SECONDS: database.maxReplicaLagSeconds?.toString(),
-    },
+    ...settingsOf(name, stage, fleet),
+    [LISTS_VARIABLE]: fleet.targets && JSON.stringify(fleet.targets),
+    DB_SSL_MODE: fleet.sslMode,
+    DB_SSL_ROOT_CERT: fleet.rootCertificates,
   };
 }
 
-function readJson(file: string, option: string): unknown {
-  let text: string;
+function stageOf(name: string): StageConfig {
+  const { context } = readJson(CDK_FILE, 'cdk.json') as { context?: { stages?: unknown } };
+  return readStage(context?.stages, name);
+}
+
+function settingsOf(name: string, { nodeEnv }: StageConfig, pace: DatabaseConfig | FleetConfig): Environment {
+  return {
+    STAGE: name,
+    NODE_ENV: nodeEnv,
+    CLEANUP_CONCURRENCY: pace.concurrency?.toString(),
+    CLEANUP_MAX_LOAD: pace.maxLoad?.toString(),
+    CLEANUP_MAX_ROWS: pace.maxRows?.toString(),
+    CLEANUP_MAX_REPLICA_LAG_SECONDS: pace.maxReplicaLagSeconds?.toString(),
+  };
+}
+
+/** @throws InvalidInputError if it cannot be read */
+export function readText(file: string, option: string): string {
   try {
-    text = readFileSync(file, 'utf8').replace(/^\ufeff/, '');
+    return readFileSync(file, 'utf8').replace(/^\ufeff/, '');
   } catch (error) {
     throw new InvalidInputError([`${option} must be a file that can be read: ${(error as Error).message}`]);
   }
+}
+
+function readJson(file: string, option: string): unknown {
+  const text = readText(file, option);
   try {
     return JSON.parse(text);
   } catch {

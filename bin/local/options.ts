@@ -5,12 +5,15 @@ import { DEFAULT_TARGETS } from '../../lambda/configuration/targets';
 import { didYouMean, InvalidInputError, mistakesIn } from '../../lambda/configuration/validation';
 import { type Database, parseDatabaseUrl } from './database-url';
 import { DEMO_TARGETS } from './demo-tables';
+import { type Fleet, readFleet } from './fleet';
 import { type Job, jobOf, jobOfFile, jobOfStage } from './job';
 
 /** The options of `npm start`. */
 export interface Options {
   /** Absent for the demo on an embedded server. */
   readonly database: Database | undefined;
+  /** The servers of a manifest, in place of one database. */
+  readonly fleet: Fleet | undefined;
   readonly dryRun: boolean;
   /** Whether to look for tables instead of running the job. */
   readonly discover: boolean;
@@ -27,6 +30,7 @@ const OPTIONS = {
   'dry-run': { type: 'boolean' },
   discover: { type: 'boolean' },
   yes: { type: 'boolean', short: 'y' },
+  manifest: { type: 'string' },
   targets: { type: 'string' },
   stage: { type: 'string' },
   concurrency: { type: 'string' },
@@ -73,9 +77,12 @@ export function parseOptions(args: readonly string[], environment: Environment, 
   if (environment.npm_config_dry_run === 'true' && !dryRun) {
     mistakes.push('--dry-run went to npm, not to this command: npm start -- --dry-run');
   }
-  const url = values['database-url'];
+  const { 'database-url': url, manifest } = values;
   const database = collect(() => (url === undefined ? undefined : parseDatabaseUrl(url, environment)));
-  const job = collect(() => readJob(values));
+  const job = collect(() => (manifest === undefined ? readJob(values) : jobOf(DEFAULT_TARGETS)));
+  const fleet = collect(() =>
+    manifest === undefined ? undefined : readFleet(manifest, sourceOf(values), environment),
+  );
   const numbers = collect(() => readNumbers(values));
   if (discover && url === undefined) {
     mistakes.push('--discover requires --database-url: the demo has nothing to discover');
@@ -83,7 +90,10 @@ export function parseOptions(args: readonly string[], environment: Environment, 
   if (discover && (values.targets !== undefined || values.stage !== undefined)) {
     mistakes.push('--discover finds targets, and takes none from --targets or --stage');
   }
-  const deletes = url !== undefined && !dryRun && !discover;
+  if (url !== undefined && manifest !== undefined) {
+    mistakes.push('--manifest must not be used with --database-url: its servers have addresses of their own');
+  }
+  const deletes = (url ?? manifest) !== undefined && !dryRun && !discover;
   if (deletes && !yes && !json && !isTerminal) {
     mistakes.push(
       '--yes is required to delete rows if input or output is not a terminal, since nobody can be asked; ' +
@@ -95,6 +105,7 @@ export function parseOptions(args: readonly string[], environment: Environment, 
   }
   return {
     ...{ database, dryRun, discover, json, verbose },
+    fleet: fleet && { ...fleet, settings: { ...fleet.settings, ...numbers } },
     asks: deletes && !yes && !json,
     job: { ...job, environment: { ...job.environment, ...numbers } },
   };
@@ -141,15 +152,23 @@ function unknownOption(name: string): string {
   )}`;
 }
 
-/** @throws InvalidInputError with every mistake */
-function readJob({ targets, stage, 'database-url': url }: Values): Job {
+/** @throws InvalidInputError if there are two sources of targets */
+function sourceOf({ targets, stage }: Values) {
   if (targets !== undefined && stage !== undefined) {
     throw new InvalidInputError(['--targets must not be used with --stage, which has targets of its own']);
   }
+  return { targets, stage };
+}
+
+/** @throws InvalidInputError with every mistake */
+function readJob(values: Values): Job {
+  const { targets, stage } = sourceOf(values);
   if (stage !== undefined) {
     return jobOfStage(stage);
   }
-  return targets === undefined ? jobOf(url === undefined ? DEMO_TARGETS : DEFAULT_TARGETS) : jobOfFile(targets);
+  return targets === undefined
+    ? jobOf(values['database-url'] === undefined ? DEMO_TARGETS : DEFAULT_TARGETS)
+    : jobOfFile(targets);
 }
 
 /** @throws InvalidInputError with every mistake */

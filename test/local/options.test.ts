@@ -58,7 +58,7 @@ test('lists every mistake in values', () => {
     '--dry-run went to npm, not to this command: npm start -- --dry-run',
     expect.stringContaining('the parameter x is not supported'),
     expect.stringContaining('sslmode must be verify-full or disable, got "on"'),
-    'stage must be one of dev, staging, prod, got "x"',
+    'stage must be one of dev, staging, prod, fleet, got "x"',
     '--concurrency must be a whole number from 1 to 16, got "two"',
     '--max-load must be above 0 and at most 1, got "0"',
     expect.stringContaining('--yes is required'),

@@ -1,0 +1,149 @@
+import type { Environment } from '../../lambda/configuration/environment';
+import { environmentOf } from '../../lambda/fleet/environment';
+import { type FleetReport, fleetReport } from '../../lambda/fleet/fleet-report';
+import type { Server } from '../../lambda/fleet/manifest';
+import { NO_MEMORY } from '../../lambda/fleet/memory';
+import { type ServerResult, serverResult } from '../../lambda/fleet/server-result';
+import { databaseResults } from '../../lambda/fleet/server-round';
+import { count, rows, seconds } from './figures';
+import type { Fleet } from './fleet';
+import { invoke, type LogLine } from './invocation';
+import { printable, printableValue } from './printable';
+import type { Terminal } from './terminal';
+
+/** Processes of the function that run at once. */
+const AT_ONCE = 4;
+
+export interface FleetRunOptions {
+  readonly dryRun: boolean;
+  readonly interrupt: AbortSignal;
+  readonly onLog: (line: LogLine) => void;
+}
+
+/** Runs the function on each server of a manifest, as the fleet does: each reads its secret, or signs its tokens. */
+export async function runFleet(fleet: Fleet, terminal: Terminal, options: FleetRunOptions): Promise<FleetReport> {
+  const startedAt = new Date();
+  const results = new Map<string, ServerResult>();
+  const left = fleet.servers.values();
+  await terminal.during(`running the function on ${servers(fleet.servers.length)}`, async () => {
+    const worker = async () => {
+      for (const server of left) {
+        if (options.interrupt.aborted) {
+          return;
+        }
+        results.set(server.name, await runOn(server, fleet, options));
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  });
+  const { report, results: all } = fleetReport(
+    {
+      stage: fleet.settings.STAGE ?? 'local',
+      execution: 'local',
+      dryRun: options.dryRun,
+      startedAt,
+      endedAt: new Date(),
+    },
+    fleet.servers.map(({ name }) => results.get(name) ?? serverResult(name, [])),
+    NO_MEMORY,
+  );
+  return { ...report, results: all };
+}
+
+async function runOn(
+  server: Server,
+  { lists, settings }: Fleet,
+  { dryRun, interrupt, onLog }: FleetRunOptions,
+): Promise<ServerResult> {
+  const stop = new AbortController();
+  const onInterrupt = () => stop.abort();
+  interrupt.addEventListener('abort', onInterrupt);
+  try {
+    const { report } = await invoke({
+      environment: { ...ownKeys(server), ...environmentOf(server, lists, settings) },
+      event: { dryRun },
+      interrupt: stop.signal,
+      onLog: (line) => {
+        onLog(line);
+        if (line.waitMs !== undefined) {
+          // The function waits a minute for a server to come back. A person who mistyped its name need not.
+          stop.abort();
+        }
+      },
+    });
+    const round = { ...report, server: server.name, round: 1, databases: databaseResults(report.targets) };
+    return serverResult(server.name, [round]);
+  } catch (error) {
+    return serverResult(server.name, [], (error as Error).message);
+  } finally {
+    interrupt.removeEventListener('abort', onInterrupt);
+  }
+}
+
+/** The AWS account of whoever runs this, which other runs ignore. Secrets are read in the region that their ARN names. */
+function ownKeys({ secretArn }: Server): Environment {
+  const own = Object.entries(process.env).filter(([name]) => name.startsWith('AWS_'));
+  const region = secretArn?.split(':')[3];
+  return {
+    AWS_CONFIG_FILE: undefined,
+    AWS_SHARED_CREDENTIALS_FILE: undefined,
+    ...Object.fromEntries(own),
+    ...(region && { AWS_REGION: region }),
+  };
+}
+
+/** Shows the mistakes first, then a line for each database, and the sums. */
+export function showFleet(terminal: Terminal, report: FleetReport): void {
+  const { bold, green, yellow, red, dim } = terminal.colors;
+  const paint = { succeeded: green, partial: yellow, skipped: yellow, failed: red };
+  const { status, dryRun, servers: counts, databases, failures, results = [] } = printableValue(report);
+  terminal.gap();
+  for (const { server, database, error } of failures) {
+    for (const line of error.split('\n')) {
+      terminal.fail([server, database, line].filter(Boolean).join(': '));
+    }
+  }
+  if (results.length > 0) {
+    const head = ['Server', 'Database', 'Result', dryRun ? 'Would delete' : 'Deleted', 'Remaining', 'Took'];
+    terminal.table(
+      [
+        (dryRun ? head.filter((name) => name !== 'Remaining') : head).map((name) => dim(name)),
+        ...results.map((result) => {
+          const remaining = result.rowsRemaining === undefined ? 'unknown' : count(result.rowsRemaining);
+          return [
+            terminal.shorten(result.server),
+            terminal.shorten(result.database),
+            paint[result.status](result.status),
+            ...(dryRun ? [remaining] : [count(result.rowsDeleted), remaining]),
+            seconds(result.durationMs),
+          ];
+        }),
+      ],
+      3,
+    );
+  }
+  const { total, ...outcomes } = counts;
+  const parts = Object.entries(outcomes).map(([outcome, number]) => `${number} ${outcome.replace('-', ' ')}`);
+  terminal.gap();
+  terminal.say(
+    `${bold(paint[status](status))}: ${servers(total)} (${parts.join(', ')}), ${count(databases.total)} databases, ` +
+      `${dryRun ? `${rows(report.rowsRemaining)} would go` : `${rows(report.rowsDeleted)} deleted`} ` +
+      dim(`(${seconds(report.durationMs)})`),
+  );
+  terminal.gap();
+}
+
+export function announceFleet(terminal: Terminal, { file, servers: all }: Fleet, dryRun: boolean): void {
+  const { bold, dim } = terminal.colors;
+  terminal.say(bold(dryRun ? 'Dry run, deletes nothing' : 'Deletes'));
+  terminal.say(`  on ${servers(all.length)} of ${printable(file)}`);
+  for (const { name, host, port, targets, databases } of printableValue(all)) {
+    const except = databases.except ? `, not ${databases.except.join(', ')}` : '';
+    terminal.say(`    ${bold(name)} ${dim(`${host}:${port}`)} ${targets} in ${databases.like.join(', ')}${except}`);
+  }
+  terminal.gap();
+}
+
+function servers(number: number): string {
+  return `${count(number)} ${number === 1 ? 'server' : 'servers'}`;
+}

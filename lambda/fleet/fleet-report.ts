@@ -1,0 +1,137 @@
+import type { RunStatus } from '../report';
+import { type Memory, type OldestSweep, oldestSweep, remember } from './memory';
+import type { ServerResult } from './server-result';
+import { type DatabaseResult, sum } from './server-round';
+
+/** What a run did on a fleet. */
+export interface FleetReport {
+  readonly status: RunStatus;
+  readonly stage: string;
+  /** The id of the execution of the state machine. */
+  readonly execution: string;
+  readonly dryRun: boolean;
+  readonly startedAt: string;
+  readonly durationMs: number;
+  /** Why the run ended early, if it did. */
+  readonly error?: string;
+  readonly servers: Counts<ServerResult['outcome']>;
+  readonly databases: Counts<RunStatus>;
+  readonly rowsDeleted: number;
+  /** The dead rows that are left where they were counted; in a dry run those that would go. */
+  readonly rowsRemaining: number;
+  /** Databases that were not swept to their end, though their server was reached. */
+  readonly databasesCutShort: number;
+  /** Whether databases were cut short or not reached, or more dead rows remain than after the last run. */
+  readonly backlogGrows: boolean;
+  readonly oldestSweep?: OldestSweep;
+  readonly failures: readonly Failure[];
+  /** The number of failures that the list lacks, since it would be too long for an event. */
+  readonly failuresLeftOut?: number;
+  /** Absent if there are too many for an event. Each has a line in the log. */
+  readonly results?: readonly FleetDatabaseResult[];
+}
+
+type Counts<Outcome extends string> = Readonly<Partial<Record<Outcome, number>>> & { readonly total: number };
+
+interface Failure {
+  readonly server: string;
+  /** Absent if the server failed as a whole. */
+  readonly database?: string;
+  readonly error: string;
+}
+
+export type FleetDatabaseResult = DatabaseResult & { readonly server: string };
+
+/** The run that a report is about. */
+export interface FleetRun {
+  readonly stage: string;
+  readonly execution: string;
+  readonly dryRun: boolean;
+  readonly startedAt: Date;
+  readonly endedAt: Date;
+  readonly error?: string | undefined;
+}
+
+/** Step Functions and EventBridge accept 256 KiB, together with what they add. */
+const MOST_BYTES = 200_000;
+
+/** Sums up the results of all servers of the manifest. */
+export function fleetReport(
+  { startedAt, endedAt, error, ...run }: FleetRun,
+  servers: readonly ServerResult[],
+  before: Memory,
+): { readonly report: FleetReport; readonly results: readonly FleetDatabaseResult[]; readonly memory: Memory } {
+  const results = servers.flatMap(({ server, databases }) => databases.map((result) => ({ server, ...result })));
+  const memory = remember(before, servers, startedAt.toISOString());
+  const isUndone = servers.some(({ outcome, isComplete }) => outcome !== 'failed' && !isComplete);
+  const databasesCutShort = results.filter(({ isSwept, status }) => !isSwept && status !== 'failed').length;
+  const oldest = oldestSweep(memory);
+  const report = {
+    status: statusOf(servers, results, isUndone, error),
+    ...run,
+    startedAt: startedAt.toISOString(),
+    durationMs: endedAt.getTime() - startedAt.getTime(),
+    ...(error !== undefined && { error }),
+    servers: counted(servers.map(({ outcome }) => outcome)),
+    databases: counted(results.map(({ status }) => status)),
+    rowsDeleted: sum(results.map(({ rowsDeleted }) => rowsDeleted)),
+    rowsRemaining: memory.rowsRemaining,
+    databasesCutShort,
+    backlogGrows: isUndone || databasesCutShort > 0 || memory.rowsRemaining > before.rowsRemaining,
+    ...(oldest && { oldestSweep: oldest }),
+    failures: failuresOf(servers),
+  };
+  return { report: fitting(report, results), results, memory };
+}
+
+function statusOf(
+  servers: readonly ServerResult[],
+  results: readonly DatabaseResult[],
+  isUndone: boolean,
+  error: string | undefined,
+): RunStatus {
+  const isAny = (status: RunStatus) => results.some((result) => result.status === status);
+  if (error !== undefined || isAny('failed') || servers.some(({ outcome }) => outcome === 'failed')) {
+    return 'failed';
+  }
+  if (servers.every(({ outcome }) => outcome === 'skipped')) {
+    return 'skipped';
+  }
+  return isUndone || isAny('partial') ? 'partial' : 'succeeded';
+}
+
+function failuresOf(servers: readonly ServerResult[]): Failure[] {
+  return servers.flatMap(({ server, databases, error }) => [
+    ...(error === undefined ? [] : [{ server, error }]),
+    ...databases.flatMap(({ database, error: text }) =>
+      text === undefined ? [] : [{ server, database, error: text }],
+    ),
+  ]);
+}
+
+function counted<Outcome extends string>(outcomes: readonly Outcome[]): Counts<Outcome> {
+  const counts: Partial<Record<Outcome, number>> = {};
+  for (const outcome of outcomes) {
+    counts[outcome] = (counts[outcome] ?? 0) + 1;
+  }
+  return { total: outcomes.length, ...counts } as Counts<Outcome>;
+}
+
+/** With the results if they fit, and with as many of the failures as fit. */
+function fitting(report: FleetReport, results: readonly FleetDatabaseResult[]): FleetReport {
+  const whole = { ...report, results };
+  if (sizeOf(whole) <= MOST_BYTES) {
+    return whole;
+  }
+  let bytes = sizeOf({ ...report, failures: [] });
+  const failures = report.failures.filter((failure) => {
+    bytes += sizeOf(failure) + 1;
+    return bytes <= MOST_BYTES;
+  });
+  const failuresLeftOut = report.failures.length - failures.length;
+  return { ...report, failures, ...(failuresLeftOut > 0 && { failuresLeftOut }) };
+}
+
+function sizeOf(value: object): number {
+  return Buffer.byteLength(JSON.stringify(value));
+}

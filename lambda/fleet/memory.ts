@@ -1,0 +1,57 @@
+import type { ServerResult } from './server-result';
+
+/** What a fleet knows from its earlier runs. */
+export interface Memory {
+  readonly servers: Readonly<Record<string, ServerMemory>>;
+  /** The dead rows that the last run left. */
+  readonly rowsRemaining: number;
+}
+
+interface ServerMemory {
+  /** When the server came into the manifest. */
+  readonly since: string;
+  /** When each database was swept to its end, or was first seen if it never was. */
+  readonly sweptAt: Readonly<Record<string, string>>;
+}
+
+export const NO_MEMORY: Memory = { servers: {}, rowsRemaining: 0 };
+
+/** A database that was not swept to its end for longer than any other; a server if none of its databases is known. */
+export interface OldestSweep {
+  readonly server: string;
+  readonly database?: string;
+  readonly at: string;
+}
+
+/**
+ * The memory after a run. A server that is not in the manifest any more is forgotten, and so is a database that is not on
+ * its server any more.
+ *
+ * @param at the start of the run
+ */
+export function remember({ servers }: Memory, results: readonly ServerResult[], at: string): Memory {
+  return {
+    servers: Object.fromEntries(
+      results.map(({ server, databases, isComplete }) => {
+        const { since = at, sweptAt = {} } = servers[server] ?? {};
+        const met = databases.map(
+          ({ database, isSwept }) => [database, isSwept ? at : (sweptAt[database] ?? at)] as const,
+        );
+        return [server, { since, sweptAt: { ...(!isComplete && sweptAt), ...Object.fromEntries(met) } }];
+      }),
+    ),
+    rowsRemaining: results
+      .flatMap(({ databases }) => databases)
+      .reduce((sum, row) => sum + (row.rowsRemaining ?? 0), 0),
+  };
+}
+
+export function oldestSweep({ servers }: Memory): OldestSweep | undefined {
+  const sweeps = Object.entries(servers).flatMap(([server, { since, sweptAt }]): OldestSweep[] => {
+    const databases = Object.entries(sweptAt);
+    return databases.length > 0
+      ? databases.map(([database, at]) => ({ server, database, at }))
+      : [{ server, at: since }];
+  });
+  return sweeps.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0))[0];
+}
