@@ -41,14 +41,16 @@ export function isWhole({ after, rounds }: FunctionRequest): boolean {
 /**
  * The answer of a round. It contains the event of the next one if the request has a time until which it may go on, the time
  * of the function was up before the work was done, and this round got further than the one before.
+ *
+ * @param isEndless whether it may also go on if the request has no such time
  */
-export function answerOf(report: RunReport, request: FunctionRequest): Answer {
+export function answerOf(report: RunReport, request: FunctionRequest, { isEndless = false } = {}): Answer {
   const { next, rowsDeleted, targets, error } = report;
   const isProgress =
     rowsDeleted > 0 ||
     next !== request.after ||
     targets.some(({ partitionsDropped }) => partitionsDropped !== undefined);
-  const mayGoOn = request.until !== undefined && windowLeftMs(request) >= SHORTEST_ROUND_MS;
+  const mayGoOn = (isEndless || request.until !== undefined) && windowLeftMs(request) >= SHORTEST_ROUND_MS;
   const goesOn = mayGoOn && isProgress && (next !== undefined || isCutShort(report));
   const rounds = roundsWith(report, request, goesOn);
   return fitting({

@@ -1,0 +1,53 @@
+import { Logger } from '@aws-lambda-powertools/logger';
+import type { Context } from 'aws-lambda';
+import { identityOf } from './configuration/environment';
+import { executionOf, type FunctionRequest } from './configuration/event';
+import { LISTS_VARIABLE, readTargetLists } from './configuration/target-lists';
+import { isObject } from './configuration/validation';
+import { environmentOf } from './fleet/environment';
+import { readServer } from './fleet/manifest';
+import { databaseResults, MOST_DATABASES, type ServerRound } from './fleet/server-round';
+import { RunFailed, runJob } from './job';
+import { answerOf } from './rounds';
+
+/** The report of a round to the state machine of a fleet. */
+interface FleetAnswer extends ServerRound {
+  /** The run of the fleet that the event is part of. */
+  readonly run: unknown;
+  /** The event of the next round; absent if the server is done. */
+  readonly again?: FunctionRequest;
+}
+
+/**
+ * Entry point of Lambda for a fleet: a round on the server in the event, which is its line in the manifest. Nothing is kept
+ * from one invocation to the next, which may be for another server.
+ *
+ * @throws RunFailed if no database of the server was swept, after the failure was logged: the state machine sees no other
+ */
+export async function handler(
+  event: unknown,
+  context: Pick<Context, 'getRemainingTimeInMillis'>,
+): Promise<FleetAnswer> {
+  const { stage, service } = identityOf(process.env);
+  const { server: line, run, ...request } = isObject(event) ? event : {};
+  const server = isObject(line) ? String(line.name) : '';
+  const keys = { stage, execution: executionOf(event), fleetRun: run, server };
+  const logger = new Logger({ serviceName: service, persistentLogAttributes: keys });
+  const { report, request: read = {} } = await runJob(request, {
+    environment: () => {
+      const lists = readTargetLists(process.env[LISTS_VARIABLE]);
+      return environmentOf(readServer(line, Object.keys(lists)), lists, process.env);
+    },
+    timeLeftMs: context.getRemainingTimeInMillis(),
+    mostDatabases: MOST_DATABASES,
+    logger,
+    stage,
+  });
+  const databases = databaseResults(report.targets);
+  if (report.status === 'failed' && !databases.some(({ isSwept }) => isSwept)) {
+    throw new RunFailed(report.error);
+  }
+  const { targets: _, again, rounds, ...answer } = answerOf(report, read, { isEndless: true });
+  const next = again && { again: { ...again, server: line, run } };
+  return { ...answer, server, run, round: rounds.count, databases, ...next };
+}
