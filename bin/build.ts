@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { bundleFunction } from './bundle';
+import { BUNDLES, bundle } from './bundle';
 
 /**
  * `npm run build`: makes the content of the published package in `dist`: the compiled sources, and the function as it is
@@ -15,4 +15,6 @@ const DIST = join(PROJECT, 'dist');
 rmSync(DIST, { recursive: true, force: true });
 const tsc = join(PROJECT, 'node_modules', 'typescript', 'bin', 'tsc');
 execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: PROJECT, stdio: 'inherit' });
-bundleFunction(join(DIST, 'function'));
+for (const name of BUNDLES) {
+  bundle(name, join(DIST, name));
+}

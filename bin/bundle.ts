@@ -5,16 +5,25 @@ import { bundledPackages, thirdPartyNotices } from './third-party-notices';
 
 const PROJECT = dirname(__dirname);
 
+/** The functions, by the names of their bundles. */
+const ENTRIES = {
+  function: join('lambda', 'handler.ts'),
+  fleet: join('lambda', 'fleet-handler.ts'),
+  summary: join('lambda', 'fleet-summary.ts'),
+};
+
+export const BUNDLES = Object.keys(ENTRIES) as (keyof typeof ENTRIES)[];
+
 /**
- * Bundles the function for deployment: one file, and the notices of the packages whose code it contains.
+ * Bundles a function for deployment: one file, and the notices of the packages whose code it contains.
  *
  * @returns esbuild's account of the bundle
  * @throws Error if the licence of a bundled package, or the text of it, is missing
  */
-export function bundleFunction(directory: string): Metafile {
+export function bundle(name: keyof typeof ENTRIES, directory: string): Metafile {
   const { metafile } = buildSync({
     absWorkingDir: PROJECT,
-    entryPoints: [join('lambda', 'handler.ts')],
+    entryPoints: [ENTRIES[name]],
     outfile: join(directory, 'index.mjs'),
     bundle: true,
     platform: 'node',
@@ -24,7 +33,7 @@ export function bundleFunction(directory: string): Metafile {
     // No source map: it would weigh more than the code, and a failure is reported by message, not by stack trace.
     minify: true,
     // The rest of the SDK is bundled: the runtime's own is another version, and loads more slowly.
-    external: ['pg-native', ...NEVER_LOADED],
+    external: ['pg-native', ...NEVER_LOADED.filter((part) => name !== 'summary' || part !== EVENT_STREAMS)],
     // pg is CommonJS and calls require.
     banner: { js: "import{createRequire}from'node:module';const require=createRequire(import.meta.url);" },
     // pg creates a Response to detect Cloudflare, for which Node.js would load all of fetch.
@@ -37,6 +46,9 @@ export function bundleFunction(directory: string): Metafile {
   return metafile;
 }
 
+/** S3's client imports them at once, Secrets Manager's never. */
+const EVENT_STREAMS = '@smithy/core/event-streams';
+
 /**
  * Parts of the SDK that are loaded on demand, and never here: event streams, which Secrets Manager does not use, and
  * sources of credentials that come after the environment, which always holds them on Lambda.
@@ -47,6 +59,6 @@ const NEVER_LOADED = [
   '@aws-sdk/credential-provider-process',
   '@aws-sdk/credential-provider-sso',
   '@aws-sdk/credential-provider-web-identity',
-  '@smithy/core/event-streams',
+  EVENT_STREAMS,
   '@smithy/credential-provider-imds',
 ];

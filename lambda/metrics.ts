@@ -1,3 +1,4 @@
+import type { FleetReport } from './fleet/fleet-report';
 import type { RunReport, RunStatus, TargetReport } from './report';
 
 export const METRIC_NAMESPACE = 'TokenCleanup';
@@ -17,6 +18,19 @@ export const RUN_METRICS = {
   failed: 'Failed',
   skipped: 'Skipped',
 } as const satisfies Record<RunStatus, string>;
+
+/** Metrics of a run on a fleet, with the dimensions `service` and `stage`, in addition to {@link RUN_METRICS}. */
+export const FLEET_METRICS = {
+  serversFailed: 'ServersFailed',
+  databases: 'Databases',
+  databasesFailed: 'DatabasesFailed',
+  databasesCutShort: 'DatabasesCutShort',
+  rowsDeleted: 'RowsDeleted',
+  rowsRemaining: 'RowsRemaining',
+  duration: 'Duration',
+  backlogGrows: 'BacklogGrows',
+  oldestSweepHours: 'OldestSweepHours',
+} as const;
 
 /** The dimensions in addition to `service`, which the metrics library adds. */
 export const STAGE_DIMENSION = 'stage';
@@ -62,6 +76,33 @@ export function emitReport(metrics: RunMetrics, report: RunReport, complete = tr
   }
   metrics.publishStoredMetrics();
 }
+
+/** Emits the metrics of a run on a fleet: one value of each, however many servers it has. A dry run has none. */
+export function emitFleetReport(metrics: RunMetrics, report: FleetReport): void {
+  if (report.dryRun) {
+    return;
+  }
+  const { status, servers, databases, oldestSweep, startedAt, durationMs } = report;
+  metrics.addDimensions({ [STAGE_DIMENSION]: report.stage });
+  for (const [outcome, name] of Object.entries(RUN_METRICS)) {
+    metrics.addMetric(name, 'Count', outcome === status ? 1 : 0);
+  }
+  metrics.addMetric(FLEET_METRICS.serversFailed, 'Count', servers.failed ?? 0);
+  metrics.addMetric(FLEET_METRICS.databases, 'Count', databases.total);
+  metrics.addMetric(FLEET_METRICS.databasesFailed, 'Count', databases.failed ?? 0);
+  metrics.addMetric(FLEET_METRICS.databasesCutShort, 'Count', report.databasesCutShort);
+  metrics.addMetric(FLEET_METRICS.rowsDeleted, 'Count', report.rowsDeleted);
+  metrics.addMetric(FLEET_METRICS.rowsRemaining, 'Count', report.rowsRemaining);
+  metrics.addMetric(FLEET_METRICS.duration, 'Milliseconds', durationMs);
+  metrics.addMetric(FLEET_METRICS.backlogGrows, 'Count', report.backlogGrows ? 1 : 0);
+  if (oldestSweep) {
+    const ageMs = Date.parse(startedAt) + durationMs - Date.parse(oldestSweep.at);
+    metrics.addMetric(FLEET_METRICS.oldestSweepHours, 'Count', ageMs / MS_PER_HOUR);
+  }
+  metrics.publishStoredMetrics();
+}
+
+const MS_PER_HOUR = 3_600_000;
 
 /** The tables that one target matches in many schemas share a metric, since each value of a dimension costs money. */
 function groupedByName(targets: readonly TargetReport[]): Map<string, TargetReport[]> {

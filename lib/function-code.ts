@@ -5,13 +5,14 @@ import { Code } from 'aws-cdk-lib/aws-lambda';
 
 const PROJECT = dirname(__dirname);
 
-/** The bundle of the published package. A checkout has none there, and bundles its source. */
-const PREBUILT = join(PROJECT, 'function');
-
-/** The function as it is deployed: one file, and the notices of the packages whose code it contains. */
-export function functionCode(): Code {
-  if (existsSync(PREBUILT)) {
-    return Code.fromAsset(PREBUILT);
+/**
+ * A function as it is deployed: one file, and the notices of the packages whose code it contains. The published package
+ * contains the bundles, each in a folder of its name. A checkout has none, and bundles its source.
+ */
+export function functionCode(name: 'function' | 'fleet' | 'summary'): Code {
+  const prebuilt = join(PROJECT, name);
+  if (existsSync(prebuilt)) {
+    return Code.fromAsset(prebuilt);
   }
   return Code.fromAsset(join(PROJECT, 'lambda'), {
     // By the output: an updated dependency changes it too.
@@ -19,11 +20,13 @@ export function functionCode(): Code {
     bundling: {
       // Required by CDK and never used: bundling on this machine either works or throws.
       image: DockerImage.fromRegistry('none'),
+      // The CDK takes bundlings with the same options for the same, whatever `tryBundle` does.
+      command: [name],
       local: {
         tryBundle(directory) {
           // Required lazily: the bundler is not part of the published package.
-          const { bundleFunction } = require('../bin/bundle') as { bundleFunction(directory: string): void };
-          bundleFunction(directory);
+          const { bundle } = require('../bin/bundle') as { bundle(name: string, directory: string): void };
+          bundle(name, directory);
           return true;
         },
       },

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { deflateRawSync } from 'node:zlib';
 import { Template } from 'aws-cdk-lib/assertions';
 import type { Metafile } from 'esbuild';
-import { bundleFunction } from '../bin/bundle';
+import { bundle } from '../bin/bundle';
 import { SecretsEndpoint } from '../bin/local/secrets-endpoint';
 import { METRIC_NAMESPACE } from '../lambda/metrics';
 import { createDirectory, metricsWatched, type Properties, resource, runApp, SECRET_ARN } from './support/cdk';
@@ -114,6 +114,18 @@ test('is one file of at most 175 kB zipped, and the notices of its packages', ()
   expect(deflateRawSync(readFileSync(join(artifact, 'index.mjs'))).length).toBeLessThanOrEqual(175_000);
 });
 
+test.each(['fleet', 'summary'] as const)('is small for a fleet, too, and loads by itself: %s', async (name) => {
+  const directory = createDirectory();
+  bundle(name, directory);
+  const file = join(directory, 'index.mjs');
+  const script = `import { handler } from ${JSON.stringify(file)}; process.stdout.write(typeof handler);`;
+  const env = { PATH: process.env.PATH };
+
+  expect(deflateRawSync(readFileSync(file)).length).toBeLessThanOrEqual(175_000);
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], { env });
+  expect(stdout).toBe('function');
+});
+
 describe('the packages in it', () => {
   let names: string[];
   const manifestOf = (name: string): Properties =>
@@ -121,7 +133,7 @@ describe('the packages in it', () => {
 
   beforeAll(() => {
     const directory = createDirectory();
-    names = packagesIn(bundleFunction(directory));
+    names = packagesIn(bundle('function', directory));
     // What is looked at is what is deployed.
     expect(readFileSync(join(directory, 'index.mjs'))).toEqual(readFileSync(join(artifact, 'index.mjs')));
   });

@@ -89,8 +89,10 @@ test('contains the compiled code and the function, and nothing else', () => {
     'CHANGELOG.md',
     'LICENSE',
     'README.md',
-    'dist/function/THIRD-PARTY-NOTICES.txt',
-    'dist/function/index.mjs',
+    ...['fleet', 'function', 'summary'].flatMap((name) => [
+      `dist/${name}/THIRD-PARTY-NOTICES.txt`,
+      `dist/${name}/index.mjs`,
+    ]),
     'package.json',
     'targets.schema.json',
   ]);
