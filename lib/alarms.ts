@@ -4,6 +4,7 @@ import { Annotations, Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import type { IStateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import type { TokenCleanup } from './token-cleanup';
+import type { TokenCleanupFleet } from './token-cleanup-fleet';
 
 /** Settings of the alarms. */
 export interface AlarmSettings {
@@ -39,7 +40,8 @@ export function createAlarms(cleanup: TokenCleanup, settings: AlarmSettings): cl
   return alarms.map((alarm) => createAlarm(cleanup, settings, alarm));
 }
 
-interface AlarmDetails extends Partial<cloudwatch.AlarmProps> {
+/** An alarm of a cleanup or a fleet. */
+export interface AlarmDetails extends Partial<cloudwatch.AlarmProps> {
   readonly name: string;
   /** The heading of the run book, `Alarm: failed run` as `failed-run`. */
   readonly section: string;
@@ -49,7 +51,11 @@ interface AlarmDetails extends Partial<cloudwatch.AlarmProps> {
   readonly threshold: number;
 }
 
-function createAlarm(cleanup: TokenCleanup, settings: AlarmSettings, details: AlarmDetails): cloudwatch.Alarm {
+export function createAlarm(
+  cleanup: TokenCleanup | TokenCleanupFleet,
+  settings: Pick<AlarmSettings, 'runbookUrl'>,
+  details: AlarmDetails,
+): cloudwatch.Alarm {
   const { name, section, happened, look, ...props } = details;
   return new cloudwatch.Alarm(cleanup, `Alarm-${name}`, {
     alarmName: `${cleanup.name}-${name}`,

@@ -18,7 +18,7 @@ import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import type { IStateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import type { Construct } from 'constructs';
 import { toString as describeCrontab } from 'cronstrue';
-import { DELIVERY_WINDOW } from './cleanup-function';
+import { DELIVERY_WINDOW } from './database-function';
 import { given } from './given';
 import { scheduleExpressions } from './schedule-expression';
 import { longestGapMs, longestWindowMs } from './schedule-gaps';

@@ -4,10 +4,11 @@ import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type { ISecret } from 'aws-cdk-lib/aws-secretsmanager';
 import { ANY_TEXT_VARIABLES, readConfig } from '../lambda/configuration/environment';
 import { SERVICE } from '../lambda/configuration/settings';
+import { LISTS_VARIABLE, readTargetLists } from '../lambda/configuration/target-lists';
 import type { Target } from '../lambda/configuration/targets';
 import { given } from './given';
 import { IAM_USER_NAME, type IamUser, loginMistakes, RESOURCE_ID, type SslMode } from './login';
-import { type CleanupTarget, targetsJson } from './target';
+import { type CleanupTarget, targetListsJson, targetsJson } from './target';
 
 /** Names of databases, in which `*` stands for any run of characters. */
 export interface DatabasePattern {
@@ -22,51 +23,10 @@ export interface DatabasePattern {
   readonly except?: string[];
 }
 
-/** Where the database is, how to log in, and what to delete at which pace. */
-export interface CleanupJobProps {
+/** How a function connects, at which pace it deletes, and what it is called. */
+export interface CleanupSettings {
   /** The name of the deployment: a dimension of every metric and a key of every log line. */
   readonly stage: string;
-
-  /**
-   * The user and password to log in with, in the shape that RDS writes. The function may read this secret and no other,
-   * and decrypt it with its `encryptionKey`, if it has one.
-   *
-   * @default - the secret of `database`, unless the function logs in as `iamUser`
-   */
-  readonly secret?: ISecret;
-
-  /**
-   * Logs in as this user with a token that the function signs, instead of a password. The function may connect as this
-   * user only and needs no secret. Requires `database` or `databaseHost`, and an encrypted connection.
-   *
-   * @default - the function logs in with `secret`
-   */
-  readonly iamUser?: IamUser;
-
-  /**
-   * Required with `iamUser`, where it must be the endpoint that RDS shows: tokens for an alias are refused.
-   *
-   * @default - the host of `database`, else the one in the secret
-   */
-  readonly databaseHost?: string;
-
-  /**
-   * Required in a VPC if it is not 5432: the function's security group opens only this port.
-   *
-   * @default - the port of `database`, else the one in the secret, else 5432
-   */
-  readonly databasePort?: number;
-
-  /** @default - the database in the secret, else postgres */
-  readonly databaseName?: string;
-
-  /**
-   * Sweep each database of the server whose name matches, one after the other, under one lock. The list is read in the
-   * database of `databaseName`.
-   *
-   * @default - one database
-   */
-  readonly databases?: DatabasePattern;
 
   /** @default SslMode.VERIFY_FULL */
   readonly sslMode?: SslMode;
@@ -77,13 +37,6 @@ export interface CleanupJobProps {
    * @default - the authorities of RDS, which the Lambda runtime contains
    */
   readonly rootCertificates?: string;
-
-  /**
-   * The tables to clean, each with the rules that select its dead rows.
-   *
-   * @default - the rows of public.refresh_tokens that are revoked or expired
-   */
-  readonly targets?: CleanupTarget[];
 
   /**
    * The number of connections that delete at once, 1 to 16.
@@ -138,6 +91,57 @@ export interface CleanupJobProps {
   readonly serviceName?: string;
 }
 
+/** Where the database is, how to log in, and what to delete at which pace. */
+export interface CleanupJobProps extends CleanupSettings {
+  /**
+   * The user and password to log in with, in the shape that RDS writes. The function may read this secret and no other,
+   * and decrypt it with its `encryptionKey`, if it has one.
+   *
+   * @default - the secret of `database`, unless the function logs in as `iamUser`
+   */
+  readonly secret?: ISecret;
+
+  /**
+   * Logs in as this user with a token that the function signs, instead of a password. The function may connect as this
+   * user only and needs no secret. Requires `database` or `databaseHost`, and an encrypted connection.
+   *
+   * @default - the function logs in with `secret`
+   */
+  readonly iamUser?: IamUser;
+
+  /**
+   * Required with `iamUser`, where it must be the endpoint that RDS shows: tokens for an alias are refused.
+   *
+   * @default - the host of `database`, else the one in the secret
+   */
+  readonly databaseHost?: string;
+
+  /**
+   * Required in a VPC if it is not 5432: the function's security group opens only this port.
+   *
+   * @default - the port of `database`, else the one in the secret, else 5432
+   */
+  readonly databasePort?: number;
+
+  /** @default - the database in the secret, else postgres */
+  readonly databaseName?: string;
+
+  /**
+   * Sweep each database of the server whose name matches, one after the other, under one lock. The list is read in the
+   * database of `databaseName`.
+   *
+   * @default - one database
+   */
+  readonly databases?: DatabasePattern;
+
+  /**
+   * The tables to clean, each with the rules that select its dead rows.
+   *
+   * @default - the rows of public.refresh_tokens that are revoked or expired
+   */
+  readonly targets?: CleanupTarget[];
+}
+
 /** Lambda's limit for environment variables, names and values together. */
 const ENVIRONMENT_BYTES = 4096;
 
@@ -153,11 +157,9 @@ export interface FunctionEnvironment {
 /** @throws Error with every mistake */
 export function functionEnvironment(props: CleanupJobProps): FunctionEnvironment {
   checkLogin(props);
-  const { secret, iamUser, databasePort, secretsManagerEndpoint } = props;
+  const { secret, iamUser, databasePort } = props;
   const variables = given({
-    STAGE: props.stage,
-    NODE_ENV: props.nodeEnv ?? 'production',
-    POWERTOOLS_SERVICE_NAME: props.serviceName ?? SERVICE,
+    ...settingsVariables(props),
     DB_AUTH: iamUser && 'iam',
     DB_SECRET_ARN: secret?.secretArn,
     DB_USER: iamUser?.name,
@@ -165,24 +167,53 @@ export function functionEnvironment(props: CleanupJobProps): FunctionEnvironment
     DB_PORT: databasePort === undefined ? undefined : Tokenization.stringifyNumber(databasePort),
     DB_NAME: props.databaseName,
     DB_NAMES: props.databases && JSON.stringify(props.databases),
+    CLEANUP_TARGETS: props.targets && targetsJson(props.targets),
+  }) as { [name: string]: string };
+  const { targets } = readConfig(knownAtSynth(variables));
+  checkSize(variables, 'CLEANUP_TARGETS');
+  return { variables, targets };
+}
+
+/** @throws Error with every mistake */
+export function fleetEnvironment(
+  settings: CleanupSettings,
+  lists: { [name: string]: CleanupTarget[] } | undefined,
+): { [name: string]: string } {
+  const variables = given({
+    ...settingsVariables(settings),
+    [LISTS_VARIABLE]: lists && targetListsJson(lists),
+  }) as { [name: string]: string };
+  readTargetLists(variables[LISTS_VARIABLE]);
+  // The login comes from the manifest.
+  readConfig({ ...knownAtSynth(variables), DB_SECRET_ARN: 'of the server' });
+  checkSize(variables, LISTS_VARIABLE);
+  return variables;
+}
+
+function settingsVariables(props: CleanupSettings) {
+  const { secretsManagerEndpoint } = props;
+  return {
+    STAGE: props.stage,
+    NODE_ENV: props.nodeEnv ?? 'production',
+    POWERTOOLS_SERVICE_NAME: props.serviceName ?? SERVICE,
     DB_SSL_MODE: props.sslMode,
     DB_SSL_ROOT_CERT: props.rootCertificates && `${LAYERS}/${basename(props.rootCertificates)}`,
-    CLEANUP_TARGETS: props.targets && targetsJson(props.targets),
     CLEANUP_CONCURRENCY: props.concurrency?.toString(),
     CLEANUP_MAX_LOAD: props.maxLoad?.toString(),
     CLEANUP_MAX_ROWS: props.maxRows?.toString(),
     CLEANUP_MAX_REPLICA_LAG_SECONDS: props.maxReplicaLag?.toSeconds().toString(),
     AWS_ENDPOINT_URL_SECRETS_MANAGER: secretsManagerEndpoint && addressOf(secretsManagerEndpoint),
-  }) as { [name: string]: string };
-  const { targets } = readConfig(knownAtSynth(variables));
+  };
+}
+
+function checkSize(variables: { [name: string]: string }, targets: string): void {
   const bytes = Buffer.byteLength(Object.entries(variables).flat().join(''));
   if (bytes > ENVIRONMENT_BYTES) {
     throw new Error(
       `the function's environment must be at most ${ENVIRONMENT_BYTES} bytes, got ${bytes}, ` +
-        `${variables.CLEANUP_TARGETS?.length ?? 0} of them for the targets`,
+        `${variables[targets]?.length ?? 0} of them for the targets`,
     );
   }
-  return { variables, targets };
 }
 
 /** The props behind the fields of a login. */

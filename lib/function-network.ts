@@ -2,21 +2,12 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type { FunctionOptions } from 'aws-cdk-lib/aws-lambda';
 import type { DatabaseProxy, IDatabaseCluster, IDatabaseInstance, IServerlessCluster } from 'aws-cdk-lib/aws-rds';
 import type { Construct } from 'constructs';
-import { DEFAULT_PORT } from '../lambda/configuration/settings';
 import type { CleanupJobProps } from './function-environment';
 import { given } from './given';
 
-/** The job, and where its function and its database are in the network. */
-export interface CleanupNetworkProps extends CleanupJobProps {
-  /**
-   * The database as a construct. Host, port, VPC, security groups, and the secret or the resource id come from it, and
-   * its security groups let the function in.
-   *
-   * @default - a database elsewhere, described by the other props
-   */
-  readonly database?: IDatabaseCluster | IDatabaseInstance | IServerlessCluster | DatabaseProxy;
-
-  /** @default - the VPC of `database`, else the function is outside of any VPC */
+/** Where a function and its databases are in the network. */
+export interface CleanupPlace {
+  /** @default - the VPC of the database if that is known, else the function is outside of any VPC */
   readonly vpc?: ec2.IVpc;
 
   /** @default - the private subnets */
@@ -33,7 +24,7 @@ export interface CleanupNetworkProps extends CleanupJobProps {
    * The function's security group opens its egress to this group. This group gets an ingress rule, unless it is imported
    * with `mutable: false`.
    *
-   * @default - the groups of `database`, else egress to `databaseCidrs`
+   * @default - the groups of the database if they are known, else egress to `databaseCidrs`
    */
   readonly databaseSecurityGroup?: ec2.ISecurityGroup;
 
@@ -41,19 +32,37 @@ export interface CleanupNetworkProps extends CleanupJobProps {
   readonly databaseCidrs?: string[];
 }
 
+/** The job, and where its function and its database are in the network. */
+export interface CleanupNetworkProps extends CleanupJobProps, CleanupPlace {
+  /**
+   * The database as a construct. Host, port, VPC, security groups, and the secret or the resource id come from it, and
+   * its security groups let the function in.
+   *
+   * @default - a database elsewhere, described by the other props
+   */
+  readonly database?: IDatabaseCluster | IDatabaseInstance | IServerlessCluster | DatabaseProxy;
+}
+
+/** What a function connects to. */
+export interface Connections extends CleanupPlace, Pick<CleanupNetworkProps, 'stage' | 'secretsManagerEndpoint'> {
+  readonly database?: NonNullable<CleanupNetworkProps['database']>;
+  readonly ports: number[];
+  readonly readsSecrets: boolean;
+}
+
 /** The place of a function in a VPC, with the rules that let it out, and in at the other end. Nothing outside of a VPC. */
 export function networkOf(
   scope: Construct,
-  props: CleanupNetworkProps,
+  props: Connections,
 ): Pick<FunctionOptions, 'vpc' | 'vpcSubnets' | 'securityGroups'> {
-  const { stage, vpc, vpcSubnets, secret } = props;
+  const { stage, vpc, vpcSubnets, readsSecrets } = props;
   if (!vpc) {
     return {};
   }
   const securityGroups = props.securityGroups ?? [
     new ec2.SecurityGroup(scope, 'SecurityGroup', {
       vpc,
-      description: `Token cleanup: out to PostgreSQL${secret ? ' and Secrets Manager' : ''}, nothing in`,
+      description: `Token cleanup: out to PostgreSQL${readsSecrets ? ' and Secrets Manager' : ''}, nothing in`,
       allowAllOutbound: false,
     }),
   ];
@@ -77,8 +86,8 @@ interface Peer {
   readonly group?: ec2.ISecurityGroup;
 }
 
-function peersOf(props: CleanupNetworkProps, vpc: ec2.IVpc): Peer[] {
-  const { database, databaseSecurityGroup, databaseCidrs, databasePort, secret, secretsManagerEndpoint } = props;
+function peersOf(props: Connections, vpc: ec2.IVpc): Peer[] {
+  const { database, databaseSecurityGroup, databaseCidrs, ports, readsSecrets, secretsManagerEndpoint } = props;
   // By id, so that the rules are inline: CloudFormation creates a group without inline rules with every port open.
   const toGroup = (group: ec2.ISecurityGroup, port: ec2.Port, description: string) => ({
     peer: ec2.Peer.securityGroupId(group.securityGroupId),
@@ -86,14 +95,17 @@ function peersOf(props: CleanupNetworkProps, vpc: ec2.IVpc): Peer[] {
     description,
     group,
   });
-  const port = ec2.Port.tcp(databasePort ?? DEFAULT_PORT);
   const groups = database?.connections.securityGroups ?? (databaseSecurityGroup ? [databaseSecurityGroup] : []);
   const cidrs = database || databaseSecurityGroup ? [] : (databaseCidrs ?? [vpc.vpcCidrBlock]);
   const endpointGroups = secretsManagerEndpoint?.connections.securityGroups ?? [];
   return [
-    ...groups.map((group) => toGroup(group, port, 'PostgreSQL')),
-    ...cidrs.map((cidr) => ({ peer: ec2.Peer.ipv4(cidr), port, description: 'PostgreSQL' })),
-    ...(secret && !secretsManagerEndpoint
+    ...ports
+      .map(ec2.Port.tcp)
+      .flatMap((port) => [
+        ...groups.map((group) => toGroup(group, port, 'PostgreSQL')),
+        ...cidrs.map((cidr) => ({ peer: ec2.Peer.ipv4(cidr), port, description: 'PostgreSQL' })),
+      ]),
+    ...(readsSecrets && !secretsManagerEndpoint
       ? [{ peer: ec2.Peer.anyIpv4(), port: ec2.Port.HTTPS, description: 'Secrets Manager' }]
       : []),
     ...endpointGroups.map((group) => toGroup(group, ec2.Port.HTTPS, 'Secrets Manager')),

@@ -76,5 +76,14 @@ export interface CleanupTarget {
 
 /** The list as JSON for the function. */
 export function targetsJson(targets: readonly CleanupTarget[]): string {
-  return JSON.stringify(targets.map(({ presetSettings, ...target }) => ({ ...target, ...presetSettings })));
+  return JSON.stringify(asWritten(targets));
+}
+
+/** Several lists, by name. */
+export function targetListsJson(lists: { [name: string]: readonly CleanupTarget[] }): string {
+  return JSON.stringify(Object.fromEntries(Object.entries(lists).map(([name, targets]) => [name, asWritten(targets)])));
+}
+
+function asWritten(targets: readonly CleanupTarget[]): object[] {
+  return targets.map(({ presetSettings, ...target }) => ({ ...target, ...presetSettings }));
 }

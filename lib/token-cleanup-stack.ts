@@ -9,12 +9,16 @@ import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { IStringParameter } from 'aws-cdk-lib/aws-ssm';
 import type { Construct } from 'constructs';
 import { SERVICE } from '../lambda/configuration/settings';
+import type { DatabaseConfig } from './database-config';
+import type { FleetConfig } from './fleet-config';
+import { FleetMonitoring } from './fleet-monitoring';
+import { type FleetSurroundings, fleetOfStage } from './fleet-of-stage';
 import type { DatabasePattern } from './function-environment';
 import { given } from './given';
 import type { SslMode } from './login';
 import { Monitoring } from './monitoring';
 import { exampleFields } from './stage-config';
-import type { DatabaseConfig, StageConfig } from './stage-schema';
+import type { StageConfig } from './stage-schema';
 import type { CleanupTarget } from './target';
 import { TokenCleanup, type TokenCleanupProps } from './token-cleanup';
 import { OffSwitch } from './workflow/off-switch';
@@ -35,7 +39,7 @@ const CONSOLES = {
   'aws-eusc': { domain: 'console.amazonaws-eusc.eu' },
 };
 
-/** The token cleanup of a stage: a function for each database, one topic for all alarms and one dashboard. */
+/** The token cleanup of a stage: a function for each database, or a fleet; one topic for all alarms, one dashboard. */
 export class TokenCleanupStack extends Stack {
   readonly #stage: string;
   readonly #config: StageConfig;
@@ -49,12 +53,12 @@ export class TokenCleanupStack extends Stack {
     });
     this.#stage = stage;
     this.#config = config;
-    if (config.continueUntil !== undefined || config.events) {
+    if (config.continueUntil !== undefined || config.events || config.fleet) {
       this.#offSwitch = new OffSwitch(this, 'OffSwitch', { parameterName: `/token-cleanup/${stage}/switch` }).parameter;
     }
     const { secretsManagerEndpoint, ...network } = this.#network();
     const testEventRegistryName = this.#testEventRegistryName();
-    const cleanups = Object.entries(config.databases).map(
+    const cleanups = Object.entries(config.databases ?? {}).map(
       ([name, database]) =>
         new TokenCleanup(this, name, {
           ...this.#settings(name, database),
@@ -65,19 +69,54 @@ export class TokenCleanupStack extends Stack {
         }),
     );
     const topic = this.#topic();
-    const { rowsRemainingThreshold, unlinkWithinHours } = config.alarms ?? {};
-    const monitoring = new Monitoring(this, 'Monitoring', {
-      cleanups,
+    if (config.fleet) {
+      this.#createFleet(config.fleet, { ...network, ...given({ secretsManagerEndpoint }) }, topic);
+    } else {
+      this.#monitor(cleanups, topic);
+    }
+    this.#callOutExamples();
+  }
+
+  #createFleet(config: FleetConfig, network: Partial<FleetSurroundings>, topic: ITopic): void {
+    const stage = this.#stage;
+    const fleet = fleetOfStage(this, this.#config, config, { ...network, stage, offSwitch: this.#offSwitch });
+    const monitoring = new FleetMonitoring(this, 'Monitoring', {
+      fleet,
       topic,
       dashboardName: `TokenCleanup-${stage}`,
       ...given({
-        runbookUrl: config.runbookUrl,
+        runbookUrl: this.#config.runbookUrl,
+        sweptWithin: config.sweptWithinHours === undefined ? undefined : Duration.hours(config.sweptWithinHours),
+      }),
+    });
+    new CfnOutput(this, 'FleetBucketName', { value: fleet.bucket.bucketName });
+    new CfnOutput(this, 'FleetStateMachineArn', { value: fleet.stateMachine.stateMachineArn });
+    new CfnOutput(this, 'FleetSchedule', { value: fleet.scheduleInWords });
+    this.#output(topic, monitoring);
+  }
+
+  #monitor(cleanups: TokenCleanup[], topic: ITopic): void {
+    const { alarms, runbookUrl } = this.#config;
+    const { rowsRemainingThreshold, unlinkWithinHours } = alarms ?? {};
+    const monitoring = new Monitoring(this, 'Monitoring', {
+      cleanups,
+      topic,
+      dashboardName: `TokenCleanup-${this.#stage}`,
+      ...given({
+        runbookUrl,
         rowsRemainingThreshold,
         unlinkWithin: unlinkWithinHours === undefined ? undefined : Duration.hours(unlinkWithinHours),
       }),
     });
-    this.#output(cleanups, topic, monitoring);
-    this.#callOutExamples();
+    for (const cleanup of cleanups) {
+      const name = pascal(cleanup.node.id);
+      new CfnOutput(this, `${name}FunctionName`, { value: cleanup.function.functionName });
+      new CfnOutput(this, `${name}Schedule`, { value: cleanup.scheduleInWords });
+      if (cleanup.stateMachine) {
+        new CfnOutput(this, `${name}StateMachineArn`, { value: cleanup.stateMachine.stateMachineArn });
+      }
+    }
+    this.#output(topic, monitoring);
   }
 
   #settings(name: string, database: DatabaseConfig): Omit<TokenCleanupProps, 'secret' | 'iamUser'> {
@@ -221,15 +260,7 @@ export class TokenCleanupStack extends Stack {
     return topic;
   }
 
-  #output(cleanups: readonly TokenCleanup[], topic: ITopic, { dashboard }: Monitoring): void {
-    for (const cleanup of cleanups) {
-      const name = pascal(cleanup.node.id);
-      new CfnOutput(this, `${name}FunctionName`, { value: cleanup.function.functionName });
-      new CfnOutput(this, `${name}Schedule`, { value: cleanup.scheduleInWords });
-      if (cleanup.stateMachine) {
-        new CfnOutput(this, `${name}StateMachineArn`, { value: cleanup.stateMachine.stateMachineArn });
-      }
-    }
+  #output(topic: ITopic, { dashboard }: Monitoring | FleetMonitoring): void {
     if (this.#offSwitch) {
       new CfnOutput(this, 'OffSwitchName', { value: this.#offSwitch.parameterName });
     }

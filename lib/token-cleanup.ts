@@ -1,4 +1,4 @@
-import { Duration, TimeZone, Validations } from 'aws-cdk-lib';
+import { Duration, TimeZone } from 'aws-cdk-lib';
 import { Metric, type MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
 import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { CfnSchema } from 'aws-cdk-lib/aws-eventschemas';
@@ -6,15 +6,17 @@ import type * as iam from 'aws-cdk-lib/aws-iam';
 import type * as lambda from 'aws-cdk-lib/aws-lambda';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import type { Schedule, ScheduleGroup } from 'aws-cdk-lib/aws-scheduler';
-import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
+import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import type { IStringParameter } from 'aws-cdk-lib/aws-ssm';
 import type { StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import { Construct } from 'constructs';
 import { isEnabled } from '../lambda/configuration/environment';
 import { SERVICE } from '../lambda/configuration/settings';
 import { METRIC_NAMESPACE, RUN_METRICS, STAGE_DIMENSION, TABLE_DIMENSION, TABLE_METRICS } from '../lambda/metrics';
-import { CleanupFunction, type CleanupFunctionProps, DELIVERY_WINDOW } from './cleanup-function';
+import { CleanupFunction, type CleanupFunctionProps } from './cleanup-function';
 import { CleanupSchedule, type CleanupScheduleProps } from './cleanup-schedule';
+import { DELIVERY_WINDOW } from './database-function';
+import { createDeadLetterQueue } from './dead-letter-queue';
 import { CleanupStateMachine, type CleanupStateMachineProps } from './workflow/cleanup-state-machine';
 
 export interface TokenCleanupProps extends CleanupFunctionProps, CleanupScheduleProps, CleanupStateMachineProps {
@@ -65,7 +67,7 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
     super(scope, id);
     this.stage = props.stage;
     this.#service = props.serviceName ?? SERVICE;
-    this.deadLetterQueue = this.#createDeadLetterQueue();
+    this.deadLetterQueue = createDeadLetterQueue(this);
     this.logGroup = new LogGroup(this, 'Logs', { retention: props.logRetention ?? RetentionDays.THREE_MONTHS });
 
     const {
@@ -206,20 +208,6 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
       statistic: Stats.SUM,
       ...props,
     });
-  }
-
-  #createDeadLetterQueue(): Queue {
-    const queue = new Queue(this, 'DeadLetterQueue', {
-      encryption: QueueEncryption.SQS_MANAGED,
-      enforceSSL: true,
-      retentionPeriod: Duration.days(14),
-    });
-    const reason = 'This is the dead-letter queue of the schedule and of the function.';
-    Validations.of(queue).acknowledge(
-      { id: 'AwsSolutions-SQS3', reason },
-      { id: 'Serverless-SQSRedrivePolicy', reason },
-    );
-    return queue;
   }
 
   /** Test events in the Lambda console, for everyone who may see the function. */

@@ -1,13 +1,13 @@
-import { Duration, Names, RemovalPolicy, Stack, type TimeZone, Validations } from 'aws-cdk-lib';
+import type { Duration, TimeZone } from 'aws-cdk-lib';
 import type * as lambda from 'aws-cdk-lib/aws-lambda';
-import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import type { IStringParameter } from 'aws-cdk-lib/aws-ssm';
-import { DefinitionBody, LogLevel, QueryLanguage, StateMachine, Succeed } from 'aws-cdk-lib/aws-stepfunctions';
+import { QueryLanguage, type StateMachine, Succeed } from 'aws-cdk-lib/aws-stepfunctions';
 import { Construct } from 'constructs';
-import { given } from '../given';
 import { OffSwitch } from './off-switch';
 import { rounds } from './rounds';
 import { announce, announceFailure } from './run-completed';
+import { createStateMachine } from './state-machine';
 
 /** What follows the time limit of the function, and the end of a run. Each takes a state machine. */
 export interface CleanupStateMachineProps {
@@ -46,9 +46,6 @@ interface Invoked {
   readonly functionName?: string | undefined;
 }
 
-/** The longest window, a day, of 25 hours in autumn; and two hours for retries. A longer execution hangs. */
-const LONGEST_EXECUTION = Duration.hours(27);
-
 /** The state machine that the schedule of a database starts in place of the function. */
 export class CleanupStateMachine extends Construct {
   readonly stateMachine: StateMachine;
@@ -69,47 +66,15 @@ export class CleanupStateMachine extends Construct {
     if (events) {
       announceFailure(this, cleanUp, stage);
     }
-    this.stateMachine = new StateMachine(this, 'Resource', {
-      ...given({ stateMachineName: functionName }),
+    this.stateMachine = createStateMachine(this, {
+      name: functionName,
       comment: `Runs ${functionName ?? 'the token cleanup'} (${stage})`,
-      definitionBody: DefinitionBody.fromChainable(start),
+      start,
       queryLanguage: QueryLanguage.JSONATA,
-      timeout: LONGEST_EXECUTION,
-      tracingEnabled: tracing,
-      logs: {
-        level: LogLevel.ALL,
-        includeExecutionData: true,
-        destination: new LogGroup(this, 'Logs', {
-          // Log groups of this name need no resource policy each, of which an account has ten.
-          logGroupName: `/aws/vendedlogs/states/${functionName ?? Names.uniqueResourceName(this, {})}`,
-          retention: invoked.logRetention ?? RetentionDays.THREE_MONTHS,
-          // A fixed name would be in the way of the next deployment, and Step Functions keeps the history.
-          removalPolicy: RemovalPolicy.DESTROY,
-        }),
-      },
+      functions: [invoked.function],
+      tracing,
+      logRetention: invoked.logRetention,
     });
-    this.#acknowledge(invoked);
-  }
-
-  #acknowledge({ function: { node }, tracing }: Invoked): void {
-    const functionId = Stack.of(this).getLogicalId(node.defaultChild as lambda.CfnFunction);
-    Validations.of(this.stateMachine.role).acknowledge(
-      {
-        id: `AwsSolutions-IAM5[Resource::<${functionId}.Arn>:*]`,
-        reason: 'The CDK grants the invocation of every version and alias of this one function.',
-      },
-      {
-        id: 'AwsSolutions-IAM5[Resource::*]',
-        reason: `The delivery of logs${tracing ? ' and X-Ray have' : ' has'} no resources to name.`,
-      },
-    );
-    if (!tracing) {
-      const reason = 'A run is one conversation with one database; tracing is an option.';
-      Validations.of(this.stateMachine).acknowledge(
-        { id: 'AwsSolutions-SF2', reason },
-        { id: 'Serverless-StepFunctionStateMachineXray', reason },
-      );
-    }
   }
 }
 
@@ -117,7 +82,7 @@ export class CleanupStateMachine extends Construct {
  * What the input of the execution does not say: until when, and from when that counts. A redrive by day is not bound by the
  * window of the night before.
  */
-function requestOf(defaults: Readonly<Record<string, string>>): string {
+export function requestOf(defaults: Readonly<Record<string, string>>): string {
   return (
     `$merge([${JSON.stringify(defaults)}, {'scheduledAt': $states.context.Execution.StartTime}, $states.input, ` +
     "$exists($states.context.Execution.RedriveTime) ? {'scheduledAt': $states.context.Execution.RedriveTime} : {}])"

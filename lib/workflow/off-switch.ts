@@ -47,6 +47,8 @@ export function whileOn(
     assign: { offSwitch: '{% $states.result.Parameter.Value %}' },
     outputs: '{% $states.input %}',
   });
+  // Many servers of a fleet read it at once.
+  read.addRetry({ errors: ['Ssm.ThrottlingException', 'Ssm.InternalServerErrorException'], maxAttempts: 8 });
   const isOn = Choice.jsonata(scope, 'Is it on?');
   read.next(isOn);
   isOn.when(Condition.jsonata(`{% $offSwitch = '${ON}' %}`), branches.on).otherwise(branches.off);

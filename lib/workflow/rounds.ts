@@ -9,6 +9,7 @@ import {
   Pass,
   type State,
   TaskInput,
+  type TaskStateBase,
   Timeout,
 } from 'aws-cdk-lib/aws-stepfunctions';
 import { LambdaInvoke } from 'aws-cdk-lib/aws-stepfunctions-tasks';
@@ -30,6 +31,13 @@ export interface RoundsProps {
 
   /** Whether another round follows if the function answers with one. */
   readonly continues: boolean;
+
+  /**
+   * Keeps the answer of every round, which is its input and its output.
+   *
+   * @default - the answer is the output of the execution alone
+   */
+  readonly keep?: TaskStateBase;
 
   /** Follows the last round, with its answer as input. */
   readonly done: IChainable;
@@ -59,14 +67,11 @@ export function rounds(scope: Construct, props: RoundsProps): Rounds {
     taskTimeout: Timeout.duration(props.timeout.plus(Duration.minutes(1))),
     retryOnServiceExceptions: false,
   });
-  cleanUp.addRetry({
-    errors: TRANSIENT_ERRORS,
-    interval: Duration.seconds(10),
-    maxDelay: Duration.minutes(5),
-    backoffRate: 2,
-    maxAttempts: 10,
-    jitterStrategy: JitterType.FULL,
-  });
+  retryTransientErrors(cleanUp);
+  const last = props.keep ?? cleanUp;
+  if (props.keep) {
+    cleanUp.next(props.keep);
+  }
   const off = Pass.jsonata(scope, 'Switched off', { outputs: switchedOff(props.stage) });
   off.next(props.done);
   const start = whileOn(scope, props.offSwitch, { on: cleanUp, off });
@@ -76,11 +81,23 @@ export function rounds(scope: Construct, props: RoundsProps): Rounds {
       outputs: '{% $states.input.again %}',
     });
     more.otherwise(props.done);
-    cleanUp.next(more);
+    last.next(more);
   } else {
-    cleanUp.next(props.done);
+    last.next(props.done);
   }
   return { start, cleanUp };
+}
+
+/** Also when the account's concurrency is used up: for some twenty minutes. */
+export function retryTransientErrors(invoke: LambdaInvoke): void {
+  invoke.addRetry({
+    errors: TRANSIENT_ERRORS,
+    interval: Duration.seconds(10),
+    maxDelay: Duration.minutes(5),
+    backoffRate: 2,
+    maxAttempts: 10,
+    jitterStrategy: JitterType.FULL,
+  });
 }
 
 /** In the form of a report; `rounds` is left out if there was none. */

@@ -1,0 +1,202 @@
+import { ArnFormat, Duration, Stack, Validations } from 'aws-cdk-lib';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import type { LogGroup } from 'aws-cdk-lib/aws-logs';
+import type { IBucket } from 'aws-cdk-lib/aws-s3';
+import type { IQueue } from 'aws-cdk-lib/aws-sqs';
+import type { Construct } from 'constructs';
+import { BUCKET_VARIABLE, MANIFEST_KEY, MEMORY_KEY, RUNS_PREFIX } from '../lambda/configuration/fleet-files';
+import { DEFAULT_PORT, SERVICE } from '../lambda/configuration/settings';
+import { LISTS_VARIABLE } from '../lambda/configuration/target-lists';
+import { DatabaseFunction, type FunctionSettings, READ_SECRET } from './database-function';
+import { decryption } from './decryption';
+import { functionCode } from './function-code';
+import { type CleanupSettings, fleetEnvironment } from './function-environment';
+import type { CleanupPlace } from './function-network';
+import { given } from './given';
+import { IAM_USER_NAME } from './login';
+import type { CleanupTarget } from './target';
+import { wildcard } from './wildcard';
+
+/** A tag of AWS resources. */
+export interface SecretTag {
+  readonly key: string;
+  readonly value: string;
+}
+
+/** How the function of a fleet reaches the servers and logs in, and what it deletes. */
+export interface FleetFunctionProps extends CleanupSettings, CleanupPlace, FunctionSettings {
+  /**
+   * The lists of targets, by the names that the manifest uses. A server whose line names none has the list `default`.
+   *
+   * @default - the rows of public.refresh_tokens that are revoked or expired, as `default`
+   */
+  readonly targetLists?: { [name: string]: CleanupTarget[] };
+
+  /**
+   * The function may read every secret of the account and the region that has this tag. This or `iamUserName` is required.
+   *
+   * @default - no secrets
+   */
+  readonly secretTag?: SecretTag;
+
+  /**
+   * The key of the secrets, if they have one of their own.
+   *
+   * @default - the AWS managed key of Secrets Manager
+   */
+  readonly secretsKey?: IKey;
+
+  /**
+   * The function may log in with IAM as the user of this name, on every database of the account and the region.
+   *
+   * @default - none
+   */
+  readonly iamUserName?: string;
+
+  /**
+   * The ports of the servers, which the function's security group opens.
+   *
+   * @default [5432]
+   */
+  readonly databasePorts?: number[];
+}
+
+/** The function that sweeps the databases of a server of a fleet, one server an invocation. */
+export class FleetFunction extends DatabaseFunction {
+  constructor(scope: Construct, props: FleetFunctionProps, logGroup: LogGroup, deadLetterQueue: IQueue) {
+    checkLogin(props);
+    const job = {
+      ...props,
+      code: 'fleet' as const,
+      description: `Deletes dead rows on the servers of a fleet (${props.stage})`,
+      environment: fleetEnvironment(props, props.targetLists),
+      statements: statements(scope, props),
+      ports: props.databasePorts ?? [DEFAULT_PORT],
+      readsSecrets: props.secretTag !== undefined,
+    };
+    super(scope, job, logGroup, deadLetterQueue);
+    Validations.of(this.role).acknowledge(...wildcards(scope, props));
+  }
+}
+
+function checkLogin({ secretTag, secretsKey, iamUserName, secretsManagerEndpoint }: FleetFunctionProps): void {
+  const mistakes: string[] = [];
+  if (!secretTag && iamUserName === undefined) {
+    mistakes.push('TokenCleanupFleet must have secretTag or iamUserName, by which its servers let the function in');
+  }
+  if (!secretTag && secretsKey) {
+    mistakes.push('secretsKey must not be set without secretTag');
+  }
+  if (!secretTag && secretsManagerEndpoint) {
+    mistakes.push('secretsManagerEndpoint must not be set without secretTag');
+  }
+  if (iamUserName !== undefined && !IAM_USER_NAME.pattern.test(iamUserName)) {
+    mistakes.push(`iamUserName ${IAM_USER_NAME.rule}, got ${JSON.stringify(iamUserName)}`);
+  }
+  if (mistakes.length > 0) {
+    throw new Error(mistakes.join('\n'));
+  }
+}
+
+function statements(scope: Construct, { secretTag, secretsKey, iamUserName }: FleetFunctionProps) {
+  return [
+    ...(secretTag
+      ? [
+          new iam.PolicyStatement({
+            actions: [READ_SECRET],
+            resources: [anySecret(scope)],
+            conditions: { StringEquals: { [`aws:ResourceTag/${secretTag.key}`]: secretTag.value } },
+          }),
+        ]
+      : []),
+    ...(secretsKey ? [decryption(scope, secretsKey)] : []),
+    ...(iamUserName === undefined
+      ? []
+      : [new iam.PolicyStatement({ actions: ['rds-db:connect'], resources: [anyDatabase(scope, iamUserName)] })]),
+  ];
+}
+
+function anySecret(scope: Construct): string {
+  const arnFormat = ArnFormat.COLON_RESOURCE_NAME;
+  return Stack.of(scope).formatArn({ service: 'secretsmanager', resource: 'secret', resourceName: '*', arnFormat });
+}
+
+function anyDatabase(scope: Construct, user: string): string {
+  const arnFormat = ArnFormat.COLON_RESOURCE_NAME;
+  return Stack.of(scope).formatArn({ service: 'rds-db', resource: 'dbuser', resourceName: `*/${user}`, arnFormat });
+}
+
+/** The servers are data, and change without a deployment. */
+function wildcards(scope: Construct, { secretTag, iamUserName }: FleetFunctionProps) {
+  return [
+    ...(secretTag
+      ? [
+          {
+            id: wildcard(scope, anySecret(scope)),
+            reason: 'The servers are in the manifest. Only secrets with the tag of the fleet can be read.',
+          },
+        ]
+      : []),
+    ...(iamUserName === undefined
+      ? []
+      : [
+          {
+            id: wildcard(scope, anyDatabase(scope, iamUserName)),
+            reason:
+              'The servers are in the manifest. Only this one user can log in, on those that were granted rds_iam.',
+          },
+        ]),
+  ];
+}
+
+/** The function that checks the manifest and sums up. It is outside of any VPC, and knows no login. */
+export function createSummaryFunction(
+  scope: Construct,
+  bucket: IBucket,
+  props: FleetFunctionProps,
+  logGroup: LogGroup,
+): lambda.Function {
+  const role = new iam.Role(scope, 'SummaryRole', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
+  logGroup.grantWrite(role);
+  const allow = (actions: string[], resources: string[], conditions?: object) =>
+    role.addToPolicy(new iam.PolicyStatement({ actions, resources, ...(conditions && { conditions }) }));
+  const objects = [MANIFEST_KEY, MEMORY_KEY, `${RUNS_PREFIX}*`].map((key) => bucket.arnForObjects(key));
+  allow(['s3:GetObject'], objects);
+  allow(['s3:PutObject'], objects.slice(1));
+  // Without the right to list, S3 answers that an object is forbidden where it is missing.
+  allow(['s3:ListBucket'], [bucket.bucketArn]);
+  const created = new lambda.Function(scope, 'Summary', {
+    code: functionCode('summary'),
+    handler: 'index.handler',
+    runtime: lambda.Runtime.NODEJS_24_X,
+    architecture: lambda.Architecture.ARM_64,
+    description: `Checks the manifest of a fleet, and sums up its runs (${props.stage})`,
+    role,
+    memorySize: 512,
+    timeout: Duration.minutes(5),
+    environment: given({
+      STAGE: props.stage,
+      POWERTOOLS_SERVICE_NAME: props.serviceName ?? SERVICE,
+      [LISTS_VARIABLE]: fleetEnvironment(props, props.targetLists)[LISTS_VARIABLE],
+      [BUCKET_VARIABLE]: bucket.bucketName,
+    }) as { [name: string]: string },
+    tracing: props.tracing ? lambda.Tracing.ACTIVE : lambda.Tracing.DISABLED,
+    logGroup,
+    loggingFormat: lambda.LoggingFormat.JSON,
+  });
+  Validations.of(role).acknowledge({
+    id: wildcard(scope, bucket.arnForObjects(`${RUNS_PREFIX}*`)),
+    reason: 'Each run has a folder of its own.',
+  });
+  Validations.of(created).acknowledge({
+    id: 'Serverless-LambdaDLQ',
+    reason: 'The state machine invokes it synchronously, and fails if it does.',
+  });
+  if (!props.tracing) {
+    const reason = 'It reads and writes a few files; tracing is an option.';
+    Validations.of(created).acknowledge({ id: 'Serverless-LambdaTracing', reason });
+  }
+  return created;
+}

@@ -1,0 +1,194 @@
+import { ArnFormat, Aws, Duration, Fn, Stack, TimeZone, Validations } from 'aws-cdk-lib';
+import { Metric, type MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
+import type * as ec2 from 'aws-cdk-lib/aws-ec2';
+import type * as iam from 'aws-cdk-lib/aws-iam';
+import type * as lambda from 'aws-cdk-lib/aws-lambda';
+import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import type { IBucket } from 'aws-cdk-lib/aws-s3';
+import type { Schedule } from 'aws-cdk-lib/aws-scheduler';
+import type { Queue } from 'aws-cdk-lib/aws-sqs';
+import type { IStringParameter } from 'aws-cdk-lib/aws-ssm';
+import { QueryLanguage, type StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
+import { Construct } from 'constructs';
+import { isEnabled } from '../lambda/configuration/environment';
+import { SERVICE } from '../lambda/configuration/settings';
+import { FLEET_METRICS, METRIC_NAMESPACE, RUN_METRICS, STAGE_DIMENSION } from '../lambda/metrics';
+import { CleanupSchedule, type CleanupScheduleProps } from './cleanup-schedule';
+import { DELIVERY_WINDOW } from './database-function';
+import { createDeadLetterQueue } from './dead-letter-queue';
+import { createFleetBucket } from './fleet-bucket';
+import { createSummaryFunction, FleetFunction, type FleetFunctionProps } from './fleet-function';
+import { wildcard } from './wildcard';
+import { requestOf } from './workflow/cleanup-state-machine';
+import { fleetStates, MAP_LABEL } from './workflow/fleet-states';
+import { OffSwitch } from './workflow/off-switch';
+import { createStateMachine } from './workflow/state-machine';
+
+export interface TokenCleanupFleetProps extends FleetFunctionProps, CleanupScheduleProps {
+  /**
+   * How many servers are swept at once, 1 to 1000. Each takes one of the account's concurrent executions of Lambda.
+   *
+   * @default 50
+   */
+  readonly serversAtOnce?: number;
+
+  /**
+   * The share of servers, in percent, that may fail as a whole before the run ends early: more is a mistake of everybody's.
+   *
+   * @default 25
+   */
+  readonly toleratedFailurePercentage?: number;
+
+  /**
+   * The time of day in `timeZone`, such as `06:00`, at which a run ends. The databases that it has not reached by then are
+   * left to the next run.
+   *
+   * @default - a run ends when all servers are done
+   */
+  readonly continueUntil?: string;
+
+  /**
+   * The parameter of SSM that stops the state machine before its next round if it is anything but `on`.
+   *
+   * @default - a new parameter
+   */
+  readonly offSwitch?: IStringParameter;
+}
+
+/**
+ * The scheduled deletion of dead rows in the databases of many PostgreSQL servers, which are lines of a manifest in S3: a
+ * server more is no resource more.
+ */
+export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.IConnectable {
+  /** With which the names of the alarms begin. */
+  readonly name: string;
+  readonly stage: string;
+  /** Sweeps the databases of one server. */
+  readonly function: lambda.Function;
+  /** Checks the manifest, and sums up. */
+  readonly summaryFunction: lambda.Function;
+  readonly grantPrincipal: iam.IPrincipal;
+  /** Has the manifest as `manifest.jsonl`, and the results of runs for 90 days. */
+  readonly bucket: IBucket;
+  readonly stateMachine: StateMachine;
+  /** The parameter that stops the state machine before its next round. */
+  readonly offSwitch: IStringParameter;
+  readonly logGroup: LogGroup;
+  /** Receives events that could not be delivered to the state machine. */
+  readonly deadLetterQueue: Queue;
+  readonly schedules: Schedule[];
+  /** The schedules in words, such as `At 03:00 (Etc/UTC)`. */
+  readonly scheduleInWords: string;
+  /** The longest time between the ends of two runs if all is well; undefined if the schedule is disabled. */
+  readonly completedWithin?: Duration;
+
+  readonly #service: string;
+
+  constructor(scope: Construct, id: string, props: TokenCleanupFleetProps) {
+    super(scope, id);
+    this.stage = props.stage;
+    this.#service = props.serviceName ?? SERVICE;
+    this.deadLetterQueue = createDeadLetterQueue(this);
+    this.logGroup = new LogGroup(this, 'Logs', { retention: props.logRetention ?? RetentionDays.THREE_MONTHS });
+    this.bucket = createFleetBucket(this);
+    const { function: created, role, timeout } = new FleetFunction(this, props, this.logGroup, this.deadLetterQueue);
+    this.function = created;
+    this.grantPrincipal = role;
+    this.name = props.functionName ?? created.functionName;
+    this.summaryFunction = createSummaryFunction(this, this.bucket, props, this.logGroup);
+    this.offSwitch = props.offSwitch ?? new OffSwitch(this, 'OffSwitch').parameter;
+    this.stateMachine = this.#createStateMachine(props, timeout);
+    const enabled = (props.enabled ?? true) && isEnabled({ NODE_ENV: props.nodeEnv });
+    const schedule = new CleanupSchedule(this, props, {
+      function: created,
+      stateMachine: this.stateMachine,
+      deadLetterQueue: this.deadLetterQueue,
+      enabled,
+    });
+    this.schedules = schedule.schedules;
+    this.scheduleInWords = schedule.inWords;
+    if (enabled) {
+      const delay = (props.flexibleWindow ?? Duration.millis(0)).plus(DELIVERY_WINDOW).plus(LONGEST_RUN);
+      this.completedWithin = schedule.longestGap.plus(delay);
+    }
+  }
+
+  /** Only in a VPC. */
+  get connections(): ec2.Connections {
+    return this.function.connections;
+  }
+
+  /**
+   * A metric of the whole fleet, which every run but a dry run emits once.
+   *
+   * @param metricName one of those in lambda/README.md, such as `DatabasesFailed` and `OldestSweepHours`
+   * @default - maximum over 5 minutes
+   */
+  metric(metricName: string, props: MetricOptions = {}): Metric {
+    const names: string[] = [...Object.values(RUN_METRICS), ...Object.values(FLEET_METRICS)];
+    if (!names.includes(metricName)) {
+      throw new Error(`metricName must be one of ${names.join(', ')}, got ${JSON.stringify(metricName)}`);
+    }
+    return new Metric({
+      namespace: METRIC_NAMESPACE,
+      metricName,
+      dimensionsMap: { service: this.#service, [STAGE_DIMENSION]: this.stage },
+      statistic: Stats.MAXIMUM,
+      ...props,
+    });
+  }
+
+  #createStateMachine(props: TokenCleanupFleetProps, timeout: Duration): StateMachine {
+    const { continueUntil, timeZone = TimeZone.ETC_UTC, functionName } = props;
+    const scope = new Construct(this, 'Workflow');
+    const start = fleetStates(scope, {
+      stage: this.stage,
+      function: this.function,
+      timeout,
+      summary: this.summaryFunction,
+      bucket: this.bucket,
+      offSwitch: this.offSwitch,
+      request: requestOf({ ...(continueUntil && { until: continueUntil, timeZone: timeZone.timezoneName }) }),
+      serversAtOnce: props.serversAtOnce ?? 50,
+      toleratedFailurePercentage: props.toleratedFailurePercentage ?? 25,
+    });
+    const stateMachine = createStateMachine(scope, {
+      name: functionName,
+      comment: `Runs the token cleanup of a fleet (${this.stage})`,
+      start,
+      // The map is written in JSONPath, all other states in JSONata.
+      queryLanguage: QueryLanguage.JSON_PATH,
+      functions: [this.function, this.summaryFunction],
+      tracing: props.tracing ?? false,
+      logRetention: props.logRetention,
+    });
+    // The id of the role's own policy is that of the bucket by its name, and of the objects by its ARN.
+    Validations.of(stateMachine.role).acknowledge(
+      {
+        id: wildcard(this, `arn:${Aws.PARTITION}:s3:::${this.bucket.bucketName}/*`),
+        reason: 'The CDK grants the reader and the writer of a map the objects of this one bucket.',
+      },
+      {
+        id: wildcard(this, this.bucket.arnForObjects('runs/*')),
+        reason: 'Each run has a folder of its own.',
+      },
+    );
+    const name = Fn.select(6, Fn.split(':', stateMachine.stateMachineArn));
+    const executions = (path: string) =>
+      Stack.of(this).formatArn({
+        service: 'states',
+        resource: 'execution',
+        resourceName: `${name}${path}:*`,
+        arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+      });
+    const reason = 'A map starts, follows and stops executions of this one state machine.';
+    Validations.of(stateMachine).acknowledge(
+      { id: wildcard(this, executions('')), reason },
+      { id: wildcard(this, executions(`/${MAP_LABEL}`)), reason },
+    );
+    return stateMachine;
+  }
+}
+
+/** Beyond, an alarm may say that no run was completed, though one is under way. */
+const LONGEST_RUN = Duration.hours(6);

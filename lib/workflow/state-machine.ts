@@ -1,0 +1,62 @@
+import { Duration, Names, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
+import type * as lambda from 'aws-cdk-lib/aws-lambda';
+import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { DefinitionBody, LogLevel, type QueryLanguage, type State, StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
+import type { Construct } from 'constructs';
+import { given } from '../given';
+
+export interface StateMachineSettings {
+  readonly name?: string | undefined;
+  readonly comment: string;
+  readonly start: State;
+  readonly queryLanguage: QueryLanguage;
+  /** The functions that it invokes. */
+  readonly functions: lambda.Function[];
+  readonly tracing: boolean;
+  readonly logRetention?: RetentionDays | undefined;
+}
+
+/** The longest window, a day, of 25 hours in autumn; and two hours for retries. A longer execution hangs. */
+const LONGEST_EXECUTION = Duration.hours(27);
+
+/** A state machine with a log, and with the reasons for the wildcards in its policy. */
+export function createStateMachine(scope: Construct, settings: StateMachineSettings): StateMachine {
+  const { name, tracing } = settings;
+  const stateMachine = new StateMachine(scope, 'Resource', {
+    ...given({ stateMachineName: name }),
+    comment: settings.comment,
+    definitionBody: DefinitionBody.fromChainable(settings.start),
+    queryLanguage: settings.queryLanguage,
+    timeout: LONGEST_EXECUTION,
+    tracingEnabled: tracing,
+    logs: {
+      level: LogLevel.ALL,
+      includeExecutionData: true,
+      destination: new LogGroup(scope, 'Logs', {
+        // Log groups of this name need no resource policy each, of which an account has ten.
+        logGroupName: `/aws/vendedlogs/states/${name ?? Names.uniqueResourceName(scope, {})}`,
+        retention: settings.logRetention ?? RetentionDays.THREE_MONTHS,
+        // A fixed name would be in the way of the next deployment, and Step Functions keeps the history.
+        removalPolicy: RemovalPolicy.DESTROY,
+      }),
+    },
+  });
+  Validations.of(stateMachine.role).acknowledge(
+    ...settings.functions.map(({ node }) => ({
+      id: `AwsSolutions-IAM5[Resource::<${Stack.of(scope).getLogicalId(node.defaultChild as lambda.CfnFunction)}.Arn>:*]`,
+      reason: 'The CDK grants the invocation of every version and alias of this one function.',
+    })),
+    {
+      id: 'AwsSolutions-IAM5[Resource::*]',
+      reason: `The delivery of logs${tracing ? ' and X-Ray have' : ' has'} no resources to name.`,
+    },
+  );
+  if (!tracing) {
+    const reason = 'A run is one conversation with each database; tracing is an option.';
+    Validations.of(stateMachine).acknowledge(
+      { id: 'AwsSolutions-SF2', reason },
+      { id: 'Serverless-StepFunctionStateMachineXray', reason },
+    );
+  }
+  return stateMachine;
+}
