@@ -42,6 +42,12 @@ export interface EmbeddedPostgresOptions {
    * @default - that of the installed version
    */
   readonly packageDirectory?: string;
+  /**
+   * The folder for its files, which every user may enter.
+   *
+   * @default - the one for temporary files
+   */
+  readonly folder?: string;
 }
 
 /**
@@ -69,7 +75,7 @@ export class EmbeddedPostgres {
     this.#account = unprivilegedAccount();
     // Some systems give root a folder for temporary files that other users may not enter.
     const folder = this.#account && !everyoneMayEnter(tmpdir()) ? '/tmp' : tmpdir();
-    this.#directory = mkdtempSync(join(folder, 'token-cleanup-postgres-'));
+    this.#directory = mkdtempSync(join(options.folder ?? folder, 'token-cleanup-postgres-'));
     if (this.#account) {
       chownSync(this.#directory, this.#account.uid, this.#account.gid);
     }

@@ -37,12 +37,18 @@ export class Secrets {
   }
 
   /** @returns the complete ARN, with the characters that Secrets Manager adds to the name */
-  async create(name: string, login: Partial<Login>, keyArn?: string): Promise<string> {
+  async create(
+    name: string,
+    login: Partial<Login>,
+    keyArn?: string,
+    tags: Readonly<Record<string, string>> = {},
+  ): Promise<string> {
     const { ARN } = await this.#client.send(
       new CreateSecretCommand({
         Name: name,
         SecretString: JSON.stringify(login),
         ...(keyArn !== undefined && { KmsKeyId: keyArn }),
+        Tags: Object.entries(tags).map(([Key, Value]) => ({ Key, Value })),
       }),
     );
     return ARN ?? '';

@@ -85,7 +85,7 @@ export async function serveTls(server: EmbeddedPostgres, { cert, key }: Certific
   await client.end();
 }
 
-const TABLES_SQL = `
+export const TABLES_SQL = `
   create table refresh_tokens (id text, token_hash text, revoked boolean, revoked_at timestamptz, expires_at timestamptz);
   create table password_resets (id text, token_hash text, used boolean, expires_at timestamptz);
   grant usage on schema public to token_cleanup;
@@ -94,7 +94,7 @@ const TABLES_SQL = `
   grant select (ctid, used, expires_at) on password_resets to token_cleanup;
   grant pg_monitor to token_cleanup;`;
 
-const ROWS_SQL = `
+export const ROWS_SQL = `
   truncate refresh_tokens, password_resets;
   insert into refresh_tokens values
     ('live', 'hash', false, null, now() + interval '1 day'),

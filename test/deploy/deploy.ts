@@ -1,5 +1,5 @@
 /**
- * `npm run test:deploy`: both kinds of stages deployed by the CDK's own CLI to an AWS that runs here, and used. It shows only
+ * `npm run test:deploy`: all kinds of stages deployed by the CDK's own CLI to an AWS that runs here, and used. It shows only
  * what a template cannot: that everything is created, runs, survives a rotation, and goes away. Properties of resources are
  * compared with the template in the unit tests, not read back from the emulator.
  *
@@ -10,6 +10,7 @@ import '../support/environment';
 import { takeCensus } from './census';
 import { destroy } from './destroy';
 import { DevStage } from './dev';
+import { FleetStage } from './fleet';
 import { lint } from './lint';
 import { ProdStage } from './prod';
 import { World } from './world';
@@ -32,8 +33,16 @@ test('npm run test:deploy', async (t) => {
       await stage.inspect(t);
       await stage.run(t);
     });
+    const fleet = await chapter(t, 'cdk deploy -c stage=fleet', async (t) => {
+      const stage = await FleetStage.deploy(world);
+      await stage.inspect(t);
+      await stage.begin();
+      return stage;
+    });
+    // In the meantime the function waits for the server that is down, and the schedule fires.
     await chapter(t, 'the templates', (t) => lint(t, world));
     await chapter(t, 'the schedule of dev', (t) => dev.waitForSchedule(t));
+    await chapter(t, 'runs on the fleet', (t) => fleet.inspectRuns(t));
     await chapter(t, 'cdk destroy', (t) => destroy(t, world, before));
   } finally {
     await world.remove();

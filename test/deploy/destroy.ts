@@ -6,8 +6,9 @@ import type { World } from './world';
 
 /** The remains of the deployed stages. */
 export async function destroy(t: TestContext, { emulator, project }: World, before: Census): Promise<void> {
-  await t.test('destroys one stage, and leaves the other', async () => {
+  await t.test('destroys two stages, and leaves the third', async () => {
     await project.destroy('dev');
+    await project.destroy('fleet');
     const { functions } = await takeCensus(emulator);
     equal(functions, ['token-cleanup-prod_auth', 'token-cleanup-prod_partners']);
   });
@@ -24,7 +25,7 @@ export async function destroy(t: TestContext, { emulator, project }: World, befo
       const { logGroups: logsBefore, ...restBefore } = before;
       const { logGroups, ...rest } = await takeCensus(emulator);
       equal(rest, restBefore);
-      equal([logsBefore?.length, logGroups?.length], [0, 3]);
+      equal([logsBefore?.length, logGroups?.length], [0, 4]);
       const { StackEvents = [] } = await client.send(new DescribeStackEventsCommand({ StackName: StackId }));
       const kept = StackEvents.filter(({ ResourceStatus }) => ResourceStatus === 'DELETE_SKIPPED');
       equal(kept.map(({ LogicalResourceId }) => LogicalResourceId?.replace(/[0-9A-F]{8}$/, '')).sort(), [

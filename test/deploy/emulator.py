@@ -1,6 +1,7 @@
 """MiniStack on one loopback port, over TLS, with what its CloudFormation lacks and the stack needs."""
 
 import asyncio
+import json
 import os
 import sys
 import uuid
@@ -12,7 +13,7 @@ from hypercorn.config import Config
 from ministack.app import app
 from ministack.core.lambda_runtime import Worker
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import cloudwatch, ec2, lambda_svc, scheduler
+from ministack.services import cloudwatch, ec2, lambda_svc, s3, scheduler, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 registries: dict[str, dict] = {}
@@ -133,6 +134,61 @@ def create_query(_logical_id, props, _stack):
     return str(uuid.uuid4()), {}
 
 
+def run_distributed_map(state, raw_input, effective, iterator, execution, ctx):
+    """As MiniStack's own, which writes no results to S3. Those of a Map Run that fails are written, too."""
+    writer = state.get("ResultWriter")
+    if writer is None:
+        return run_plain_map(state, raw_input, effective, iterator, execution, ctx)
+    target = stepfunctions._resolve_params_obj(writer["Parameters"], effective, ctx)
+    paths = ("ResultSelector", "ResultPath", "OutputPath")
+    plain = {key: value for key, value in state.items() if key not in paths}
+    try:
+        run_plain_map(plain, raw_input, effective, iterator, execution, ctx)
+    finally:
+        # None if the items could not be read.
+        details = [write_results(run, target) for run in map_runs_of(execution)]
+    result = stepfunctions._apply_result_selector(state, details[0])
+    output = stepfunctions._apply_result_path(state, raw_input, result)
+    return stepfunctions._apply_output_path(state, output, ctx), stepfunctions._next_or_end(state)
+
+
+def map_runs_of(execution):
+    return [run for run in stepfunctions._map_runs.values() if run["executionArn"] == execution["executionArn"]]
+
+
+RECORD = ("executionArn", "name", "input", "output", "error", "cause", "status")
+
+
+def write_results(run, target):
+    """A file for each status of the executions, and a manifest of the files."""
+    map_run = run["mapRunArn"]
+    bucket, folder = target["Bucket"], f"{target['Prefix']}/{map_run.split(':')[-1]}"
+    files = {"FAILED": [], "PENDING": [], "SUCCEEDED": []}
+    for status in ("FAILED", "SUCCEEDED"):
+        records = [
+            {key[0].upper() + key[1:]: child[key] for key in RECORD if child.get(key) is not None}
+            for child in stepfunctions._executions.values()
+            if child.get("mapRunArn") == map_run and child["status"] == status
+        ]
+        if records:
+            files[status].append({"Key": f"{folder}/{status}_0.json"})
+            put_json(bucket, f"{folder}/{status}_0.json", records)
+    put_json(bucket, f"{folder}/manifest.json", {"DestinationBucket": bucket, "MapRunArn": map_run, "ResultFiles": files})
+    return {"MapRunArn": map_run, "ResultWriterDetails": {"Bucket": bucket, "Key": f"{folder}/manifest.json"}}
+
+
+def call_rest_xml(service_info, service, action, input_data):
+    """As MiniStack's own, which has no PutObject. A body that is an object is stored as JSON."""
+    if (service, action) != ("s3", "putObject"):
+        return call_plain_rest_xml(service_info, service, action, input_data)
+    put_json(input_data["Bucket"], input_data["Key"], input_data["Body"])
+    return {}
+
+
+def put_json(bucket, key, value):
+    demand(s3._put_object(bucket, key, json.dumps(value).encode(), {}))
+
+
 def check(service, operation, props):
     """By AWS's own description of the API: no key that it does not know, none missing, none of another type."""
     shape = session.get_session().get_service_model(service).operation_model(operation).input_shape
@@ -154,6 +210,10 @@ def refuse_update(_physical_id, _old, _new, _stack):
     raise ValueError("This emulator cannot change a resource of this type")
 
 
+run_plain_map = stepfunctions._run_distributed_map
+stepfunctions._run_distributed_map = run_distributed_map
+call_plain_rest_xml = stepfunctions._dispatch_aws_sdk_rest_xml
+stepfunctions._dispatch_aws_sdk_rest_xml = call_rest_xml
 handlers = provisioners._RESOURCE_HANDLERS
 create_nameless_endpoint = handlers["AWS::EC2::VPCEndpoint"]["create"]
 handlers["AWS::EC2::VPCEndpoint"]["create"] = create_endpoint

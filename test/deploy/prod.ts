@@ -2,7 +2,8 @@ import { doesNotMatch, deepStrictEqual as equal } from 'node:assert';
 import { copyFileSync, mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { TestContext } from 'node:test';
-import type { DatabaseConfig, StageConfig } from '../../lib/stage-schema';
+import type { DatabaseConfig } from '../../lib/database-config';
+import type { StageConfig } from '../../lib/stage-schema';
 import { metricsIn } from '../support/metrics';
 import type { Rds } from '../support/rds';
 import { expectComplete } from './complete';
@@ -41,8 +42,8 @@ export class ProdStage {
   static async deploy(world: World): Promise<ProdStage> {
     const { project, landscape } = world;
     const example = project.stages.prod as StageConfig;
-    const { iamUser } = example.databases.partners as DatabaseConfig;
-    const user = iamUser?.name ?? '';
+    const { auth, partners } = example.databases as Record<string, DatabaseConfig>;
+    const user = partners?.iamUser?.name ?? '';
     const keys = { accessKeyId: '', secretAccessKey: '', sessionToken: '' };
     const databases: Databases = {
       keys,
@@ -61,7 +62,7 @@ export class ProdStage {
       alarms: { ...example.alarms, topicArn: landscape.topicArn },
       databases: {
         auth: {
-          ...example.databases.auth,
+          ...auth,
           secretArn: await world.secrets.create('prod/auth', databases.auth.login, landscape.keyArn),
           encryptionKeyArn: landscape.keyArn,
           securityGroupId: landscape.databaseSecurityGroupId,
@@ -70,7 +71,7 @@ export class ProdStage {
           rootCertificates: putCertificate(world, world.certificate.certFile),
         },
         partners: {
-          ...example.databases.partners,
+          ...partners,
           iamUser: { name: user, resourceId: 'cluster-A1B2C3D4E5F6G7H8I' },
           host: databases.rds.host,
           port: databases.rds.port,

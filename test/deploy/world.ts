@@ -21,6 +21,7 @@ export class World {
   #rds: Rds | undefined;
   readonly #directory = mkdtempSync(join(tmpdir(), 'token-cleanup-deploy-'));
   readonly #databases: TokenDatabase[] = [];
+  readonly #servers: EmbeddedPostgres[] = [];
 
   private constructor() {
     // In case this process is ended early. Programs that run in the folder have their own handlers.
@@ -50,11 +51,16 @@ export class World {
     return this.#rds;
   }
 
+  /** Has a server removed with all the rest. */
+  removeLater(server: EmbeddedPostgres): void {
+    this.#servers.push(server);
+  }
+
   async remove(): Promise<void> {
     await Promise.all(this.#databases.map((database) => database.close()));
     await this.emulator?.stop();
     await this.#rds?.stop();
-    await this.#server?.remove();
+    await Promise.all([this.#server, ...this.#servers].map((server) => server?.remove()));
   }
 
   async #begin(): Promise<void> {

@@ -1,0 +1,93 @@
+import { existsSync, statfsSync } from 'node:fs';
+import { Client } from 'pg';
+import { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
+import { type Login, ROWS_SQL, TABLES_SQL } from './database';
+import type { World } from './world';
+
+/** A server of a fleet, with a database for each of a hundred tenants. */
+export class FleetServer {
+  readonly name: string;
+  readonly server: EmbeddedPostgres;
+  readonly tenants: readonly string[];
+
+  private constructor(name: string, server: EmbeddedPostgres, tenants: readonly string[]) {
+    this.name = name;
+    this.server = server;
+    this.tenants = tenants;
+  }
+
+  static async start(world: World, name: string): Promise<FleetServer> {
+    const settings = { fsync: 'off', autovacuum: 'off', shared_buffers: '32MB', max_connections: 20 };
+    const server = await EmbeddedPostgres.start({ settings, ...inMemory() });
+    world.removeLater(server);
+    const tenants = Array.from({ length: 100 }, (_, i) => `tenant_${String(i).padStart(3, '0')}`);
+    const fleetServer = new FleetServer(name, server, tenants);
+    await fleetServer.#in('postgres', `create role token_cleanup login password '${name}'`);
+    await fleetServer.#in('postgres', 'create database tenant');
+    await fleetServer.#in('tenant', TABLES_SQL + ROWS_SQL);
+    const admin = new Client(server.url());
+    await admin.connect();
+    for (const tenant of tenants) {
+      await admin.query(`create database ${tenant} template tenant strategy file_copy`);
+    }
+    await admin.end();
+    return fleetServer;
+  }
+
+  /** The login of the role of the README, whose password is another on each server. */
+  get login(): Pick<Login, 'username' | 'password'> {
+    return { username: 'token_cleanup', password: this.name };
+  }
+
+  /** Its line in the manifest, without the secret. */
+  get line() {
+    const { host, port } = this.server;
+    return { name: this.name, host, port, databases: { like: ['tenant_*'] } };
+  }
+
+  async rename(tenant: string, from: string, to: string): Promise<void> {
+    await this.#in(tenant, `alter table ${from} rename to ${to}`);
+  }
+
+  /** The rows that are left in the databases of all tenants. */
+  async rows(): Promise<{ readonly dead: number; readonly live: number }> {
+    let dead = 0;
+    let live = 0;
+    for (const tenant of this.tenants) {
+      const [counts] = await this.#in(tenant, COUNT_SQL);
+      dead += counts.dead;
+      live += counts.live;
+    }
+    return { dead, live };
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: each statement has other columns
+  async #in(database: string, text: string): Promise<any[]> {
+    const client = new Client(this.server.url(database));
+    await client.connect();
+    try {
+      return (await client.query(text)).rows;
+    } finally {
+      await client.end();
+    }
+  }
+}
+
+/** A hundred databases are 30,000 files, and some disks take a minute to delete them. */
+function inMemory(): { readonly folder?: string } {
+  const folder = '/dev/shm';
+  if (!existsSync(folder)) {
+    return {};
+  }
+  const { bavail, bsize } = statfsSync(folder);
+  return bavail * bsize > ROOM ? { folder } : {};
+}
+
+/** Three servers take 2.3 GB. */
+const ROOM = 4e9;
+
+const COUNT_SQL = `
+  select
+    count(*) filter (where revoked or expires_at < now())::int as dead,
+    count(*) filter (where not coalesce(revoked or expires_at < now(), false))::int as live
+  from refresh_tokens`;

@@ -1,0 +1,227 @@
+import { deepStrictEqual as equal, match, rejects } from 'node:assert';
+import type { TestContext } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import type { FleetReport } from '../../lambda/fleet/fleet-report';
+import { metricsIn } from '../support/metrics';
+import { expectComplete } from './complete';
+import { DeployedStack } from './deployed-stack';
+import type { Description } from './emulator';
+import { FleetServer } from './fleet-server';
+import { DeployedFunction } from './invocation';
+import type { World } from './world';
+
+const BROKEN = 'tenant_042';
+
+/** Rows of each database that the default rules match, and the others. */
+const DEAD = 3;
+const LIVE = 3;
+
+/** A run on a server that is down ends with the time limit of the function. */
+const PATIENCE_MS = 240_000;
+
+type Servers = readonly [FleetServer, FleetServer, FleetServer];
+
+/** The fleet of `cdk.json`: three servers with a hundred databases each. */
+export class FleetStage {
+  readonly stack: DeployedStack;
+  readonly #world: World;
+  readonly #servers: Servers;
+  readonly #lines: readonly object[];
+  readonly #s3: S3Client;
+  #bucket = '';
+  #stateMachineArn = '';
+  #runs: readonly string[] = [];
+
+  private constructor(world: World, servers: Servers, lines: readonly object[]) {
+    this.#world = world;
+    this.#servers = servers;
+    this.#lines = lines;
+    this.stack = new DeployedStack(world.emulator, 'TokenCleanup-fleet');
+    this.#s3 = world.emulator.client(S3Client);
+  }
+
+  static async deploy(world: World): Promise<FleetStage> {
+    const { project, secrets } = world;
+    const { iamUser: _, ...fleet } = project.stages.fleet?.fleet ?? {};
+    project.fillIn({
+      ...project.stages,
+      fleet: { timeoutSeconds: 60, fleet: { ...fleet, sslMode: 'disable', toleratedFailurePercentage: 50 } },
+    });
+    // The template knows no server.
+    const [servers] = await Promise.all([
+      Promise.all(['a', 'b', 'c'].map((name) => FleetServer.start(world, name))),
+      project.deploy('fleet'),
+    ]);
+    const lines: object[] = [];
+    for (const { name, line, login } of servers) {
+      const secretArn = await secrets.create(`fleet/${name}`, login, undefined, { 'token-cleanup': 'fleet' });
+      lines.push({ ...line, secretArn, targets: 'tokens' });
+    }
+    const stage = new FleetStage(world, servers as unknown as Servers, lines);
+    const { FleetBucketName = '', FleetStateMachineArn = '' } = await stage.stack.outputs();
+    stage.#bucket = FleetBucketName;
+    stage.#stateMachineArn = FleetStateMachineArn;
+    return stage;
+  }
+
+  async inspect(t: TestContext): Promise<void> {
+    await t.test('creates every resource of the template', () => expectComplete(this.stack, this.#world));
+
+    await t.test('refuses a manifest with mistakes as a whole, and names them all', async () => {
+      const [a, b] = this.#lines;
+      await this.#upload([a, { ...b, targets: 'token', databases: [] }, { ...a, name: 'again' }]);
+      const { status, report } = await this.#result(await this.#start());
+      equal(status, 'FAILED');
+      match(report.error ?? '', /line 2: databases must name at least one database, got \[\]/);
+      match(
+        report.error ?? '',
+        /line 2: targets must be one of tokens, keycloak \(did you mean tokens\?\), got "token"/,
+      );
+      match(report.error ?? '', /line 3: host and port must differ from line 1/);
+      equal(await this.#counts(), [100, 100, 100]);
+    });
+
+    await t.test('may read no secret without the tag of the fleet', async () => {
+      const [a] = this.#servers;
+      const secretArn = await this.#world.secrets.create('not/of/the/fleet', a.login);
+      const deployed = new DeployedFunction(this.#world.emulator, 'token-cleanup-fleet_fleet');
+      await rejects(
+        deployed.invoke({ server: { ...a.line, secretArn, targets: 'tokens' } }),
+        /AccessDenied.*secretsmanager:GetSecretValue/,
+      );
+    });
+
+    await t.test('does nothing while it is switched off', async () => {
+      await this.#upload(this.#lines);
+      await this.#switch('off');
+      const { status, output } = await this.#end(await this.#start());
+      await this.#switch('on');
+      equal([status, output?.status], ['SUCCEEDED', 'skipped']);
+      equal(await this.#counts(), [100, 100, 100]);
+    });
+  }
+
+  /** Begins two runs at once. One server is down, and the table of one database is missing. */
+  async begin(): Promise<void> {
+    const [, b, c] = this.#servers;
+    await b.rename(BROKEN, 'refresh_tokens', 'refresh_tokens_gone');
+    await c.server.stop();
+    this.#runs = [await this.#start(), await this.#start()];
+  }
+
+  async inspectRuns(t: TestContext): Promise<void> {
+    const [a, b, c] = this.#servers;
+    const results = await Promise.all(this.#runs.map((run) => this.#result(run)));
+    const reports = results.map(({ report }) => report);
+    const swept = results.flatMap(({ report }) => (report.results ?? []).filter(({ isSwept }) => isSwept));
+
+    await t.test('sweeps a server in one of two runs at a time', () => {
+      equal(swept.map(({ server, database }) => `${server}/${database}`).sort(), [
+        ...a.tenants.map((tenant) => `a/${tenant}`),
+        ...b.tenants.filter((tenant) => tenant !== BROKEN).map((tenant) => `b/${tenant}`),
+      ]);
+      equal(sumOf(reports.map(({ servers }) => servers.skipped ?? 0)), 2);
+    });
+
+    await t.test('reports as deleted what is gone from the databases', async () => {
+      await b.rename(BROKEN, 'refresh_tokens_gone', 'refresh_tokens');
+      equal(sumOf(reports.map(({ rowsDeleted }) => rowsDeleted)), 199 * DEAD);
+      equal(await a.rows(), { dead: 0, live: 100 * LIVE });
+      equal(await b.rows(), { dead: DEAD, live: 100 * LIVE });
+    });
+
+    await t.test('reports the server that is down, and the database that is broken', () => {
+      equal(
+        results.map(({ status }) => status),
+        ['FAILED', 'FAILED'],
+      );
+      for (const { failures } of reports) {
+        match(failures.find(({ server }) => server === 'c')?.error ?? '', /ECONNREFUSED/);
+      }
+      const broken = reports.flatMap(({ failures }) => failures.filter(({ server }) => server === 'b'));
+      equal(
+        broken.map(({ database }) => database),
+        [BROKEN],
+      );
+      match(broken[0]?.error ?? '', /refresh_tokens" does not exist/);
+    });
+
+    await t.test('sweeps in the next run what is left, and remembers since when', async () => {
+      await c.server.start();
+      const { status, report, log } = await this.#result(await this.#start());
+      equal([status, report.status, report.rowsDeleted], ['SUCCEEDED', 'succeeded', 101 * DEAD]);
+      equal(
+        [report.servers, report.databases],
+        [
+          { total: 3, swept: 3 },
+          { total: 300, succeeded: 300 },
+        ],
+      );
+      equal(await c.rows(), { dead: 0, live: 100 * LIVE });
+      equal(report.oldestSweep?.at, report.startedAt);
+      equal(log.filter(({ result, execution }) => result?.database && execution === report.execution).length, 300);
+      const { 'OldestSweepHours service=token-cleanup-fleet stage=fleet': hours, ...metrics } = metricsIn(
+        log.slice(-1),
+      );
+      equal(Number(hours) < 0.1, true);
+      equal(metrics, {
+        ...metricsOf({ Succeeded: 1, Partial: 0, Failed: 0, Skipped: 0, ServersFailed: 0, Databases: 300 }),
+        ...metricsOf({ DatabasesFailed: 0, DatabasesCutShort: 0, RowsDeleted: 303, RowsRemaining: 0 }),
+        ...metricsOf({ Duration: report.durationMs, BacklogGrows: 0 }),
+      });
+    });
+  }
+
+  /** How many databases of each server have all of their dead rows. */
+  async #counts(): Promise<number[]> {
+    return await Promise.all(this.#servers.map(async (server) => (await server.rows()).dead / DEAD));
+  }
+
+  async #upload(lines: readonly (object | undefined)[]): Promise<void> {
+    const Body = `${lines.map((line) => JSON.stringify(line)).join('\n')}\n`;
+    await this.#s3.send(new PutObjectCommand({ Bucket: this.#bucket, Key: 'manifest.jsonl', Body }));
+  }
+
+  async #switch(Value: 'on' | 'off'): Promise<void> {
+    const Name = '/token-cleanup/fleet/switch';
+    await this.#world.emulator.ask('ssm', 'put_parameter', { Name, Value, Overwrite: true });
+  }
+
+  async #start(): Promise<string> {
+    const input = { stateMachineArn: this.#stateMachineArn };
+    const { executionArn } = await this.#world.emulator.ask('stepfunctions', 'start_execution', input);
+    return executionArn;
+  }
+
+  async #end(executionArn: string): Promise<Description> {
+    for (const startedAt = Date.now(); Date.now() - startedAt < PATIENCE_MS; await delay(1_000)) {
+      const answer = await this.#world.emulator.ask('stepfunctions', 'describe_execution', { executionArn });
+      if (answer.status !== 'RUNNING') {
+        return { ...answer, output: answer.output && JSON.parse(answer.output) };
+      }
+    }
+    throw new Error(`waited in vain for ${executionArn}`);
+  }
+
+  async #result(executionArn: string) {
+    const { status, cause } = await this.#end(executionArn);
+    const Key = `runs/${executionArn.split(':').at(-1)}/report.json`;
+    const { Body } = await this.#s3.send(new GetObjectCommand({ Bucket: this.#bucket, Key })).catch((error) => {
+      throw new Error(`${executionArn} ${status}: ${cause}`, { cause: error });
+    });
+    const report = JSON.parse((await Body?.transformToString()) ?? '') as FleetReport;
+    const summary = new DeployedFunction(this.#world.emulator, await this.stack.physicalId('fleetSummary'));
+    return { status, report, log: (await summary.log()) as readonly Description[] };
+  }
+}
+
+function sumOf(numbers: readonly number[]): number {
+  return numbers.reduce((sum, number) => sum + number, 0);
+}
+
+function metricsOf(values: Record<string, number>): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [`${name} service=token-cleanup-fleet stage=fleet`, value]),
+  );
+}
