@@ -42,7 +42,7 @@ export async function runOnDatabases(
         deadlines,
       ).execute();
       runs.set(database, result);
-      // What was cut short goes on with the next run, and is not passed over.
+      // The next run continues with a database that was cut short, instead of skipping it.
       next = stopDeleting.aborted && result.status === 'partial' ? next : database;
     }
     return serverResult(runs, next === databases.at(-1) ? undefined : next);
@@ -82,7 +82,7 @@ const DATABASES_SQL = `
   from pg_catalog.pg_database
   where datallowconn and not datistemplate`;
 
-/** The same order everywhere, whatever the locale of a server: `after` and `next` depend on it. */
+/** The same order for every locale of a server: `after` and `next` depend on it. */
 function byCodeUnits(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -256,7 +256,7 @@ function notUnlinked(cleanup: TokenCleanup, table: string, unlinkWithin: Duratio
     comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
     threshold: hours - period * (count - 1),
     evaluationPeriods: count,
-    // Without a schedule nobody expects runs.
+    // Without a schedule no runs are expected.
     treatMissingData: cleanup.successWithin
       ? cloudwatch.TreatMissingData.BREACHING
       : cloudwatch.TreatMissingData.IGNORE,

@@ -51,7 +51,7 @@ export interface CleanupScheduleProps {
   readonly enabled?: boolean;
 }
 
-/** What a schedule starts. */
+/** The target of a schedule. */
 interface Run {
   readonly function: lambda.Function;
   /** In place of the function. */

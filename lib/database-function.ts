@@ -20,7 +20,7 @@ export interface FunctionSettings {
   readonly timeout?: Duration;
 
   /**
-   * In MiB. A run needs little memory, whatever the size of the table; more memory brings more CPU.
+   * In MiB. A run needs little memory for a table of any size; more memory brings more CPU.
    *
    * @default 256
    */
@@ -48,13 +48,13 @@ export interface FunctionSettings {
   readonly functionName?: string;
 }
 
-/** What a function does. */
+/** The job of a function. */
 export interface FunctionJob extends FunctionSettings, Connections {
   /** The name of its bundle. */
   readonly code: 'function' | 'fleet';
   readonly description: string;
   readonly environment: { [name: string]: string };
-  /** What it may do besides writing its log. */
+  /** Its rights in addition to writing its log. */
   readonly statements: iam.PolicyStatement[];
   readonly rootCertificates?: string;
 }

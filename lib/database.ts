@@ -51,7 +51,7 @@ export function withDatabase<Props extends CleanupNetworkProps>(props: Props): P
 
 function endpointOf(database: DatabaseConstruct): Pick<Endpoint, 'hostname' | 'port'> {
   if ('dbProxyArn' in database) {
-    // A proxy listens on the default port of its engine, whatever the port of its target.
+    // A proxy listens on the default port of its engine, not on the port of its target.
     return { hostname: database.endpoint, port: DEFAULT_PORT };
   }
   return 'clusterEndpoint' in database ? database.clusterEndpoint : database.instanceEndpoint;

@@ -165,7 +165,7 @@ export function createSummaryFunction(
   const objects = [MANIFEST_KEY, MEMORY_KEY, `${RUNS_PREFIX}*`].map((key) => bucket.arnForObjects(key));
   allow(['s3:GetObject'], objects);
   allow(['s3:PutObject'], objects.slice(1));
-  // Without the right to list, S3 answers that an object is forbidden where it is missing.
+  // Without the right to list, S3 reports a missing object as forbidden.
   allow(['s3:ListBucket'], [bucket.bucketArn]);
   const created = new lambda.Function(scope, 'Summary', {
     code: functionCode('summary'),

@@ -91,7 +91,7 @@ export interface CleanupSettings {
   readonly serviceName?: string;
 }
 
-/** Where the database is, how to log in, and what to delete at which pace. */
+/** The address of the database, the login, and the tables with the pace. */
 export interface CleanupJobProps extends CleanupSettings {
   /**
    * The user and password to log in with, in the shape that RDS writes. The function may read this secret and no other,

@@ -5,7 +5,7 @@ import type { Construct } from 'constructs';
 import type { CleanupJobProps } from './function-environment';
 import { given } from './given';
 
-/** Where a function and its databases are in the network. */
+/** The place of a function and its databases in the network. */
 export interface CleanupPlace {
   /** @default - the VPC of the database if that is known, else the function is outside of any VPC */
   readonly vpc?: ec2.IVpc;
@@ -43,7 +43,7 @@ export interface CleanupNetworkProps extends CleanupJobProps, CleanupPlace {
   readonly database?: IDatabaseCluster | IDatabaseInstance | IServerlessCluster | DatabaseProxy;
 }
 
-/** What a function connects to. */
+/** The peers of a function. */
 export interface Connections extends CleanupPlace, Pick<CleanupNetworkProps, 'stage' | 'secretsManagerEndpoint'> {
   readonly database?: NonNullable<CleanupNetworkProps['database']>;
   readonly ports: number[];

@@ -36,7 +36,7 @@ export const RESOURCE_ID = {
 export const ENCRYPTED_WITH_IAM =
   'must be verify-full with iamUser: anyone who reads a token off the network can log in with it';
 
-/** The fields that decide how a function logs in, whatever their types. */
+/** The fields that decide how a function logs in, of any type. */
 export interface LoginFields {
   readonly secret?: unknown;
   readonly iamUser?: unknown;

@@ -8,9 +8,9 @@ import { DAY_OF_MONTH, type Field, HOUR, MINUTE, MONTH, parse, WEEKDAYS } from '
  * There are two where both day fields pick days: a crontab then fires when either matches, and EventBridge takes only
  * one of them. On a date that matches both, both schedules fire in the same minute: one needless run.
  *
- * No expression is longer than 240 characters, whatever the crontab; EventBridge takes 256.
+ * No crontab has an expression of more than 240 characters; EventBridge accepts 256.
  *
- * @throws {CrontabError} where the text is no crontab, never fires, or means what EventBridge cannot say
+ * @throws {CrontabError} if the text is not a crontab, never fires, or has no equivalent in EventBridge
  */
 export function scheduleExpressions(crontab: string): string[] {
   const { minutes, hours, daysOfMonth, months, daysOfWeek } = parse(crontab);

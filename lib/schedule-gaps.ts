@@ -12,12 +12,12 @@ const CYCLE_DAYS = 146_097;
 
 /**
  * The longest time, in milliseconds, that passes between two fires, as the crontab runs through the 400 years of the
- * calendar: eight years for 29 February, which 2100 skips. Where the zone's clocks change it is an upper bound, because
+ * calendar: eight years for 29 February, which 2100 skips. If the zone's clocks change, it is an upper bound, because
  * a day may have 25 hours, and because EventBridge leaves out a fire that falls into the hour that clocks skip.
  *
  * @param timeZone a name of the IANA database
  * @throws {CrontabError} as {@link scheduleExpressions}
- * @throws {RangeError} where there is no such time zone
+ * @throws {RangeError} if there is no such time zone
  */
 export function longestGapMs(crontab: string, timeZone = 'UTC'): number {
   const schedule = parse(crontab);

@@ -90,7 +90,7 @@ export const stageSchema = z
   // Also if a single field is invalid, so that one message lists all mistakes.
   .superRefine(checkTogether, { when: ({ value }) => isObject(value) });
 
-/** What databases and fleets have in common. */
+/** The fields that databases and fleets share. */
 type Place = Pick<DatabaseConfig, 'securityGroupId' | 'cidrs' | 'sslMode' | 'rootCertificates' | 'encryptionKeyArn'>;
 
 /** Rules across fields. Any field may be of any type here. */

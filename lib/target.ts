@@ -23,7 +23,7 @@ export interface CleanupTarget {
   readonly deleteWhen?: { [column: string]: unknown }[];
 
   /**
-   * Tables whose foreign keys protect the rows that they refer to, whatever ON DELETE says.
+   * Tables whose foreign keys protect the rows to which they refer, regardless of ON DELETE.
    *
    * @default - none
    */

@@ -80,7 +80,7 @@ async function runOn(
   }
 }
 
-/** The AWS account of whoever runs this, which other runs ignore. Secrets are read in the region that their ARN names. */
+/** The AWS account of the person who runs this, which other runs ignore. Secrets are read in the region that their ARN names. */
 function ownKeys({ secretArn }: Server): Environment {
   const own = Object.entries(process.env).filter(([name]) => name.startsWith('AWS_'));
   const region = secretArn?.split(':')[3];

@@ -43,7 +43,7 @@ export function readRequest(event: unknown, { targets, databases }: RunSettings)
   return result.data;
 }
 
-/** The execution of a state machine that an event comes from, whatever else is wrong with the event. */
+/** The execution of a state machine that sent an event, even if the event is invalid otherwise. */
 export function executionOf(event: unknown): string | undefined {
   return isObject(event) && typeof event.execution === 'string' ? event.execution : undefined;
 }

@@ -18,7 +18,7 @@ export interface Target {
   readonly schemas?: NamePattern | undefined;
   readonly table: string;
   readonly deleteWhen: readonly Rule[];
-  /** Tables whose foreign keys protect the rows that they refer to, whatever their ON DELETE says. */
+  /** Tables whose foreign keys protect the rows to which they refer, regardless of ON DELETE. */
   readonly unlessReferredToBy?: readonly string[] | undefined;
   /**
    * The time zone of timestamps without time zone.

@@ -57,7 +57,7 @@ export function mistakesIn(
       }
     }
     if (got === undefined) {
-      // Where the rule says when it is required, that is kept.
+      // A rule that states when the field is required keeps its message.
       return [`${name} ${issue.message.startsWith('is required') ? issue.message : 'is required'}`];
     }
     return [`${name} ${issue.message}${gotAt(got)}`];

@@ -81,7 +81,7 @@ function textOf(error: unknown): string {
 }
 
 /**
- * The reason why the server rejects the role whatever the password; undefined if the password was wrong. All reasons have
+ * The reason why the server rejects the role with any password; undefined if the password was wrong. All reasons have
  * the same SQLSTATE, and the text may be in any language, so the routine in the server's source distinguishes them.
  */
 function notAdmitted({ code, routine, isEncrypted }: ServerError): string | undefined {

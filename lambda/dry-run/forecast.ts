@@ -75,7 +75,7 @@ interface Staying {
   readonly protection: number;
 }
 
-/** What is foreseen of a table. */
+/** The forecast of a table. */
 export interface Foreseen {
   /** Whether keys keep rows that only an attempt to delete them finds. */
   readonly isIncomplete: boolean;

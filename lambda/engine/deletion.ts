@@ -17,7 +17,7 @@ export interface Doomed {
 /** The rows of a relation that a statement is narrowed to. */
 export type Place = Pick<Piece, 'relation' | 'place'>;
 
-/** What a statement did. */
+/** The result of a statement. */
 export interface Deleted {
   readonly rows: number;
   /** The rows that each protection kept. */

@@ -23,8 +23,8 @@ export interface Visiting {
 }
 
 /**
- * Sweeps tables: those that refer to others before these, whatever their order. A table that has rows left for rows of
- * another table is visited again once that one has lost some.
+ * Sweeps tables. A table that refers to another one comes before it, in any order of the targets. If rows remain because
+ * rows of another table refer to them, the table is visited again once that one has lost some.
  */
 export async function purge(tables: readonly Table[], { now, before }: Visiting): Promise<Map<Target, Worked>> {
   const works = referringFirst(tables).map((table) => new Work(table));
@@ -55,7 +55,7 @@ export async function purge(tables: readonly Table[], { now, before }: Visiting)
   return new Map(works.map(({ table, sweep, durationMs }) => [table.target, { outcome: sweep.outcome, durationMs }]));
 }
 
-/** A table before those that its rows refer to; in a circle of tables, in the order as written. */
+/** A table before those to which its rows refer; in a circle of tables, in the order of the targets. */
 function referringFirst(tables: readonly Table[]): Table[] {
   const ordered = new Set<Table>();
   const visit = (table: Table, path: readonly Table[]) => {
@@ -98,7 +98,7 @@ class Work {
   }
 }
 
-/** A table with rows left for rows of others, and those of the others that have lost rows since. */
+/** A table whose remaining rows are kept by others, and those of the others that have lost rows since. */
 function nextAgain(works: readonly Work[]): { readonly work: Work; readonly oids: ReadonlySet<number> } | undefined {
   for (const work of works) {
     const changed = works.filter((other) => other !== work && other.deleted > work.visited);

@@ -50,7 +50,7 @@ export class ReplicaLagBrake {
     }
   }
 
-  /** What the server shows of its replicas. If it shows nothing, this is the last look. */
+  /** Reads the positions of the replicas. If the server hides them, this is the last look. */
   async #look(session: Queryable): Promise<Replication | undefined> {
     try {
       const { rows } = await session.query<Replication>(REPLICATION_SQL);

@@ -14,7 +14,7 @@ export interface Sifted {
   readonly undone: number;
   /** The size that the next group should have. */
   readonly size: number;
-  /** Where the rest of the piece begins; null if nothing is left or nothing was done. */
+  /** The start of the rest of the piece; null if nothing is left or nothing was done. */
   readonly border: string | null;
   readonly isFinished: boolean;
 }
@@ -141,7 +141,7 @@ function textOf(value: unknown): string {
   return `{${value.map((item) => `"${String(item).replace(/["\\]/g, '\\$&')}"`).join(',')}}`;
 }
 
-/** What the statements did; nothing if they are others. */
+/** The result of the statements; undefined if they are not those of a sifting. */
 export function siftedIn({ rows }: QueryResult<unknown>): Sifted | undefined {
   return (rows[0] as { readonly sifted?: Sifted } | undefined)?.sifted;
 }

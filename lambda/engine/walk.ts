@@ -32,7 +32,7 @@ export interface WalkOptions<Row> {
   readonly until: AbortSignal;
   /** Visits the last blocks first. */
   readonly backwards?: boolean;
-  /** What to do instead once a row was refused by a constraint or a trigger: all but such rows of the piece. */
+  /** The alternative once a constraint or a trigger has refused a row: it processes all other rows of the piece. */
   readonly sift?: ((piece: Piece, options: SiftOptions) => string) | undefined;
   /** Called for every statement, with its result unless it was undone. */
   readonly onStatement: (durationMs: number, done?: Done<Row>) => void;

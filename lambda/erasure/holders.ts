@@ -10,7 +10,7 @@ export interface Holder {
   readonly seconds?: number;
 }
 
-/** The service's own short transactions hold a snapshot too. Whatever is still there at the last of these is not short. */
+/** The service's own short transactions hold a snapshot too. A snapshot that is still there at the last of these is not short. */
 const LOOKS_AFTER_MS = [0, 100, 400, 1_000];
 
 /**

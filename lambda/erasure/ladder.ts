@@ -7,7 +7,7 @@ export interface Erasure {
   readonly deleted: boolean;
   /** Whether no snapshot can read the deleted rows any more, on this server. */
   readonly unreadable: boolean;
-  /** Whatever keeps the deleted rows readable; absent if nothing does. */
+  /** The holders that keep the deleted rows readable; absent if there are none. */
   readonly heldBackBy?: readonly Holder[];
   /** Whether it is certain that neither the table nor an index leads to a deleted row. */
   readonly unlinked: boolean;

@@ -1,7 +1,7 @@
 import type { Queryable } from '../database/queryable';
 import { HOLDERS_COLUMNS_SQL, type Holders } from './holders';
 
-/** What the server shows of earlier deletes, before a run or a dry run adds its own. */
+/** The traces of earlier deletes on the server, before a run or a dry run adds its own. */
 export interface Traces {
   /** The first transaction id that is not older than these deletes. */
   readonly horizon: string;

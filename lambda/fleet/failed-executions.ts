@@ -21,7 +21,7 @@ function serverIn(input = '{}'): string {
   return server?.name ?? '';
 }
 
-/** What the function throws arrives as JSON, anything else as text. */
+/** An error that the function throws arrives as JSON, any other as text. */
 function messageOf(error = 'the execution failed', cause = ''): string {
   try {
     const { errorMessage } = JSON.parse(cause) as { errorMessage?: string };

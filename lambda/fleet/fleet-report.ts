@@ -3,7 +3,7 @@ import { type Memory, type OldestSweep, oldestSweep, remember } from './memory';
 import type { ServerResult } from './server-result';
 import { type DatabaseResult, sum } from './server-round';
 
-/** What a run did on a fleet. */
+/** The result of a run on a fleet. */
 export interface FleetReport {
   readonly status: RunStatus;
   readonly stage: string;

@@ -1,6 +1,6 @@
 import { type DatabaseResult, type ServerRound, sum } from './server-round';
 
-/** What all rounds of a run did on one server. */
+/** The result of all rounds of a run on one server. */
 export interface ServerResult {
   readonly server: string;
   /**

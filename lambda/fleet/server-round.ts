@@ -1,11 +1,11 @@
 import type { RunReport, RunStatus, TargetReport } from '../report';
 
-/** What a run did in one database of a server. */
+/** The result of a run for one database of a server. */
 export interface DatabaseResult {
   readonly database: string;
   /** That of the worst table. */
   readonly status: RunStatus;
-  /** Whether every table was visited to its end, whatever rows had to stay. */
+  /** Whether every table was visited to its end, even if rows had to stay. */
   readonly isSwept: boolean;
   readonly rowsDeleted: number;
   /** Absent if the rows of a table were not counted. */

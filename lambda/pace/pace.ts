@@ -81,7 +81,7 @@ const HURRIED_BATCH_MS = 2;
  */
 const MOST_CHANGED_BLOCKS = 8;
 
-/** What such a volume writes in 1 ms. If more of the log waits, a batch would add to what a commit has to wait for. */
+/** The log that such a volume writes in 1 ms. If more of the log waits, a batch would add to what a commit has to wait for. */
 const MOST_UNFLUSHED_BYTES = 125_000;
 
 /** The most blocks of a batch beside others if few hold dead rows: behind them may be one that is full of them. */

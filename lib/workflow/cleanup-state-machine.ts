@@ -9,7 +9,7 @@ import { rounds } from './rounds';
 import { announce, announceFailure } from './run-completed';
 import { createStateMachine } from './state-machine';
 
-/** What follows the time limit of the function, and the end of a run. Each takes a state machine. */
+/** The steps after the time limit of the function, and after a run. Each needs a state machine. */
 export interface CleanupStateMachineProps {
   /**
    * The time of day in `timeZone`, such as `06:00`, until which a state machine runs the function again while its time
