@@ -13,7 +13,7 @@ export const RUN_COMPLETED = 'Token Cleanup Run Completed';
  * the state machine that puts it, since the function has no way to EventBridge from within a VPC.
  */
 export function announce(scope: Construct, id = 'Announce'): EventBridgePutEvents {
-  return EventBridgePutEvents.jsonata(scope, id, {
+  const announced = EventBridgePutEvents.jsonata(scope, id, {
     entries: [
       {
         eventBus: EventBus.fromEventBusName(scope, `${id} on`, 'default'),
@@ -24,6 +24,8 @@ export function announce(scope: Construct, id = 'Announce'): EventBridgePutEvent
     ],
     outputs: '{% $states.input %}',
   });
+  announced.addRetry({ maxAttempts: 5 });
+  return announced;
 }
 
 /**
@@ -38,8 +40,9 @@ export function announceFailure(scope: Construct, cleanUp: LambdaInvoke, stage: 
   cleanUp.addCatch(announced, {
     outputs:
       `{% {'status': 'failed', 'stage': '${stage}', 'errorType': $states.errorOutput.Error, ` +
-      // What the function throws arrives as JSON, anything else as text.
+      // What the function throws arrives as JSON, anything else as text, and a time limit without any.
       "'error': $contains($states.errorOutput.Cause, '\"errorMessage\"') ? " +
-      "$parse($states.errorOutput.Cause).errorMessage : $states.errorOutput.Cause, 'rounds': $states.input.rounds} %}",
+      '$parse($states.errorOutput.Cause).errorMessage : $exists($states.errorOutput.Cause) ? ' +
+      "$states.errorOutput.Cause : $states.errorOutput.Error, 'rounds': $states.input.rounds} %}",
   });
 }

@@ -3,8 +3,10 @@ import { CloudWatchLogsClient, DescribeLogGroupsCommand } from '@aws-sdk/client-
 import { IAMClient, ListRolesCommand } from '@aws-sdk/client-iam';
 import { LambdaClient, ListFunctionsCommand, ListLayersCommand } from '@aws-sdk/client-lambda';
 import { ListScheduleGroupsCommand, ListSchedulesCommand, SchedulerClient } from '@aws-sdk/client-scheduler';
+import { ListStateMachinesCommand, SFNClient } from '@aws-sdk/client-sfn';
 import { ListTopicsCommand, SNSClient } from '@aws-sdk/client-sns';
 import { ListQueuesCommand, SQSClient } from '@aws-sdk/client-sqs';
+import { DescribeParametersCommand, SSMClient } from '@aws-sdk/client-ssm';
 import type { Description, Emulator } from './emulator';
 
 /** Names, by what they are names of. */
@@ -25,16 +27,20 @@ export async function takeCensus(emulator: Emulator): Promise<Census> {
   const { ScheduleGroups = [] } = await scheduler.send(new ListScheduleGroupsCommand({}));
   const { Topics = [] } = await emulator.client(SNSClient).send(new ListTopicsCommand({}));
   const { QueueUrls = [] } = await emulator.client(SQSClient).send(new ListQueuesCommand({}));
+  const { stateMachines = [] } = await emulator.client(SFNClient).send(new ListStateMachinesCommand({}));
+  const { Parameters = [] } = await emulator.client(SSMClient).send(new DescribeParametersCommand({}));
   return {
     alarms: MetricAlarms.map(({ AlarmName }) => AlarmName),
     dashboards: DashboardEntries.map(({ DashboardName }: Description) => DashboardName),
     functions: Functions.map(({ FunctionName }) => FunctionName),
     layers: Layers.map(({ LayerName }) => LayerName),
     logGroups: logGroups.map(({ logGroupName }) => logGroupName),
+    parameters: Parameters.map(({ Name }) => Name),
     queues: QueueUrls,
     roles: Roles.map(({ RoleName }) => RoleName),
     scheduleGroups: ScheduleGroups.map(({ Name }) => Name),
     schedules: Schedules.map(({ Name }) => Name),
+    stateMachines: stateMachines.map(({ name }) => name),
     topics: Topics.map(({ TopicArn }) => TopicArn),
   };
 }

@@ -11,7 +11,7 @@ import { takeCensus } from './census';
 import { destroy } from './destroy';
 import { DevStage } from './dev';
 import { FleetStage } from './fleet';
-import { lint } from './lint';
+import { installLinters, lint } from './lint';
 import { ProdStage } from './prod';
 import { World } from './world';
 
@@ -20,6 +20,7 @@ const INTERRUPTED = 130;
 test('npm run test:deploy', async (t) => {
   const world = await World.create();
   try {
+    const linters = installLinters();
     const before = await takeCensus(world.emulator);
     const dev = await chapter(t, 'cdk deploy -c stage=dev', async (t) => {
       const stage = await DevStage.deploy(world);
@@ -28,11 +29,13 @@ test('npm run test:deploy', async (t) => {
     });
     await chapter(t, 'the function of dev', (t) => dev.run(t));
     await chapter(t, 'cdk deploy -c stage=dev, again', (t) => dev.change(t));
-    await chapter(t, 'cdk deploy -c stage=prod', async (t) => {
+    const prod = await chapter(t, 'cdk deploy -c stage=prod', async (t) => {
       const stage = await ProdStage.deploy(world);
       await stage.inspect(t);
       await stage.run(t);
+      return stage;
     });
+    await chapter(t, 'the state machine of prod', (t) => prod.continue(t));
     const fleet = await chapter(t, 'cdk deploy -c stage=fleet', async (t) => {
       const stage = await FleetStage.deploy(world);
       await stage.inspect(t);
@@ -40,7 +43,7 @@ test('npm run test:deploy', async (t) => {
       return stage;
     });
     // In the meantime the function waits for the server that is down, and the schedule fires.
-    await chapter(t, 'the templates', (t) => lint(t, world));
+    await chapter(t, 'the templates', (t) => lint(t, world, linters));
     await chapter(t, 'the schedule of dev', (t) => dev.waitForSchedule(t));
     await chapter(t, 'runs on the fleet', (t) => fleet.inspectRuns(t));
     await chapter(t, 'cdk destroy', (t) => destroy(t, world, before));

@@ -1,6 +1,5 @@
 import { deepStrictEqual as equal, match } from 'node:assert';
 import type { TestContext } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { CloudWatchClient, SetAlarmStateCommand } from '@aws-sdk/client-cloudwatch';
 import { SNSClient, SubscribeCommand } from '@aws-sdk/client-sns';
 import { CreateQueueCommand, DeleteQueueCommand, ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
@@ -10,12 +9,10 @@ import type { TokenDatabase } from './database';
 import { DeployedStack } from './deployed-stack';
 import { ACCOUNT, type Description, REGION } from './emulator';
 import { DeployedFunction } from './invocation';
+import { until } from './patience';
 import type { World } from './world';
 
 const EVERY_MINUTE = '* * * * *';
-
-/** The emulator looks at schedules every ten seconds: 80 at most pass, and as much again on a busy machine. */
-const PATIENCE_MS = 160_000;
 
 /** The smallest stage: that of a fresh clone, with the ARN of a secret filled in. */
 export class DevStage {
@@ -201,15 +198,4 @@ export class DevStage {
       equal(responseContext?.functionError, 'Unhandled');
     });
   }
-}
-
-/** Asks again and again until there is an answer. */
-async function until<Answer>(what: string, ask: () => Promise<Answer | undefined>): Promise<Answer> {
-  for (const startedAt = Date.now(); Date.now() - startedAt < PATIENCE_MS; await delay(500)) {
-    const answer = await ask();
-    if (answer !== undefined) {
-      return answer;
-    }
-  }
-  throw new Error(`waited in vain for ${what}`);
 }

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import threading
 import uuid
 
 from botocore import session
@@ -11,6 +12,7 @@ from botocore.validate import ParamValidator
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from ministack.app import app
+from ministack.core import lambda_runtime
 from ministack.core.lambda_runtime import Worker
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import cloudwatch, ec2, lambda_svc, s3, scheduler, stepfunctions
@@ -189,6 +191,25 @@ def put_json(bucket, key, value):
     demand(s3._put_object(bucket, key, json.dumps(value).encode(), {}))
 
 
+failure = threading.local()
+
+
+def invoke_worker(worker, *args, **options):
+    result = invoke_plain_worker(worker, *args, **options)
+    failure.type = result.get("type")
+    return result
+
+
+def execute_function(record, event):
+    """As MiniStack's own, which forgets the names of errors."""
+    failure.type = None
+    result = execute_plain_function(record, event)
+    error_type = "Lambda.TooManyRequestsException" if result.get("throttle") else failure.type
+    if result.get("error") and error_type:
+        result["body"]["errorType"] = error_type
+    return result
+
+
 def check(service, operation, props):
     """By AWS's own description of the API: no key that it does not know, none missing, none of another type."""
     shape = session.get_session().get_service_model(service).operation_model(operation).input_shape
@@ -249,6 +270,15 @@ handlers["AWS::EventSchemas::Schema"] = {
     "update": refuse_update,
     "delete": lambda _physical_id, props: schemas.pop((props["RegistryName"], props["SchemaName"])),
 }
+
+lambda_runtime._NODEJS_WORKER_SCRIPT = lambda_runtime._NODEJS_WORKER_SCRIPT.replace(
+    'status: "error", error: String(err.message || err)',
+    'status: "error", type: err.name, error: String(err.message || err)',
+)
+invoke_plain_worker = Worker.invoke
+Worker.invoke = invoke_worker
+execute_plain_function = lambda_svc._execute_function_with_config_scope
+lambda_svc._execute_function_with_config_scope = execute_function
 
 # How long the log of an invocation is waited for, in seconds: for the first line, after each, in all. A busy machine
 # delivers lines later than within MiniStack's 5 ms, and then they would be those of the next invocation.

@@ -5,9 +5,17 @@ import { promisify } from 'node:util';
 import { PythonEnvironment } from './python';
 import type { World } from './world';
 
+/** Installs the linters. They take longer than anything else here, and are not needed before there are templates. */
+export function installLinters(): Promise<PythonEnvironment> {
+  const installing = PythonEnvironment.of('requirements-lint.txt');
+  // A failure before somebody waits for it would end the process.
+  installing.catch(() => {});
+  return installing;
+}
+
 /** Public linters of templates. Rules that are switched off are in their configuration, with the reason. */
-export async function lint(t: TestContext, { project }: World): Promise<void> {
-  const { python } = await PythonEnvironment.of('requirements-lint.txt');
+export async function lint(t: TestContext, { project }: World, linters: Promise<PythonEnvironment>): Promise<void> {
+  const { python } = await linters;
   await project.cdk(['synth', '-c', 'stage=staging', '--quiet']);
   const templates = Object.keys(project.stages).map((stage) =>
     join(project.directory, 'cdk.out', `TokenCleanup-${stage}.template.json`),

@@ -7,6 +7,7 @@ import type { StageConfig } from '../../lib/stage-schema';
 import { metricsIn } from '../support/metrics';
 import type { Rds } from '../support/rds';
 import { expectComplete } from './complete';
+import { Continuation } from './continuation';
 import type { TokenDatabase } from './database';
 import { DeployedStack } from './deployed-stack';
 import { ACCOUNT, keysOf, REGION } from './emulator';
@@ -130,6 +131,13 @@ export class ProdStage {
         });
       },
     );
+  }
+
+  /** That runs are continued, stopped and announced by the state machine of auth. */
+  async continue(t: TestContext): Promise<void> {
+    const { AuthStateMachineArn: stateMachineArn = '' } = await this.stack.outputs();
+    const deployed = new DeployedFunction(this.#world.emulator, 'token-cleanup-prod_auth');
+    await new Continuation(this.#world, deployed, this.#databases.auth, stateMachineArn).run(t);
   }
 
   /** Expects exactly these rows to be left, and a success to be counted. */
