@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path';
 import { BUNDLES, bundle } from './bundle';
 
 /**
- * `npm run build`: makes the content of the published package in `dist`: the compiled sources, and the function as it is
- * deployed, so that users of the construct need no bundler.
+ * `npm run build`: makes the content of the published package in `dist`: the compiled sources, and the functions as they
+ * are deployed, so that users of the construct need no bundler.
  */
 
 const PROJECT = dirname(__dirname);

@@ -10,6 +10,7 @@ const ENTRIES = {
   function: join('lambda', 'handler.ts'),
   fleet: join('lambda', 'fleet-handler.ts'),
   summary: join('lambda', 'fleet-summary.ts'),
+  widget: join('lambda', 'widget', 'handler.ts'),
 };
 
 export const BUNDLES = Object.keys(ENTRIES) as (keyof typeof ENTRIES)[];
@@ -33,7 +34,7 @@ export function bundle(name: keyof typeof ENTRIES, directory: string): Metafile 
     // No source map: it would weigh more than the code, and a failure is reported by message, not by stack trace.
     minify: true,
     // The rest of the SDK is bundled: the runtime's own is another version, and loads more slowly.
-    external: ['pg-native', ...NEVER_LOADED.filter((part) => name !== 'summary' || part !== EVENT_STREAMS)],
+    external: ['pg-native', ...OTHER_CREDENTIALS, ...(LOADS_EVENT_STREAMS.includes(name) ? [] : [EVENT_STREAMS])],
     // pg is CommonJS and calls require.
     banner: { js: "import{createRequire}from'node:module';const require=createRequire(import.meta.url);" },
     // pg creates a Response to detect Cloudflare, for which Node.js would load all of fetch.
@@ -46,19 +47,20 @@ export function bundle(name: keyof typeof ENTRIES, directory: string): Metafile 
   return metafile;
 }
 
-/** S3's client imports them at once, Secrets Manager's never. */
 const EVENT_STREAMS = '@smithy/core/event-streams';
 
+/** The clients of S3 and CloudWatch Logs import them at once, that of Secrets Manager never. */
+const LOADS_EVENT_STREAMS = ['summary', 'widget'];
+
 /**
- * Parts of the SDK that are loaded on demand, and never here: event streams, which Secrets Manager does not use, and
- * sources of credentials that come after the environment, which always holds them on Lambda.
+ * Parts of the SDK that are loaded on demand, and never here: sources of credentials that come after the environment,
+ * which always holds them on Lambda.
  */
-const NEVER_LOADED = [
+const OTHER_CREDENTIALS = [
   '@aws-sdk/credential-provider-http',
   '@aws-sdk/credential-provider-ini',
   '@aws-sdk/credential-provider-process',
   '@aws-sdk/credential-provider-sso',
   '@aws-sdk/credential-provider-web-identity',
-  EVENT_STREAMS,
   '@smithy/credential-provider-imds',
 ];

@@ -1,6 +1,7 @@
 import { Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import type { Construct } from 'constructs';
+import { RunWidget } from './run-widget';
 import type { TokenCleanup } from './token-cleanup';
 
 /** The columns of CloudWatch's grid. */
@@ -14,7 +15,7 @@ export function createDashboard(
   scope: Construct,
   cleanups: readonly TokenCleanup[],
   alarms: readonly cloudwatch.Alarm[],
-  dashboardName?: string,
+  { dashboardName, buttons }: { readonly dashboardName?: string | undefined; readonly buttons: boolean },
 ): cloudwatch.Dashboard {
   const dashboard = new cloudwatch.Dashboard(scope, 'Dashboard', {
     ...(dashboardName !== undefined && { dashboardName }),
@@ -28,6 +29,9 @@ export function createDashboard(
       height: 1 + Math.ceil(alarms.length / ALARMS_IN_A_ROW),
     }),
   );
+  if (buttons) {
+    dashboard.addWidgets(new RunWidget(scope, 'Runs', cleanups).widget);
+  }
   for (const cleanup of cleanups) {
     const markdown = `## ${cleanup.node.id}\n${cleanup.scheduleInWords}`;
     dashboard.addWidgets(new cloudwatch.TextWidget({ markdown, width: WIDTH, height: 2 }));

@@ -9,7 +9,7 @@ const PROJECT = dirname(__dirname);
  * A function as it is deployed: one file, and the notices of the packages whose code it contains. The published package
  * contains the bundles, each in a folder of its name. A checkout has none, and bundles its source.
  */
-export function functionCode(name: 'function' | 'fleet' | 'summary'): Code {
+export function functionCode(name: 'function' | 'fleet' | 'summary' | 'widget'): Code {
   const prebuilt = join(PROJECT, name);
   if (existsSync(prebuilt)) {
     return Code.fromAsset(prebuilt);

@@ -20,6 +20,14 @@ export interface MonitoringProps {
   readonly dashboardName?: string;
 
   /**
+   * Whether the dashboard lists the last runs, with buttons that start a run or a dry run and stop the state machine. They
+   * are for whoever may see the dashboard and invoke the function behind them.
+   *
+   * @default false
+   */
+  readonly dashboardButtons?: boolean;
+
+  /**
    * The document to which the descriptions of the alarms link, each to a heading such as `#alarm-failed-run`.
    *
    * @default - lib/RUNBOOK.md of this version on GitHub
@@ -70,7 +78,10 @@ export class Monitoring extends Construct {
     if (props.cleanups.length > 1) {
       this.anyAlarm = anyOf(this, 'AnyAlarm', this.alarms);
     }
-    this.dashboard = createDashboard(this, props.cleanups, this.alarms, props.dashboardName);
+    this.dashboard = createDashboard(this, props.cleanups, this.alarms, {
+      dashboardName: props.dashboardName,
+      buttons: props.dashboardButtons ?? false,
+    });
     const logGroups = props.cleanups.map(({ logGroup }) => logGroup);
     createQueries(this, props.dashboardName ?? Names.uniqueResourceName(this, {}), logGroups);
   }

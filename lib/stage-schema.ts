@@ -75,6 +75,7 @@ export const stageSchema = z
       logRetentionDays: z.literal(RETENTION_DAYS, `must be one of ${RETENTION_DAYS.join(', ')}`).optional(),
       vpc: vpcSchema.optional(),
       alarms: alarmsSchema.optional(),
+      dashboardButtons: flag.optional(),
       runbookUrl: z.url({ protocol: /^https?$/, error: 'must be an address that begins with https://' }).optional(),
       consoleTestEvents: z
         .enum(['new-registry', 'existing-registry'], 'must be new-registry or existing-registry')
@@ -153,6 +154,9 @@ function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$Ref
     checkPlace(path, database);
   }
   if (fleet) {
+    if (stage.dashboardButtons !== undefined) {
+      refuse(['dashboardButtons'], 'must not be set with fleet, which has no buttons');
+    }
     if (fleet.iamUser !== undefined && fleet.sslMode === 'disable') {
       refuse(['fleet', 'sslMode'], ENCRYPTED_WITH_IAM);
     }

@@ -104,6 +104,7 @@ export class TokenCleanupStack extends Stack {
       dashboardName: `TokenCleanup-${this.#stage}`,
       ...given({
         runbookUrl,
+        dashboardButtons: this.#config.dashboardButtons,
         rowsRemainingThreshold,
         unlinkWithin: unlinkWithinHours === undefined ? undefined : Duration.hours(unlinkWithinHours),
       }),

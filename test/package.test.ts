@@ -78,7 +78,7 @@ function filesOf(directory: string): string[] {
   return paths.filter((path) => statSync(join(directory, path)).isFile());
 }
 
-test('contains the compiled code and the function, and nothing else', () => {
+test('contains the compiled code and the functions, and nothing else', () => {
   const compiled = /^dist\/(lambda|lib)(\/[a-z-]+)+(\.d\.ts|\.js)$/;
 
   expect(
@@ -89,7 +89,7 @@ test('contains the compiled code and the function, and nothing else', () => {
     'CHANGELOG.md',
     'LICENSE',
     'README.md',
-    ...['fleet', 'function', 'summary'].flatMap((name) => [
+    ...['fleet', 'function', 'summary', 'widget'].flatMap((name) => [
       `dist/${name}/THIRD-PARTY-NOTICES.txt`,
       `dist/${name}/index.mjs`,
     ]),

@@ -13,6 +13,7 @@ import {
   createStack,
   createStage,
   dashboardOf,
+  flat,
   metricsWatched,
   type Properties,
   resources,
@@ -68,8 +69,9 @@ const STAGES = Object.keys(CONTEXT.stages).filter((name) => CONTEXT.stages[name]
 
 test.each(STAGES)('watches and shows exactly what the functions of the stage %s emit', (name) => {
   const stage = createStage(name);
-  const emitted = resources(stage, 'AWS::Lambda::Function').flatMap(({ Environment }) =>
-    emittedWith(Environment.Variables),
+  // The one behind the buttons of the dashboard has no stage, and emits nothing.
+  const emitted = resources(stage, 'AWS::Lambda::Function').flatMap(({ Environment: { Variables } }) =>
+    Variables.STAGE === undefined ? [] : emittedWith(Variables),
   );
 
   expect(metricsWatched(stage, METRIC_NAMESPACE)).toEqual(emitted.sort());
@@ -325,6 +327,7 @@ test('shows the alarms, the tables and outcomes of each database, and the last f
   expect(start).toBe('-P14D');
   expect(widgets.map(({ properties }: Properties) => properties.title ?? properties.markdown)).toEqual([
     'Alarms',
+    'Last runs',
     '## auth\nAt 03:00 (Europe/Berlin)',
     'Rows deleted',
     'Rows remaining',
@@ -387,4 +390,43 @@ test('is in alarm as a stage while any alarm of its databases is, at most a hund
   expect(children.sort((a, b) => a - b)).toEqual([2, 5, 100]);
   expect(composites.flatMap(({ AlarmActions }) => AlarmActions ?? [])).toEqual([]);
   expect(resources(createStage('dev'), 'AWS::CloudWatch::CompositeAlarm')).toEqual([]);
+});
+
+describe('the buttons of the dashboard', () => {
+  const functionOf = (stack: Stack) =>
+    resources(stack, 'AWS::Lambda::Function').find(({ Environment }) => Environment.Variables.CLEANUPS);
+  const allowed = (stack: Stack) =>
+    resources(stack, 'AWS::IAM::Policy')
+      .filter(({ PolicyName }) => PolicyName.includes('Runs'))
+      .flatMap(({ PolicyDocument }) => PolicyDocument.Statement)
+      .map(({ Action, Resource }) => [[Action].flat().join(), Resource])
+      .filter(([action]) => !action.startsWith('logs:Create'));
+
+  test('are not there unless somebody wants them', () => {
+    expect(functionOf(monitor())).toBeUndefined();
+  });
+
+  test('read the log and invoke the function, and nothing else', () => {
+    const stack = monitor({}, { dashboardButtons: true });
+
+    expect(allowed(stack)).toEqual([
+      ['logs:FilterLogEvents', [{ 'Fn::GetAtt': [expect.stringMatching(/^authLogs/), 'Arn'] }, expect.anything()]],
+      ['lambda:InvokeFunction', { 'Fn::GetAtt': [expect.stringMatching(/^authFunction/), 'Arn'] }],
+    ]);
+    expect(functionOf(stack)).not.toHaveProperty('VpcConfig');
+    const bundles = resources(stack, 'AWS::Lambda::Function').map(({ Code }) => Code.S3Key);
+    expect(new Set(bundles).size).toBe(2);
+  });
+
+  test('start and stop the state machine in place of the function, if there is one', () => {
+    const stack = monitor({ continueUntil: '06:00' }, { dashboardButtons: true });
+
+    expect(allowed(stack)).toEqual([
+      ['logs:FilterLogEvents', [{ 'Fn::GetAtt': [expect.stringMatching(/^authLogs/), 'Arn'] }, expect.anything()]],
+      ['states:ListExecutions,states:StartExecution', { Ref: expect.stringMatching(/^authWorkflow/) }],
+      ['states:StopExecution', expect.anything()],
+    ]);
+    expect(flat(allowed(stack)[0]?.[1][1])).toMatch(/:log-group:<authLogs\w+>$/);
+    expect(flat(allowed(stack)[2]?.[1])).toMatch(/:execution:<authWorkflow\w+\.Name>:\*$/);
+  });
 });

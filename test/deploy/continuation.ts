@@ -1,7 +1,19 @@
 import { deepStrictEqual as equal, ok } from 'node:assert';
 import type { TestContext } from 'node:test';
-import { DescribeExecutionCommand, SFNClient, StartExecutionCommand, StopExecutionCommand } from '@aws-sdk/client-sfn';
-import { CreateQueueCommand, ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
+import {
+  DescribeExecutionCommand,
+  ListExecutionsCommand,
+  SFNClient,
+  StartExecutionCommand,
+  StopExecutionCommand,
+} from '@aws-sdk/client-sfn';
+import {
+  CreateQueueCommand,
+  DeleteQueueCommand,
+  GetQueueUrlCommand,
+  ReceiveMessageCommand,
+  SQSClient,
+} from '@aws-sdk/client-sqs';
 import { PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import type { TokenDatabase } from './database';
 import type { Description } from './emulator';
@@ -9,7 +21,10 @@ import type { DeployedFunction } from './invocation';
 import { until } from './patience';
 import type { World } from './world';
 
-const ROWS = 1_000_000;
+const ROWS = 300_000;
+
+/** The deadline of a round is a part of it. */
+const SHORT = { Timeout: 6 };
 
 /** So little that rounds of seconds cannot be enough for all rows. */
 const SLOWLY = { maxLoad: 0.01 };
@@ -19,14 +34,14 @@ export class Continuation {
   readonly #world: World;
   readonly #function: DeployedFunction;
   readonly #database: TokenDatabase;
-  readonly #stateMachineArn: string;
+  readonly stateMachineArn: string;
   readonly #client: SFNClient;
 
   constructor(world: World, deployed: DeployedFunction, database: TokenDatabase, stateMachineArn: string) {
     this.#world = world;
     this.#function = deployed;
     this.#database = database;
-    this.#stateMachineArn = stateMachineArn;
+    this.stateMachineArn = stateMachineArn;
     this.#client = world.emulator.client(SFNClient);
   }
 
@@ -34,15 +49,14 @@ export class Continuation {
     const eventOf = await this.#events();
     await this.#database.fill();
     await this.#database.addDead(ROWS);
-    // The deadline of a round is a part of it.
-    await this.#function.configure({ Timeout: 6 });
+    await this.#function.configure(SHORT);
 
     await t.test('continues after the deadline of a round, until the off switch is set', async () => {
       const before = await this.#database.count();
       const execution = await this.#start(SLOWLY);
       await this.#rounds(execution, 2);
       await this.#switch('off');
-      const { status, output } = await this.#end(execution);
+      const { status, output } = await this.end(execution);
       equal([status, output], ['SUCCEEDED', { ...output, status: 'partial', warnings: ['the off switch is set'] }]);
       ok(output.rounds.count >= 2);
       equal(output.rounds.rowsDeleted, before - (await this.#database.count()));
@@ -52,7 +66,7 @@ export class Continuation {
     await t.test('starts nothing as long as it is set', async () => {
       const before = await this.#database.count();
       const execution = await this.#start({ maxLoad: 1 });
-      const { status, output } = await this.#end(execution);
+      const { status, output } = await this.end(execution);
       equal([status, output.status], ['SUCCEEDED', 'skipped']);
       equal(await this.#database.count(), before);
       equal((await eventOf(execution)).status, 'skipped');
@@ -60,24 +74,26 @@ export class Continuation {
     });
 
     await t.test('ends with an execution that is stopped, and starts again', async () => {
-      const execution = await this.#start(SLOWLY);
+      const execution = await this.startSlowly();
       await this.#rounds(execution, 1);
       await this.#client.send(new StopExecutionCommand({ executionArn: execution }));
-      equal((await this.#end(execution)).status, 'ABORTED');
+      equal((await this.end(execution)).status, 'ABORTED');
+      await this.#function.configure({ Timeout: 60 });
       // A round that was at work ends by itself, and others are skipped until then.
       const again = await until('a run that is not skipped', async () => {
-        const end = await this.#end(await this.#start({ maxLoad: 1 }));
+        const end = await this.end(await this.#start({ maxLoad: 1 }));
         return end.output.status === 'skipped' ? undefined : end;
       });
       equal([again.error, again.cause, again.output.status], [undefined, undefined, 'succeeded']);
       const left = ['live', 'live for ever', 'revoked today', 'unknown'];
       equal((await this.#database.rows()).refresh_tokens, left);
       equal((await eventOf(again.executionArn)).status, 'succeeded');
+      await this.#function.configure(SHORT);
     });
 
     await t.test('fails with what the function reported, and announces it', async () => {
       const execution = await this.#start({ tables: ['no_table'] });
-      const { status, error, cause } = await this.#end(execution);
+      const { status, error, cause } = await this.end(execution);
       equal([status, error], ['FAILED', 'RunFailed']);
       equal(
         cause,
@@ -86,6 +102,26 @@ export class Continuation {
       const { stage, status: announced, error: reason } = await eventOf(execution);
       equal([stage, announced, reason], ['prod', 'failed', cause]);
     });
+    await this.#forgetEvents();
+  }
+
+  /** Starts a run that takes several rounds. */
+  async startSlowly(): Promise<string> {
+    await this.#database.addDead(ROWS);
+    return await this.#start(SLOWLY);
+  }
+
+  /** The executions there were, the last first. */
+  async executions(): Promise<(string | undefined)[]> {
+    const { stateMachineArn } = this;
+    const { executions = [] } = await this.#client.send(new ListExecutionsCommand({ stateMachineArn }));
+    const byStart = executions.sort((a, b) => Number(b.startDate) - Number(a.startDate));
+    return byStart.map(({ executionArn }) => executionArn);
+  }
+
+  async endOfLast(): Promise<Description> {
+    const [last = ''] = await this.executions();
+    return await this.end(last);
   }
 
   async #start(request: object): Promise<string> {
@@ -93,7 +129,7 @@ export class Continuation {
     const time = new Intl.DateTimeFormat('de', { timeZone: 'Europe/Berlin', hour: '2-digit', minute: '2-digit' });
     const { executionArn = '' } = await this.#client.send(
       new StartExecutionCommand({
-        stateMachineArn: this.#stateMachineArn,
+        stateMachineArn: this.stateMachineArn,
         input: JSON.stringify({ until: time.format(inTwoHours), ...request }),
       }),
     );
@@ -108,7 +144,7 @@ export class Continuation {
     });
   }
 
-  async #end(execution: string): Promise<Description> {
+  async end(execution: string): Promise<Description> {
     return await until(`the end of ${execution}`, async () => {
       const { output = '{}', ...rest } = await this.#client.send(
         new DescribeExecutionCommand({ executionArn: execution }),
@@ -120,6 +156,15 @@ export class Continuation {
   async #switch(value: 'on' | 'off'): Promise<void> {
     const client = this.#world.emulator.client(SSMClient);
     await client.send(new PutParameterCommand({ Name: '/token-cleanup/prod/switch', Value: value, Overwrite: true }));
+  }
+
+  async #forgetEvents(): Promise<void> {
+    const { emulator } = this.#world;
+    const sqs = emulator.client(SQSClient);
+    const { QueueUrl } = await sqs.send(new GetQueueUrlCommand({ QueueName: 'completed-runs' }));
+    await sqs.send(new DeleteQueueCommand({ QueueUrl }));
+    await emulator.ask('events', 'remove_targets', { Rule: 'completed-runs', Ids: ['queue'] });
+    await emulator.ask('events', 'delete_rule', { Name: 'completed-runs' });
   }
 
   /** @returns what waits for the event of an execution on the default bus, and reads its detail */

@@ -36,6 +36,7 @@ test('npm run test:deploy', async (t) => {
       return stage;
     });
     await chapter(t, 'the state machine of prod', (t) => prod.continue(t));
+    await chapter(t, 'the dashboard of prod', (t) => prod.press(t));
     const fleet = await chapter(t, 'cdk deploy -c stage=fleet', async (t) => {
       const stage = await FleetStage.deploy(world);
       await stage.inspect(t);

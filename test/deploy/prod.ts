@@ -12,6 +12,7 @@ import type { TokenDatabase } from './database';
 import { DeployedStack } from './deployed-stack';
 import { ACCOUNT, keysOf, REGION } from './emulator';
 import { DeployedFunction } from './invocation';
+import { Widget } from './widget';
 import type { World } from './world';
 
 type Name = 'auth' | 'partners';
@@ -135,9 +136,20 @@ export class ProdStage {
 
   /** That runs are continued, stopped and announced by the state machine of auth. */
   async continue(t: TestContext): Promise<void> {
+    await (await this.#continuation()).run(t);
+  }
+
+  /** That the buttons of the dashboard do what they say. */
+  async press(t: TestContext): Promise<void> {
+    const functionName = await this.stack.physicalId('MonitoringRunsFunction');
+    const logGroupName = await this.stack.physicalId('authLogs');
+    await new Widget(this.#world, functionName, logGroupName, await this.#continuation()).run(t);
+  }
+
+  async #continuation(): Promise<Continuation> {
     const { AuthStateMachineArn: stateMachineArn = '' } = await this.stack.outputs();
     const deployed = new DeployedFunction(this.#world.emulator, 'token-cleanup-prod_auth');
-    await new Continuation(this.#world, deployed, this.#databases.auth, stateMachineArn).run(t);
+    return new Continuation(this.#world, deployed, this.#databases.auth, stateMachineArn);
   }
 
   /** Expects exactly these rows to be left, and a success to be counted. */

@@ -1,0 +1,99 @@
+import { ArnFormat, Duration, Stack, Token, Validations } from 'aws-cdk-lib';
+import { CustomWidget } from 'aws-cdk-lib/aws-cloudwatch';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import type { CfnStateMachine } from 'aws-cdk-lib/aws-stepfunctions';
+import { Construct } from 'constructs';
+import { CLEANUPS_VARIABLE, type WidgetCleanup } from '../lambda/widget/cleanups';
+import { functionCode } from './function-code';
+import { given } from './given';
+import type { TokenCleanup } from './token-cleanup';
+
+/** The height of a cleanup, in rows of CloudWatch's grid: the buttons, and a table of up to ten runs. */
+const ROWS_OF_GRID = 7;
+
+/**
+ * The function behind a widget that shows the last runs, with buttons that start and stop them. Whoever may see the
+ * dashboard and invoke this function may press the buttons.
+ */
+export class RunWidget extends Construct {
+  readonly widget: CustomWidget;
+
+  constructor(scope: Construct, id: string, cleanups: readonly TokenCleanup[]) {
+    super(scope, id);
+    const logGroup = new LogGroup(this, 'Logs', { retention: RetentionDays.ONE_MONTH });
+    const role = new iam.Role(this, 'Role', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
+    logGroup.grantWrite(role);
+    for (const cleanup of cleanups) {
+      this.#allow(role, cleanup);
+    }
+    const created = new lambda.Function(this, 'Function', {
+      code: functionCode('widget'),
+      handler: 'index.handler',
+      runtime: lambda.Runtime.NODEJS_24_X,
+      architecture: lambda.Architecture.ARM_64,
+      description: 'Shows, starts and stops runs of the token cleanup on a dashboard',
+      role,
+      memorySize: 256,
+      timeout: Duration.seconds(30),
+      environment: { [CLEANUPS_VARIABLE]: Stack.of(this).toJsonString(cleanups.map(describe)) },
+      logGroup,
+      loggingFormat: lambda.LoggingFormat.JSON,
+    });
+    this.widget = new CustomWidget({
+      title: 'Last runs',
+      functionArn: created.functionArn,
+      width: 24,
+      height: 2 + ROWS_OF_GRID * cleanups.length,
+      updateOnResize: false,
+      updateOnTimeRangeChange: false,
+    });
+    Validations.of(created).acknowledge(
+      { id: 'Serverless-LambdaDLQ', reason: 'CloudWatch invokes it synchronously, and shows its errors.' },
+      { id: 'Serverless-LambdaTracing', reason: 'It answers one person, who sees how long it takes.' },
+    );
+  }
+
+  #allow(role: iam.Role, { logGroup, function: invoked, stateMachine }: TokenCleanup): void {
+    const stack = Stack.of(this);
+    const allow = (actions: string[], ...resources: string[]) =>
+      role.addToPolicy(new iam.PolicyStatement({ actions, resources }));
+    const group = {
+      service: 'logs',
+      resource: 'log-group',
+      resourceName: logGroup.logGroupName,
+      arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+    };
+    // The group is meant by both forms. IAM's reference has the one, the documents of CloudWatch Logs the other.
+    allow(['logs:FilterLogEvents'], stack.formatArn(group), logGroup.logGroupArn);
+    if (!stateMachine) {
+      allow(['lambda:InvokeFunction'], invoked.functionArn);
+      return;
+    }
+    allow(['states:StartExecution', 'states:ListExecutions'], stateMachine.stateMachineArn);
+    const executions = stack.formatArn({
+      service: 'states',
+      resource: 'execution',
+      resourceName: `${stateMachine.stateMachineName}:*`,
+      arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+    });
+    allow(['states:StopExecution'], executions);
+    const known = (value: string, parameter: string) => (Token.isUnresolved(value) ? `<AWS::${parameter}>` : value);
+    const place = [known(stack.region, 'Region'), known(stack.account, 'AccountId')].join(':');
+    const name = `<${stack.getLogicalId(stateMachine.node.defaultChild as CfnStateMachine)}.Name>`;
+    Validations.of(role).acknowledge({
+      id: `AwsSolutions-IAM5[Resource::arn:${known(stack.partition, 'Partition')}:states:${place}:execution:${name}:*]`,
+      reason: 'The names of executions are known when they run. It is those of this one state machine.',
+    });
+  }
+}
+
+function describe({ node, logGroup, function: invoked, stateMachine }: TokenCleanup): WidgetCleanup {
+  return {
+    name: node.id,
+    logGroupName: logGroup.logGroupName,
+    functionName: invoked.functionName,
+    ...given({ stateMachineArn: stateMachine?.stateMachineArn }),
+  };
+}
