@@ -10,6 +10,9 @@ import { IAM_USER_NAME } from './login';
 /** A validated fleet of a stage. */
 export type FleetConfig = z.input<typeof fleetSchema>;
 
+/** Each server takes one of the account's concurrent executions, of which there are 1000. */
+export const DEFAULT_SERVERS_AT_ONCE = 50;
+
 export const fleetSchema = z
   .strictObject(
     {

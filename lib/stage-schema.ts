@@ -6,7 +6,7 @@ import { timeZone } from '../lambda/configuration/time-zone';
 import { isObject } from '../lambda/configuration/validation';
 import { type DatabaseConfig, databaseSchema } from './database-config';
 import { arn, flag, matching, OBJECT, REGION, text, wholeNumber } from './fields';
-import { type FleetConfig, fleetSchema } from './fleet-config';
+import { DEFAULT_SERVERS_AT_ONCE, type FleetConfig, fleetSchema } from './fleet-config';
 import { ENCRYPTED_WITH_IAM, loginMistakes } from './login';
 
 /** A stage before the defaults, which are those of the construct. */
@@ -94,6 +94,14 @@ export const stageSchema = z
 /** The fields that databases and fleets share. */
 type Place = Pick<DatabaseConfig, 'securityGroupId' | 'cidrs' | 'sslMode' | 'rootCertificates' | 'encryptionKeyArn'>;
 
+/** Keys about single databases, or for which a fleet has its own. It always announces its runs. */
+const NOT_WITH_FLEET: readonly (readonly [key: keyof StageConfig, inner?: string])[] = [
+  ['consoleTestEvents'],
+  ['events'],
+  ['alarms', 'rowsRemainingThreshold'],
+  ['alarms', 'unlinkWithinHours'],
+];
+
 /** Rules across fields. Any field may be of any type here. */
 function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$RefinementCtx): void {
   const refuse = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
@@ -164,5 +172,15 @@ function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$Ref
       refuse(['fleet', 'encryptionKeyArn'], 'must not be set without secretTag');
     }
     checkPlace(['fleet'], fleet);
+    for (const [key, inner] of NOT_WITH_FLEET) {
+      const value = stage[key];
+      if ((inner === undefined ? value : Object(value)[inner]) !== undefined) {
+        refuse([key, ...(inner === undefined ? [] : [inner])], 'must not be set on a stage with a fleet');
+      }
+    }
+    const { serversAtOnce = DEFAULT_SERVERS_AT_ONCE } = fleet;
+    if (stage.reservedConcurrency !== undefined && stage.reservedConcurrency < serversAtOnce) {
+      refuse(['reservedConcurrency'], `must be at least fleet.serversAtOnce, which is ${serversAtOnce}`);
+    }
   }
 }

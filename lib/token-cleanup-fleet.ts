@@ -17,6 +17,7 @@ import { CleanupSchedule, type CleanupScheduleProps } from './cleanup-schedule';
 import { DELIVERY_WINDOW } from './database-function';
 import { createDeadLetterQueue } from './dead-letter-queue';
 import { createFleetBucket } from './fleet-bucket';
+import { DEFAULT_SERVERS_AT_ONCE } from './fleet-config';
 import { createSummaryFunction, FleetFunction, type FleetFunctionProps } from './fleet-function';
 import { wildcard } from './wildcard';
 import { requestOf } from './workflow/cleanup-state-machine';
@@ -149,7 +150,7 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
       bucket: this.bucket,
       offSwitch: this.offSwitch,
       request: requestOf({ ...(continueUntil && { until: continueUntil, timeZone: timeZone.timezoneName }) }),
-      serversAtOnce: props.serversAtOnce ?? 50,
+      serversAtOnce: props.serversAtOnce ?? DEFAULT_SERVERS_AT_ONCE,
       toleratedFailurePercentage: props.toleratedFailurePercentage ?? 25,
     });
     const stateMachine = createStateMachine(scope, {

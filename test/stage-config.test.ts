@@ -233,6 +233,73 @@ test.each<[string, Properties, string]>([
   expect(mistakes({ ...STAGE, ...part })).toEqual([message]);
 });
 
+describe('a fleet', () => {
+  const FLEET = { secretTag: { key: 'token-cleanup', value: 'prod' } };
+
+  test('needs a tag of secrets or a user of IAM, and nothing else', () => {
+    expect(mistakes({ fleet: FLEET })).toEqual([]);
+    expect(mistakes({ fleet: { iamUser: 'token_cleanup' } })).toEqual([]);
+    expect(mistakes({ fleet: {} })).toEqual([
+      'stages.prod.fleet must have iamUser or secretTag, by which its servers let the function in, got {}',
+    ]);
+  });
+
+  test.each<[string, object, string[]]>([
+    [
+      'beside databases',
+      { databases: STAGE.databases },
+      [expect.stringMatching('^stages.prod must have either databases or fleet')],
+    ],
+    [
+      'in a VPC without addresses',
+      { vpc: VPC },
+      [expect.stringMatching('^stages.prod.fleet must have either securityGroupId or cidrs')],
+    ],
+    [
+      'with settings of single databases',
+      {
+        events: true,
+        consoleTestEvents: 'existing-registry',
+        alarms: { unlinkWithinHours: 1, rowsRemainingThreshold: 1 },
+      },
+      [
+        'stages.prod.consoleTestEvents must not be set on a stage with a fleet, got "existing-registry"',
+        'stages.prod.events must not be set on a stage with a fleet, got true',
+        'stages.prod.alarms.rowsRemainingThreshold must not be set on a stage with a fleet, got 1',
+        'stages.prod.alarms.unlinkWithinHours must not be set on a stage with a fleet, got 1',
+      ],
+    ],
+    [
+      'with fewer concurrent executions than servers at once',
+      { reservedConcurrency: 10 },
+      ['stages.prod.reservedConcurrency must be at least fleet.serversAtOnce, which is 50, got 10'],
+    ],
+    [
+      'with mistakes',
+      {
+        fleet: {
+          secretTag: { key: 'a' },
+          iamUser: '*',
+          ports: [0],
+          targets: { Tokens: [] },
+          serversAtOnce: 0,
+          sslMode: 'disable',
+        },
+      },
+      [
+        'stages.prod.fleet.targets.Tokens must have a name of lower-case words joined by hyphens',
+        'stages.prod.fleet.iamUser must be a name of at most 63 characters, without spaces, *, ?, $ and /, got "*"',
+        'stages.prod.fleet.secretTag.value is required',
+        'stages.prod.fleet.ports[0] must be a whole number from 1 to 65535, got 0',
+        'stages.prod.fleet.serversAtOnce must be a whole number from 1 to 1000, got 0',
+        'stages.prod.fleet.sslMode must be verify-full with iamUser: anyone who reads a token off the network can log in with it, got "disable"',
+      ],
+    ],
+  ])('is refused %s', (_, part, messages) => {
+    expect(mistakes({ fleet: FLEET, ...part })).toEqual(messages);
+  });
+});
+
 test('refuses certificates for a connection that is not encrypted', () => {
   const rootCertificates = join(createDirectory(), 'roots.pem');
   writeFileSync(rootCertificates, '-----BEGIN CERTIFICATE-----');
