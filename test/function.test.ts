@@ -75,6 +75,7 @@ test('deletes, returns the report, logs a line for each table and the run, and e
       RowsDeleted: 500,
       Duration: expect.any(Number),
       RowsRemaining: 0,
+      HoursUnlinked: expect.any(Number),
     },
     [STAGE_KEY]: { Succeeded: 1, Partial: 0, Failed: 0, Skipped: 0 },
   });
@@ -86,7 +87,12 @@ test('emits zeros when there is nothing to do', async () => {
   const { logs } = await run({ environment: { STAGE: 'prod' } });
 
   expect(metricsOf(logs)).toEqual({
-    [`${STAGE_KEY} table=refresh_tokens`]: { RowsDeleted: 0, Duration: expect.any(Number), RowsRemaining: 0 },
+    [`${STAGE_KEY} table=refresh_tokens`]: {
+      RowsDeleted: 0,
+      Duration: expect.any(Number),
+      RowsRemaining: 0,
+      HoursUnlinked: 0,
+    },
     [STAGE_KEY]: { Succeeded: 1, Partial: 0, Failed: 0, Skipped: 0 },
   });
 });
@@ -133,6 +139,7 @@ test('emits all four outcomes of a run of some tables, which counts as no succes
       RowsDeleted: 500,
       Duration: expect.any(Number),
       RowsRemaining: 0,
+      HoursUnlinked: expect.any(Number),
     },
     [STAGE_KEY]: { Succeeded: 0, Partial: 0, Failed: 0, Skipped: 0 },
   });
