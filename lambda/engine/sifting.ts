@@ -53,7 +53,7 @@ export function sifting(doomed: Doomed, piece: Piece, { size, backwards, ms }: S
 declare
   given pg_catalog.text[] := pg_catalog.current_setting('token_cleanup.given')::pg_catalog.text[];
   places pg_catalog.tid[] := array(
-    select ctid from only ${relation.quotedName}
+    select ctid from only ${relation.quotedName} as dead
     where ${isUnchanged(relation)} and ${isHere} and ${isDead(condition)} order by ctid${backwards ? ' desc' : ''}
   );
   ends pg_catalog.timestamptz :=

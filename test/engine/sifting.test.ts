@@ -146,33 +146,35 @@ test('deletes all but the rows that a trigger refuses, by whatever error, with f
   expect(await database.column('select count(*)::int from tokens where id % 2 = 0')).toEqual([2_500]);
 });
 
-test('leaves names, values and columns what they are, whatever they hold', async () => {
-  const table = `to"ke'n\\s $1 $sift$`;
-  const quoted = `"${table.replaceAll('"', '""')}"`;
-  await createTokens(`
+test.each([`to"ke'n\\s $1 $sift$`, 'sifting'])(
+  'takes names, values and columns for what they are, in the table %s',
+  async (table) => {
+    const quoted = `"${table.replaceAll('"', '""')}"`;
+    await createTokens(`
     create table tokens ();
     create table ${quoted} (
-      "place" int primary key, "size" text, "sifting" text, "places" timestamptz default '2020-01-01', "last" bigint default 1000000000
+      "place" int primary key, "size" text, "sifting" text, "given" text[], "places" timestamptz default '2020-01-01', "last" bigint default 1000000000
     );
     create table devices (token int references ${quoted});
     create index on devices (token);
     insert into ${quoted} select id, case id % 3 when 0 then 'a"''\\,{}' when 1 then '$1' else 'live' end, '' from generate_series(1, 600) as id;
     insert into devices select * from generate_series(3, 600, 12)`);
-  await database.sql(`grant select, delete on ${quoted} to purger`);
-  const targets: TargetsInput = [
-    {
-      table,
-      deleteWhen: [
-        { size: { in: [`a"'\\,{}`, '$1'] }, places: { olderThan: '1d' }, last: { olderThan: '1d', epoch: 's' } },
-      ],
-    },
-  ];
+    await database.sql(`grant select, delete on ${quoted} to purger`);
+    const targets: TargetsInput = [
+      {
+        table,
+        deleteWhen: [
+          { size: { in: [`a"'\\,{}`, '$1'] }, places: { olderThan: '1d' }, last: { olderThan: '1d', epoch: 's' } },
+        ],
+      },
+    ];
 
-  const report = await database.service({ targets, connection: purger }).run();
+    const report = await database.service({ targets, connection: purger }).run();
 
-  expect(report.targets).toMatchObject([{ rowsDeleted: 350, rowsRemaining: 50 }]);
-  expect(await database.column(`select count(*)::int from ${quoted} where size = 'live'`)).toEqual([200]);
-});
+    expect(report.targets).toMatchObject([{ rowsDeleted: 350, rowsRemaining: 50 }]);
+    expect(await database.column(`select count(*)::int from ${quoted} where size = 'live'`)).toEqual([200]);
+  },
+);
 
 test('undoes all groups if a row that a rule refers to came back to life meanwhile, and tries again', async () => {
   await createTokens(`
