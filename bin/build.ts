@@ -13,6 +13,7 @@ const DIST = join(PROJECT, 'dist');
 
 // Files of an earlier build would be published too.
 rmSync(DIST, { recursive: true, force: true });
+rmSync(join(PROJECT, '.jsii'), { force: true });
 const tsc = join(PROJECT, 'node_modules', 'typescript', 'bin', 'tsc');
 execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: PROJECT, stdio: 'inherit' });
 for (const name of BUNDLES) {

@@ -166,7 +166,7 @@ export function functionEnvironment(props: CleanupJobProps): FunctionEnvironment
     DB_HOST: props.databaseHost,
     DB_PORT: databasePort === undefined ? undefined : Tokenization.stringifyNumber(databasePort),
     DB_NAME: props.databaseName,
-    DB_NAMES: props.databases && JSON.stringify(props.databases),
+    DB_NAMES: props.databases && JSON.stringify({ like: props.databases.like, except: props.databases.except }),
     CLEANUP_TARGETS: props.targets && targetsJson(props.targets),
   }) as { [name: string]: string };
   const { targets } = readConfig(knownAtSynth(variables));

@@ -74,7 +74,20 @@ export interface CleanupTarget {
   readonly presetSettings?: { [name: string]: unknown };
 }
 
-/** The list as JSON for the function. */
+/** The order of the keys in the JSON. That of the props depends on the language: jsii sorts them by name. */
+const KEYS = [
+  'preset',
+  'schema',
+  'schemas',
+  'table',
+  'deleteWhen',
+  'unlessReferredToBy',
+  'timeZone',
+  'vacuum',
+  'dropPartitions',
+] as const satisfies readonly (keyof CleanupTarget)[];
+
+/** The list as JSON for the function, the same for targets that are equal. */
 export function targetsJson(targets: readonly CleanupTarget[]): string {
   return JSON.stringify(asWritten(targets));
 }
@@ -85,5 +98,9 @@ export function targetListsJson(lists: { [name: string]: readonly CleanupTarget[
 }
 
 function asWritten(targets: readonly CleanupTarget[]): object[] {
-  return targets.map(({ presetSettings, ...target }) => ({ ...target, ...presetSettings }));
+  return targets.map(({ presetSettings, ...target }) => ({
+    ...Object.fromEntries(KEYS.map((key) => [key, target[key]])),
+    ...target,
+    ...presetSettings,
+  }));
 }

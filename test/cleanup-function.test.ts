@@ -99,6 +99,24 @@ describe('the function', () => {
     });
   });
 
+  test('is given the same targets and databases in whatever order jsii passes the keys', () => {
+    const { CLEANUP_TARGETS, DB_NAMES } = functionOf(
+      createCleanup({
+        targets: [
+          { dropPartitions: false, deleteWhen: [{ revoked: true }], table: 'sessions', schema: 'auth' },
+          { presetSettings: { refreshTokenExpire: '14d' }, preset: 'django-oauth-toolkit' },
+        ],
+        databases: { except: ['tenant_demo'], like: ['tenant_*'] },
+      }),
+    ).Environment.Variables;
+
+    expect(CLEANUP_TARGETS).toBe(
+      '[{"schema":"auth","table":"sessions","deleteWhen":[{"revoked":true}],"dropPartitions":false},' +
+        '{"preset":"django-oauth-toolkit","refreshTokenExpire":"14d"}]',
+    );
+    expect(DB_NAMES).toBe('{"like":["tenant_*"],"except":["tenant_demo"]}');
+  });
+
   test('is given no variable whose default will do', () => {
     expect(functionOf(createCleanup()).Environment.Variables).toEqual({
       STAGE: 'test',

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** The version that MiniStack and Django require. */
+/** The version that the emulator of AWS, Django and the CDK require. */
 const OLDEST = [3, 10] as const;
 
 /** The packages of requirements, in an environment of their own that is kept for the next time. */
@@ -35,7 +35,7 @@ export class PythonEnvironment {
       const unfinished = `${directory}.${process.pid}`;
       try {
         await explained('python3 -m venv', run(python, ['-m', 'venv', unfinished]), VENV_HINT);
-        const pip = [join(unfinished, BIN), '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check'] as const;
+        const pip = [join(unfinished, BIN), '-m', 'pip', 'install', ...QUICKLY] as const;
         await explained(`pip install -r ${requirements}`, run(pip[0], [...pip.slice(1), '-r', file]), PIP_HINT);
         renameSync(unfinished, directory);
       } finally {
@@ -51,6 +51,8 @@ export class PythonEnvironment {
 }
 
 const BIN = process.platform === 'win32' ? 'Scripts\\python.exe' : 'bin/python';
+/** Without compiling all modules: Python does that when it first loads one, and most are never loaded. */
+const QUICKLY = ['--quiet', '--disable-pip-version-check', '--no-compile'] as const;
 const VENV_HINT = 'Some systems have the module in a package of its own, such as python3-venv.';
 const PIP_HINT = 'A package index has to be within reach the first time.';
 
@@ -70,7 +72,7 @@ async function findPython(): Promise<{ readonly python: string; readonly version
     }
   }
   throw new Error(
-    `Python ${OLDEST.join('.')} or newer must be on the PATH, for the emulator of AWS and for Django: ${found.join(', ')}`,
+    `Python ${OLDEST.join('.')} or newer must be on the PATH, for the emulator of AWS, Django or the CDK: ${found.join(', ')}`,
   );
 }
 

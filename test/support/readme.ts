@@ -3,10 +3,10 @@ import { join } from 'node:path';
 
 const PROJECT = join(__dirname, '../..');
 
-/** The paths of all documents. */
+/** The paths of all documents that are written by hand. */
 export const DOCUMENTS: readonly string[] = ['.', '.github', 'bin', 'lambda', 'lib', 'test'].flatMap((folder) =>
   readdirSync(join(PROJECT, folder), { recursive: folder !== '.', encoding: 'utf8' })
-    .filter((path) => path.endsWith('.md'))
+    .filter((path) => path.endsWith('.md') && path !== 'API.md')
     .map((path) => join(folder, path)),
 );
 
