@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { rootCertificates } from 'node:tls';
 import { Logger } from '@nestjs/common';
-import { validateCronExpression } from 'cron';
+import { CronTime } from 'cron';
 import {
   type Environment,
   identityOf,
@@ -92,8 +92,18 @@ export function jobOptions(options: TokenCleanupModuleOptions, environment: Envi
 
 /** The same five fields as for the deployed function. The scheduling library would read a sixth as seconds. */
 function crontabMistakes(name: string, crontab: string): string[] {
-  const isCrontab = crontab.trim().split(/\s+/).length === 5 && validateCronExpression(crontab).valid;
+  const isCrontab = crontab.trim().split(/\s+/).length === 5 && isReadByCron(crontab);
   return isCrontab ? [] : [`${name} must be a crontab of five fields, got ${JSON.stringify(crontab)}`];
+}
+
+/** `validateCronExpression` is missing in the versions of cron that NestJS 10 uses. */
+function isReadByCron(crontab: string): boolean {
+  try {
+    new CronTime(crontab);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function connectionFrom(login: ServiceConfig['login'], tls: ServiceConfig['tls']): ConnectionOptions {
