@@ -8,6 +8,7 @@
 import test, { type TestContext } from 'node:test';
 import '../support/environment';
 import { takeCensus } from './census';
+import { deployCluster } from './cluster';
 import { destroy } from './destroy';
 import { DevStage } from './dev';
 import { FleetStage } from './fleet';
@@ -44,6 +45,7 @@ test('npm run test:deploy', async (t) => {
       return stage;
     });
     // In the meantime the function waits for the server that is down, and the schedule fires.
+    await chapter(t, 'cdk deploy of an app with a cluster of its own', (t) => deployCluster(t, world));
     await chapter(t, 'the templates', (t) => lint(t, world, linters));
     await chapter(t, 'the schedule of dev', (t) => dev.waitForSchedule(t));
     await chapter(t, 'runs on the fleet', (t) => fleet.inspectRuns(t));

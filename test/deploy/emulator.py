@@ -60,19 +60,22 @@ def complete_function(name, props):
         function["config"]["VpcConfig"] = network
 
 
-def create_ingress_rule(_logical_id, props, _stack):
-    """A rule of a group that another stack may own, kept in that group."""
-    group = ec2._security_groups.get(props["GroupId"])
-    if group is None:
-        raise ValueError(f"The security group '{props['GroupId']}' does not exist")
-    group["IpPermissions"] += provisioners._ec2_sg_permissions([props])
-    return f"sgr-{uuid.uuid4().hex[:17]}", {}
+def rules_by_themselves(permissions):
+    """Rules of a group that another stack may own, kept in that group under this key."""
 
+    def create(_logical_id, props, _stack):
+        group = ec2._security_groups.get(props["GroupId"])
+        if group is None:
+            raise ValueError(f"The security group '{props['GroupId']}' does not exist")
+        group[permissions] += provisioners._ec2_sg_permissions([props])
+        return f"sgr-{uuid.uuid4().hex[:17]}", {}
 
-def delete_ingress_rule(_physical_id, props):
-    group = ec2._security_groups.get(props["GroupId"])
-    for rule in provisioners._ec2_sg_permissions([props]) if group else []:
-        group["IpPermissions"].remove(rule)
+    def delete(_physical_id, props):
+        group = ec2._security_groups.get(props["GroupId"])
+        for rule in provisioners._ec2_sg_permissions([props]) if group else []:
+            group[permissions].remove(rule)
+
+    return {"create": create, "update": refuse_update, "delete": delete}
 
 
 def create_endpoint(logical_id, props, stack):
@@ -255,11 +258,8 @@ handlers["AWS::Logs::QueryDefinition"] = {
     "update": refuse_update,
     "delete": lambda _physical_id, _props: None,
 }
-handlers["AWS::EC2::SecurityGroupIngress"] = {
-    "create": create_ingress_rule,
-    "update": refuse_update,
-    "delete": delete_ingress_rule,
-}
+handlers["AWS::EC2::SecurityGroupIngress"] = rules_by_themselves("IpPermissions")
+handlers["AWS::EC2::SecurityGroupEgress"] = rules_by_themselves("IpPermissionsEgress")
 handlers["AWS::EventSchemas::Registry"] = {
     "create": create_registry,
     "update": refuse_update,
