@@ -3,8 +3,10 @@ import { arch, availableParallelism, cpus, loadavg, release, totalmem, type } fr
 import { Terminal } from '../../bin/local/terminal';
 import { InvalidInputError } from '../../lambda/configuration/validation';
 import { describeError } from '../../lambda/database/database-error';
+import { backlog } from './backlog';
 import { Bundle } from './bundle';
 import { type Contender, ONE_DELETE, titleOf } from './contenders';
+import { erasure } from './erasure';
 import { lambdaFunction } from './function';
 import { growth } from './growth';
 import { Laboratory, SETTINGS } from './laboratory';
@@ -16,7 +18,7 @@ import { sparse } from './sparse';
 import { throughput } from './throughput';
 
 // biome-ignore lint/suspicious/noExplicitAny: each section shows what it found itself
-const SECTIONS: readonly Section<any>[] = [throughput, service, sparse, growth, lambdaFunction];
+const SECTIONS: readonly Section<any>[] = [throughput, service, sparse, growth, erasure, lambdaFunction, backlog];
 const SECTION_NAMES = SECTIONS.map(({ name }) => name);
 
 const FAILED = 1;
@@ -49,7 +51,9 @@ async function run({ scale, only, contenders, json, svg }: Options): Promise<num
       step: (what) => showStep(what),
       blame: (fault) => faults.push(fault),
     };
-    for (const section of SECTIONS.filter(({ name }) => only.length === 0 || only.includes(name))) {
+    const isDue = ({ name, isLong = false }: Section<unknown>) =>
+      only.length > 0 ? only.includes(name) : !isLong || scale.longSections;
+    for (const section of SECTIONS.filter(isDue)) {
       const total = section.steps(bench);
       let steps = 0;
       showStep = (text) => {

@@ -55,7 +55,12 @@ export const OURS: readonly Contender[] = [
   ours('this project, 4 connections', { concurrency: 4, maxLoad: 1 }),
 ];
 
-function ours(name: string, settings: Pick<TokenCleanupOptions, 'concurrency' | 'maxLoad'>): Contender {
+export function ours(
+  name: string,
+  settings: Pick<TokenCleanupOptions, 'concurrency' | 'maxLoad'>,
+  ofTargets: { readonly dropPartitions?: true } = {},
+  timeLeftMs?: number,
+): Contender {
   return {
     name,
     ours: true,
@@ -72,11 +77,11 @@ function ours(name: string, settings: Pick<TokenCleanupOptions, 'concurrency' | 
           }),
           trustedCertificates: false,
         },
-        targets: parseTargets(table.targets),
+        targets: parseTargets(table.targets.map((target) => ({ ...target, ...ofTargets }))),
         ...settings,
         logger: SILENT,
       });
-      const report = await service.run({ signal });
+      const report = await service.run({ signal, ...(timeLeftMs && { timeLeftMs }) });
       if (report.status === 'failed') {
         throw new Error(report.error);
       }

@@ -8,6 +8,8 @@ export interface Course {
   readonly table: Table;
   /** Makes the table, its rows and its indexes in an empty database. */
   readonly fill: (client: Client) => Promise<void>;
+  /** Whether its dead tuples stay, for contenders that vacuum. */
+  readonly keepsDeadTuples?: boolean;
 }
 
 /** A course that stands ready to be cloned. */
@@ -71,7 +73,7 @@ export class Laboratory {
     const client = await connect(this.#server.url(database), 'laboratory');
     try {
       await course.fill(client);
-      await client.query('vacuum analyze');
+      await client.query(course.keepsDeadTuples ? 'analyze' : 'vacuum analyze');
       return { course, database, before: await census(client, course.table) };
     } finally {
       await client.end();

@@ -6,6 +6,8 @@ import type { Scale } from './options';
 /** One of the questions that the benchmark answers. */
 export interface Section<Result> {
   readonly name: string;
+  /** Whether it runs only with --large, with --quick or if it is named. */
+  readonly isLong?: boolean;
   /** How many steps it takes. */
   readonly steps: (bench: Pick<Bench, 'scale' | 'chosen'>) => number;
   /** The results, as JSON. */

@@ -1,14 +1,13 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Client } from 'pg';
-import { type Arena, BY_DEFAULT, type Contender, ONE_DELETE, OTHERS, OURS, titleOf } from './contenders';
+import { type Circumstances, type Turn, takeTurn } from './beside-service';
+import { BY_DEFAULT, type Contender, ONE_DELETE, OTHERS, OURS, titleOf } from './contenders';
 import { count, digits, duration, timesOf } from './figures';
-import { connect, type Prepared } from './laboratory';
-import { runCapped } from './race';
+import type { Prepared } from './laboratory';
 import type { Bench, Section } from './section';
 import { ServiceLoad } from './service-load';
 import { median, percentile } from './statistics';
-import { census, fillTokens, REFRESH_TOKENS } from './tables';
+import { fillTokens, REFRESH_TOKENS } from './tables';
 
 /** A load of the service, and how contenders work beside it. */
 export interface Scene {
@@ -43,7 +42,6 @@ export interface Felt {
 }
 
 const DEAD_SHARE = 0.5;
-const LOOK_INTERVAL_MS = 50;
 
 /** Of the operations that a service gets done when it is alone: near saturation, and stable. */
 const HIGH_LOAD = 0.7;
@@ -139,14 +137,12 @@ export const service: Section<readonly Scene[]> = {
     })),
 };
 
-interface Part {
+interface Part extends Circumstances {
   readonly contenders: readonly Contender[];
-  readonly rate: number;
-  readonly rest?: Arena['rest'];
-  readonly autovacuum?: boolean;
 }
 
-async function play(bench: Bench, prepared: Prepared, title: string, part: Part): Promise<Scene> {
+/** Lets contenders take turns beside the service. */
+export async function play(bench: Bench, prepared: Prepared, title: string, part: Part): Promise<Scene> {
   const { scale, chosen, step, blame } = bench;
   const rounds = new Map(chosen(part.contenders).map((contender) => [contender, [] as Turn[]]));
   for (let round = 1; round <= scale.serviceRounds; round += 1) {
@@ -206,105 +202,6 @@ async function capacity({ laboratory, scale }: Bench, prepared: Prepared): Promi
     return (1_000 * latenciesMs.length) / (performance.now() - startedAt);
   } finally {
     load.stop();
-  }
-}
-
-interface Turn {
-  readonly latenciesMs: readonly number[];
-  readonly durationMs: number;
-  readonly rowsDeleted: number;
-  readonly deadlocks: number;
-  readonly longestLockWaitMs: number;
-  readonly finished: boolean;
-  readonly wrong?: string;
-}
-
-async function takeTurn(
-  { laboratory, scale }: Bench,
-  prepared: Prepared,
-  contender: Contender,
-  { rate, rest = 'usual', autovacuum = false }: Part,
-  capMs: number,
-): Promise<Turn> {
-  const { course, before } = prepared;
-  const url = await laboratory.clone(prepared);
-  await laboratory.setAutovacuum(autovacuum);
-  const observer = await connect(url, 'observer');
-  const load = await ServiceLoad.start({
-    url,
-    rows: scale.serviceRows,
-    rate,
-    warmUpMs: scale.serviceWarmUpMs,
-  });
-  try {
-    const locks = new LockWatch(await connect(url, 'observer'));
-    load.begin();
-    const { durationMs, stopped, error } = await runCapped(observer, contender, {
-      url,
-      ...course,
-      capMs,
-      rest,
-    });
-    const felt = await load.end();
-    const longestLockWaitMs = await locks.stop();
-    const after = await census(observer, course.table);
-    const { rows } = await observer.query<{ deadlocks: number }>(
-      'select deadlocks::float8 from pg_stat_database where datname = current_database()',
-    );
-    const finished = !stopped || after.dead <= felt.revoked;
-    const wrong =
-      felt.errors[0] ??
-      error ??
-      (after.live !== before.live + felt.liveChange
-        ? 'live rows are gone'
-        : after.dead > felt.revoked && !stopped
-          ? `${after.dead - felt.revoked} dead rows are left`
-          : undefined);
-    return {
-      latenciesMs: felt.latenciesMs,
-      durationMs,
-      rowsDeleted: before.dead + felt.revoked - after.dead,
-      deadlocks: Math.max(felt.deadlocks, rows[0]?.deadlocks ?? 0),
-      longestLockWaitMs,
-      finished,
-      ...(wrong !== undefined && { wrong }),
-    };
-  } finally {
-    load.stop();
-    await observer.end();
-    await laboratory.setAutovacuum(false);
-  }
-}
-
-/** Watches for how long the service waits for locks. */
-class LockWatch {
-  readonly #client: Client;
-  readonly #watching: Promise<void>;
-  #stopped = false;
-  #longestMs = 0;
-
-  constructor(client: Client) {
-    this.#client = client;
-    this.#watching = this.#watch();
-  }
-
-  async stop(): Promise<number> {
-    this.#stopped = true;
-    await this.#watching;
-    await this.#client.end();
-    return this.#longestMs;
-  }
-
-  async #watch(): Promise<void> {
-    while (!this.#stopped) {
-      const { rows } = await this.#client.query<{ ms: number | null }>(
-        `select max(extract(epoch from clock_timestamp() - waitstart) * 1000)::float8 as ms
-         from pg_locks join pg_stat_activity using (pid)
-         where not granted and application_name = 'token-service'`,
-      );
-      this.#longestMs = Math.max(this.#longestMs, rows[0]?.ms ?? 0);
-      await delay(LOOK_INTERVAL_MS);
-    }
   }
 }
 
