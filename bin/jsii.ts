@@ -21,8 +21,8 @@ const PACKAGE = join(DIST, 'jsii');
 const BUNDLED = ['cronstrue', 'zod'];
 const PEERS = ['aws-cdk-lib', 'constructs'];
 
-/** What the source of the constructs imports. It is compiled already: to check the types of zod again takes long. */
-const COMPILED = [...BUNDLES, 'lambda/configuration', 'lambda/metrics.js', 'lambda/metrics.d.ts'];
+/** What the constructs import and deploy. It is compiled already: to check the types of zod again takes long. */
+const COMPILED = [...BUNDLES, 'lambda'];
 
 const TSCONFIG = {
   compilerOptions: {
