@@ -28,6 +28,7 @@ export async function runOnDatabases(
   const lock = new Session(connection, { clock, stop, abandon, onRetry }, dryRun ? undefined : takeLock);
   const keepAlive = setInterval(() => lock.query('select').catch(() => {}), KEEP_ALIVE_MS).unref();
   const runs = new Map<string, RunResult>();
+  const dropped: string[] = [];
   let next = after;
   try {
     const databases = await databasesOf(lock, pattern, after);
@@ -36,16 +37,21 @@ export async function runOnDatabases(
         break;
       }
       const credentials = credentialsFor(database, connection.credentials);
-      const result = await new Run(
-        { ...options, connection: { ...connection, credentials } },
-        clock,
-        deadlines,
-      ).execute();
-      runs.set(database, result);
+      const run = new Run({ ...options, connection: { ...connection, credentials } }, clock, deadlines);
+      const result = await run.execute();
+      if (result.status === 'failed' && !(await exists(lock, database))) {
+        dropped.push(`${database}: was dropped while the run was at work`);
+      } else {
+        runs.set(database, result);
+      }
       // The next run continues with a database that was cut short, instead of skipping it.
       next = stopDeleting.aborted && result.status === 'partial' ? next : database;
     }
-    return serverResult(runs, next === databases.at(-1) ? undefined : next);
+    for (const warning of dropped) {
+      logger.warn(warning, {});
+    }
+    const isCutShort = databases.length > 0 && next !== databases.at(-1);
+    return serverResult(runs, { warnings: dropped, isCutShort, ...(isCutShort && next !== undefined && { next }) });
   } catch (error) {
     const isLocked = error instanceof AnotherRunError;
     const reason = describeError(error);
@@ -81,6 +87,17 @@ const DATABASES_SQL = `
   select datname::text as name
   from pg_catalog.pg_database
   where datallowconn and not datistemplate`;
+
+/** Whether a database is still there, as far as can be seen. */
+async function exists(session: Queryable, database: string): Promise<boolean> {
+  try {
+    return (await session.query(DATABASE_SQL, [database])).rows.length > 0;
+  } catch {
+    return true;
+  }
+}
+
+const DATABASE_SQL = 'select from pg_catalog.pg_database where datname = $1';
 
 /** The same order for every locale of a server: `after` and `next` depend on it. */
 function byCodeUnits(a: string, b: string): number {

@@ -1,6 +1,7 @@
 import { Logger } from '@aws-lambda-powertools/logger';
 import { Metrics } from '@aws-lambda-powertools/metrics';
 import type { Context } from 'aws-lambda';
+import { abridged } from './abridged-report';
 import { identityOf } from './configuration/environment';
 import { executionOf } from './configuration/event';
 import { RunFailed, runJob } from './job';
@@ -41,7 +42,7 @@ export async function handler(
     logger.error('the metrics could not be emitted', error as Error);
   }
   if (execution === undefined) {
-    return report;
+    return abridged(report);
   }
   const answer = answerOf(report, request);
   if (answer.rounds.error !== undefined && answer.again === undefined) {

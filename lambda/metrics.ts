@@ -109,7 +109,9 @@ function groupedByName(targets: readonly TargetReport[]): Map<string, TargetRepo
   const groups = new Map<string, TargetReport[]>();
   for (const target of targets) {
     const name = target.pattern ?? target.table;
-    groups.set(name, [...(groups.get(name) ?? []), target]);
+    const group = groups.get(name) ?? [];
+    group.push(target);
+    groups.set(name, group);
   }
   return groups;
 }

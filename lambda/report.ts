@@ -1,5 +1,6 @@
+import { joinAlike, type Line, limited, MOST_LINES } from './alike-lines';
 import type { Target } from './configuration/targets';
-import { describeError } from './database/database-error';
+import { describeError, printable } from './database/database-error';
 import type { Diagnosis } from './dry-run/diagnosis';
 import type { Blockage, Cascaded, StopReason } from './engine/outcome';
 import type { Erased } from './erasure/erasing-purge';
@@ -32,6 +33,8 @@ export interface RunReport {
   /** Only in a dry run. */
   readonly server?: ServerReport;
   readonly targets: readonly TargetReport[];
+  /** How many targets the list lacks, since it would be too long to be handed on; absent if it has all. */
+  readonly targetsLeftOut?: number;
   /** The last database that was swept, if the run stopped before the last one. Give it to the next run as `after`. */
   readonly next?: string;
 }
@@ -97,26 +100,29 @@ function summaryOf(part: RunReport | TargetReport, dryRun: boolean): string {
   return `${part.status}${reason}, ${deleted}, ${part.durationMs} ms${part.error ? `: ${part.error}` : ''}`;
 }
 
+/** What a run on the databases of a server reports besides what was done in each. */
+interface ServerFacts {
+  readonly warnings: readonly string[];
+  /** Whether it had to stop before the last database. */
+  readonly isCutShort: boolean;
+  readonly next?: string;
+}
+
 /** The result of the runs on the databases of a server, in the order in which they were swept. */
-export function serverResult(runs: ReadonlyMap<string, RunResult>, next: string | undefined): RunResult {
+export function serverResult(runs: ReadonlyMap<string, RunResult>, facts: ServerFacts): RunResult {
+  const { isCutShort, next } = facts;
   const results = [...runs];
   const of = (status: RunStatus) => results.filter(([, result]) => result.status === status).length;
-  const isUndone = next !== undefined || of('partial') + of('skipped') > 0;
   const targets = results.flatMap(([database, run]) => run.targets.map((target) => ({ database, ...target })));
   const lines = (texts: (result: RunResult) => readonly string[]) =>
-    results.flatMap(([database, result]) => texts(result).map((text) => `${database}: ${text}`));
+    joinAlike(results.flatMap(([subject, result]) => texts(result).map((text) => ({ subject, text, kind: text }))));
   const errors = lines(({ error }) => error?.split('\n') ?? []);
-  const warnings = lines((result) => result.warnings ?? []).slice(0, MOST_WARNINGS);
+  const warnings = limited([...facts.warnings, ...lines((result) => result.warnings ?? [])]);
+  const isPartial = isCutShort || of('partial') > 0 || (of('skipped') > 0 && of('skipped') < runs.size);
+  const status = of('failed') > 0 ? 'failed' : isPartial ? 'partial' : of('skipped') > 0 ? 'skipped' : 'succeeded';
   const [first] = runs.values();
   return {
-    status:
-      of('failed') > 0
-        ? 'failed'
-        : isUndone && of('skipped') < runs.size
-          ? 'partial'
-          : isUndone
-            ? 'skipped'
-            : 'succeeded',
+    status,
     ...(first?.cutoff && { cutoff: first.cutoff }),
     rowsDeleted: results.reduce((sum, [, { rowsDeleted }]) => sum + rowsDeleted, 0),
     ...(errors.length > 0 && { error: errors.join('\n') }),
@@ -128,7 +134,7 @@ export function serverResult(runs: ReadonlyMap<string, RunResult>, next: string 
 }
 
 /** A replica whose lag hovers around the limit causes a warning every few seconds. The log contains all of them. */
-export const MOST_WARNINGS = 100;
+export const MOST_WARNINGS = MOST_LINES;
 
 /** A report without the fields that only the service knows. */
 export type RunResult = Omit<RunReport, 'stage' | 'dryRun' | 'durationMs'>;
@@ -139,9 +145,23 @@ interface Facts {
   readonly warnings: readonly string[];
 }
 
-export function runResult({ reports, ...facts }: Facts & { readonly reports: readonly TargetReport[] }): RunResult {
-  const lines = reports.flatMap(({ table, error }) => error?.split('\n').map((line) => `${table}: ${line}`) ?? []);
-  return result(statusOf(reports), facts, reports, lines.join('\n'));
+/** @param targets each with its report */
+export function runResult({
+  targets,
+  ...facts
+}: Facts & { readonly targets: readonly (readonly [Target, TargetReport])[] }): RunResult {
+  const lines = targets.flatMap(([target, { error }]) => error?.split('\n').map((text) => lineOf(target, text)) ?? []);
+  const reports = targets.map(([, report]) => report);
+  return result(statusOf(reports), facts, reports, joinAlike(lines).join('\n'));
+}
+
+/** A line about a table. Those of the tables that one target matches are of a kind if they differ only in the schema. */
+export function lineOf({ name, pattern, schema }: Target, text: string): Line {
+  return {
+    subject: printable(name),
+    text,
+    ...(pattern !== undefined && { kind: JSON.stringify([pattern, text.replaceAll(schema, '*')]) }),
+  };
 }
 
 /** The result of a run that was skipped, or failed as a whole. */
@@ -175,11 +195,12 @@ export interface Examined extends Erased {
   readonly diagnosis?: Diagnosis;
 }
 
-export function targetReport({ name }: Target, examined: Examined): TargetReport {
+export function targetReport({ name, pattern }: Target, examined: Examined): TargetReport {
   const { outcome, durationMs, erasure, partitionsDropped, diagnosis } = examined;
   const { error, blockedBy, longestBatchMs, ...counts } = outcome;
   return {
     table: name,
+    ...(pattern !== undefined && { pattern }),
     status: error !== undefined ? 'failed' : outcome.stopReason === 'drained' ? 'succeeded' : 'partial',
     ...counts,
     longestBatchMs: Math.round(longestBatchMs),
@@ -198,15 +219,19 @@ export function refusedTarget(
   { message, findings, warnings }: PreflightError,
   dryRun: boolean,
 ): TargetReport {
+  // A table of thousands of partitions may lack a privilege for each.
+  const error = limited(message.split('\n')).join('\n');
   return {
-    ...notSwept(target, 'failed', message),
+    ...notSwept(target, 'failed', error),
     ...(dryRun && { diagnosis: { findings: [...findings, ...warnings] } }),
   };
 }
 
 function notSwept(target: Target, status: RunStatus, error?: string): TargetReport {
+  const { name: table, pattern } = target;
   return {
-    table: target.name,
+    table,
+    ...(pattern !== undefined && { pattern }),
     status,
     rowsDeleted: 0,
     batches: 0,

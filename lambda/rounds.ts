@@ -1,3 +1,4 @@
+import { abridged } from './abridged-report';
 import type { FunctionRequest, Rounds } from './configuration/event';
 import { nextTimeOfDay } from './configuration/time-of-day';
 import type { RunReport, RunStatus, TargetReport } from './report';
@@ -8,15 +9,10 @@ export interface Answer extends RunReport {
   readonly rounds: Rounds;
   /** The event of the next round; absent if the execution is done. */
   readonly again?: FunctionRequest;
-  /** The number of targets that the list lacks, since it would be too long for a state machine. */
-  readonly targetsLeftOut?: number;
 }
 
 /** A shorter round would connect, count and end. */
 export const SHORTEST_ROUND_MS = 60_000;
-
-/** Step Functions and EventBridge accept 256 KiB, together with what they add. */
-const MOST_BYTES = 200_000;
 
 /** Step Functions cuts a longer cause of a failure. */
 const LONGEST_ERROR = 10_000;
@@ -53,7 +49,7 @@ export function answerOf(report: RunReport, request: FunctionRequest, { isEndles
   const mayGoOn = (isEndless || request.until !== undefined) && windowLeftMs(request) >= SHORTEST_ROUND_MS;
   const goesOn = mayGoOn && isProgress && (next !== undefined || isCutShort(report));
   const rounds = roundsWith(report, request, goesOn);
-  return fitting({
+  return abridged({
     ...report,
     ...(!goesOn && { status: rounds.status }),
     ...(error !== undefined && { error: error.slice(0, LONGEST_ERROR) }),
@@ -86,25 +82,4 @@ function roundsWith(report: RunReport, { rounds: before, after }: FunctionReques
 
 function worst(statuses: readonly RunStatus[]): RunStatus {
   return STATUSES.find((status) => statuses.includes(status)) ?? 'succeeded';
-}
-
-/** If the answer is too long, as many of its targets as fit, those that did not succeed before the others. */
-function fitting(answer: Answer): Answer {
-  const { targets, ...rest } = answer;
-  let bytes = sizeOf(rest);
-  const byStatus = [...targets].sort((a, b) => STATUSES.indexOf(a.status) - STATUSES.indexOf(b.status));
-  const fit = new Set<TargetReport>();
-  for (const target of byStatus) {
-    bytes += sizeOf(target) + 1;
-    if (bytes <= MOST_BYTES) {
-      fit.add(target);
-    }
-  }
-  return fit.size === targets.length
-    ? answer
-    : { ...answer, targets: targets.filter((target) => fit.has(target)), targetsLeftOut: targets.length - fit.size };
-}
-
-function sizeOf(value: object): number {
-  return Buffer.byteLength(JSON.stringify(value));
 }

@@ -1,15 +1,14 @@
+import { joinAlike, subjectsOf } from './alike-lines';
 import type { Clock, Deadlines } from './clock';
 import { conditionOf } from './conditions/condition';
-import type { Relation } from './conditions/relation';
 import type { Target } from './configuration/targets';
 import { describeError, printable } from './database/database-error';
 import { type Query, Session, type SessionContext } from './database/session';
 import { examine } from './dry-run/diagnosis';
+import { BATCH_LIMITS } from './engine/batch-limits';
 import type { SweepProgress } from './engine/pass';
 import type { Table, Visiting } from './engine/purge';
 import { ReplicaLagBrake } from './engine/replica-lag';
-import { BATCH_LIMITS } from './engine/walk';
-import { partOfBlocks } from './engine/whole-table';
 import { type ErasureReading, erasingPurge, examinedErasures } from './erasure/erasing-purge';
 import { ClusterState } from './pace/cluster-state';
 import { FixedPace } from './pace/fixed-pace';
@@ -19,6 +18,7 @@ import { findingOf, messageOf } from './preflight/finding';
 import { type Inspected, inspect, PreflightError } from './preflight/preflight';
 import {
   type Examined,
+  lineOf,
   MOST_WARNINGS,
   notRunResult,
   type RunResult,
@@ -27,7 +27,7 @@ import {
   targetReport,
 } from './report';
 import type { RunOptions } from './run-options';
-import { expandSchemas } from './schemas';
+import { type Expanded, expandSchemas } from './schemas';
 import { AnotherRunError, checkServer, replicasOf, type ServerReport, takeLock } from './server';
 
 const PROGRESS_INTERVAL_MS = 250;
@@ -59,8 +59,6 @@ export class Run {
   /** One for all tables: they share the server with the same sessions. */
   readonly #turns: Turns;
   readonly #warnings: string[] = [];
-  /** The name of the configured target of each table. */
-  readonly #configuredNames = new Map<string, string>();
   #further: Promise<void> | undefined;
 
   constructor(options: RunOptions, clock: Clock, deadlines: Deadlines) {
@@ -137,15 +135,16 @@ export class Run {
         found instanceof PreflightError ? [] : [this.#table(target, found, cutoff)],
       );
       const worked = await this.#plan.work(tables, cutoff);
-      const reports = [...inspected].map(([target, found]) => {
-        const report =
-          found instanceof PreflightError
-            ? refusedTarget(target, found, this.#options.dryRun)
-            : targetReport(target, worked.get(target) as Examined);
-        const pattern = this.#configuredNames.get(report.table);
-        return pattern === undefined || pattern === report.table ? report : { ...report, pattern };
-      });
-      return runResult({ ...facts, reports, warnings: this.#warnings });
+      const reports = [...inspected].map(
+        ([target, found]) =>
+          [
+            target,
+            found instanceof PreflightError
+              ? refusedTarget(target, found, this.#options.dryRun)
+              : targetReport(target, worked.get(target) as Examined),
+          ] as const,
+      );
+      return runResult({ ...facts, targets: reports, warnings: this.#warnings });
     } catch (error) {
       if (error instanceof AnotherRunError) {
         this.#warn(error.message);
@@ -168,28 +167,27 @@ export class Run {
   async #inspectAll(session: Session): Promise<Map<Target, Inspected | PreflightError>> {
     const expanded = await expandSchemas(session, this.#options.targets);
     const found = await inspect(session, {
-      configured: [...expanded.values()].flat(),
-      requested: this.#targets.flatMap((target) => expanded.get(target) ?? []),
+      configured: [...expanded.values()].flatMap(({ targets }) => targets),
+      requested: this.#targets.flatMap((target) => expanded.get(target)?.targets ?? []),
       dryRun: this.#options.dryRun,
     });
     const results = this.#targets.flatMap((target) => {
-      const tables = expanded.get(target) ?? [];
-      for (const { name } of tables) {
-        this.#configuredNames.set(name, target.name);
+      const { targets, without } = expanded.get(target) as Expanded;
+      const schemas = `like ${target.schemas?.like.join(', ')}`;
+      const table = `a table ${JSON.stringify(target.table)}`;
+      if (targets.length === 0) {
+        return [[target, new PreflightError([findingOf(`no schema ${schemas} has ${table}`)])] as const];
       }
-      const like = target.schemas?.like.join(', ');
-      const missing = new PreflightError([
-        findingOf(`no schema like ${like} has a table ${JSON.stringify(target.table)}`),
-      ]);
-      return tables.length === 0
-        ? [[target, missing] as const]
-        : tables.map((table) => [table, found.get(table) ?? missing] as const);
+      if (without.length > 0) {
+        const names = printable(subjectsOf(without));
+        this.#warn(`${target.name}: ${names} match ${schemas} and do not have ${table}`);
+      }
+      return targets.map((one) => [one, found.get(one) as Inspected | PreflightError] as const);
     });
-    for (const [{ name }, { warnings }] of results) {
-      for (const warning of warnings) {
-        this.#warn(`${printable(name)}: ${messageOf(warning)}`);
-      }
-    }
+    const warnings = results.flatMap(([target, inspected]) =>
+      inspected.warnings.map((warning) => lineOf(target, messageOf(warning))),
+    );
+    joinAlike(warnings).forEach(this.#warn, this);
     return new Map(results);
   }
 
@@ -232,6 +230,9 @@ export class Run {
         stopDeleting,
         stopCounting,
         onProgress: this.#progressLog(target.name),
+        ...(target.pattern !== undefined && {
+          onDropped: () => this.#warn(`${printable(target.name)}: was dropped while the run was at work`),
+        }),
       },
     };
   }
@@ -246,24 +247,13 @@ export class Run {
   }
 
   get #visiting(): Visiting {
+    const { deletingUntil } = this.#deadlines;
     return {
       now: () => this.#clock.now(),
-      before: async ({ inspected }, later) => {
-        const others = later.flatMap((table) => table.inspected.relations);
-        this.#turns.start(await this.#timeFor(inspected.relations, others), inspected.referringKeys.length > 0);
-      },
+      // If a table needs more time than its share of what is left, the automatic pace hurries.
+      before: ({ inspected }, share) =>
+        this.#turns.start((deletingUntil - this.#clock.now()) * share, inspected.referringKeys.length > 0),
     };
-  }
-
-  /**
-   * The part of the time left that a table should take, by its size. If it needs more, the automatic pace hurries.
-   *
-   * @returns milliseconds; Infinity if there is no deadline
-   */
-  async #timeFor(own: readonly Relation[], others: readonly Relation[]): Promise<number> {
-    const msLeft = this.#deadlines.deletingUntil - this.#clock.now();
-    const isShared = msLeft < Number.POSITIVE_INFINITY && own.length > 0 && others.length > 0;
-    return isShared ? msLeft * (await partOfBlocks(this.#sessions[0], own, others)) : msLeft;
   }
 
   #progressLog(table: string): (progress: SweepProgress) => void {

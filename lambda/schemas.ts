@@ -2,50 +2,63 @@ import { matchesPattern } from './configuration/name-pattern';
 import type { Target } from './configuration/targets';
 import type { Queryable } from './database/queryable';
 
+/** The tables of a target. */
+export interface Expanded {
+  /** The target itself, or one for each schema that matches and has the table. */
+  readonly targets: readonly Target[];
+  /** The schemas that match and do not have the table. */
+  readonly without: readonly string[];
+}
+
 /**
- * Finds the schemas of targets that name them by pattern. Read only.
- *
- * @returns the targets to sweep for each target: itself, or one for each schema that matches and has the table. A table
- * that a target names by its schema, or that an earlier one matches, is not taken twice.
+ * Finds the schemas of targets that name them by pattern. Read only. A table that a target names by its schema, or that an
+ * earlier one matches, is not taken twice.
  */
 export async function expandSchemas(
   session: Queryable,
   targets: readonly Target[],
-): Promise<ReadonlyMap<Target, readonly Target[]>> {
+): Promise<ReadonlyMap<Target, Expanded>> {
   const patterns = targets.filter(({ schemas }) => schemas);
-  if (patterns.length === 0) {
-    return new Map(targets.map((target) => [target, [target]]));
-  }
-  const { rows } = await session.query<{ schema: string; table: string }>(TABLES_SQL, [
-    [...new Set(patterns.map(({ table }) => table))],
-  ]);
+  const names = [...new Set(patterns.map(({ table }) => table))];
+  const { rows } = patterns.length > 0 ? await session.query<Schema>(SCHEMAS_SQL, [names]) : { rows: [] };
   const idOf = (schema: string, table: string) => JSON.stringify([schema, table]);
   const taken = new Set(targets.flatMap(({ schemas, schema, table }) => (schemas ? [] : [idOf(schema, table)])));
   return new Map(
-    targets.map((target) => {
+    targets.map((target): [Target, Expanded] => {
       const { schemas, ...rest } = target;
       if (!schemas) {
-        return [target, [target]];
+        return [target, { targets: [target], without: [] }];
       }
-      const found = rows.filter(
-        ({ schema, table }) =>
-          table === target.table && matchesPattern(schemas, schema) && !taken.has(idOf(schema, table)),
-      );
+      const { table, name: pattern } = target;
+      const matching = rows.filter(({ schema }) => matchesPattern(schemas, schema));
+      const found = matching.filter(({ schema, tables }) => tables.includes(table) && !taken.has(idOf(schema, table)));
+      for (const { schema } of found) {
+        taken.add(idOf(schema, table));
+      }
       return [
         target,
-        found.map(({ schema, table }) => {
-          taken.add(idOf(schema, table));
-          return { ...rest, schema, name: `${schema}.${table}` };
-        }),
+        {
+          targets: found.map(({ schema }) => ({ ...rest, schema, name: `${schema}.${table}`, pattern })),
+          without: matching.filter(({ tables }) => !tables.includes(table)).map(({ schema }) => schema),
+        },
       ];
     }),
   );
 }
 
+interface Schema {
+  readonly schema: string;
+  /** Those of the tables that it has. */
+  readonly tables: readonly string[];
+}
+
 // A partition is swept with its table.
-const TABLES_SQL = `
-  select nspname as schema, relname as table
-  from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-  where relname = any($1::text[]) and relkind in ('r', 'p') and not relispartition
-    and left(nspname, 3) <> 'pg_' and nspname <> 'information_schema'
-  order by nspname, relname`;
+const SCHEMAS_SQL = `
+  select nspname as schema, array(
+    select relname::text
+    from pg_class
+    where relnamespace = pg_namespace.oid and relname = any($1::name[]) and relkind in ('r', 'p') and not relispartition
+  ) as tables
+  from pg_namespace
+  where left(nspname, 3) <> 'pg_' and nspname <> 'information_schema'
+  order by nspname`;

@@ -129,3 +129,100 @@ test('fails if no database matches', async () => {
     error: 'DB_NAMES must match at least one database of the server, got {"like":["nobody_*"]}',
   });
 });
+
+describe('of databases with odd names or states', () => {
+  const ODD_NAMES = ['tenant_"quoted"', 'tenant_Ünïcode 🐘', 'tenant_CAPITAL', "tenant_o'clock", 'tenant_$1; --'];
+  const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
+
+  afterEach(async () => {
+    for (const name of ODD_NAMES) {
+      await database.sql(`drop database if exists ${quoted(name)} with (force)`);
+    }
+  });
+
+  test('sweeps each, whatever its name', async () => {
+    for (const name of ODD_NAMES) {
+      await database.sql(`create database ${quoted(name)} template tenant_a`);
+    }
+    const report = await run({}, { like: ['tenant_*'], except: NAMES });
+    expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 2 * ODD_NAMES.length });
+    expect(report.targets.map((target) => target.database)).toEqual([...ODD_NAMES].sort());
+    for (const name of ODD_NAMES) {
+      expect(await sqlIn(name, 'select id from refresh_tokens')).toEqual([3]);
+    }
+    const rest = await run({ after: 'tenant_CAPITAL' }, { like: ['tenant_*'], except: NAMES });
+    expect(rest.targets.map((target) => target.database)).toEqual(["tenant_o'clock", 'tenant_Ünïcode 🐘']);
+  });
+
+  test('takes neither a template nor a database that allows no connections', async () => {
+    await database.sql('alter database tenant_a is_template true; alter database tenant_b allow_connections false');
+    const report = await run();
+    await database.sql('alter database tenant_a is_template false; alter database tenant_b allow_connections true');
+    expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 2 });
+    expect(await survivors()).toEqual([[1, 2, 3], [1, 2, 3], [3], [1, 2, 3]]);
+  });
+
+  test('reports one to which the role may not connect, and sweeps the others', async () => {
+    await database.sql(`
+      create role cleaner login password 'cleaner' in role pg_write_all_data, pg_read_all_data;
+      revoke connect on database tenant_b from public`);
+    const connection = database.connection({ user: 'cleaner', password: 'cleaner' });
+    const report = await database.service({ connection, databases: { like: ['tenant_*'] } }).run();
+    await database.sql('drop role cleaner');
+    expect(report).toMatchObject({
+      status: 'failed',
+      rowsDeleted: 6,
+      error: 'tenant_b: permission denied for database "tenant_b" (SQLSTATE 42501)',
+    });
+    expect(await survivors()).toEqual([[3], [1, 2, 3], [3], [3]]);
+  });
+});
+
+/** Deletes that leave time for something else to happen. */
+const PAUSE = `
+  create function pause() returns trigger language plpgsql as 'begin perform pg_sleep(0.1); return old; end';
+  create trigger pause before delete on refresh_tokens for each row execute function pause()`;
+
+/** A service that does something as soon as the first row is deleted. */
+function interruptedBy(action: () => void) {
+  return database.service({
+    databases: { like: ['tenant_*'] },
+    logger: { ...database.logger, debug: (_, { progress }) => progress && action() },
+  });
+}
+
+test('passes over a database that is dropped in the meantime', async () => {
+  let dropped: Promise<unknown> | undefined;
+  await sqlIn('tenant_a', `do $$ begin ${PAUSE}; end $$`);
+  const report = await interruptedBy(() => {
+    dropped ??= database.sql('drop database tenant_b with (force)');
+  }).run();
+  await dropped;
+  expect(report).toMatchObject({
+    status: 'succeeded',
+    rowsDeleted: 6,
+    warnings: ['tenant_b: was dropped while the run was at work'],
+  });
+  expect(report.targets.map((target) => target.database)).toEqual(['tenant_a', 'tenant_c', 'tenant_demo']);
+});
+
+test('is partial if it is stopped before the first database, and deletes nothing', async () => {
+  const report = await run({ signal: AbortSignal.abort() });
+  expect(report).toMatchObject({ status: 'partial', rowsDeleted: 0, targets: [] });
+  expect(report).not.toHaveProperty('next');
+  expect(await run({ signal: AbortSignal.abort(), after: 'tenant_a' })).toMatchObject({
+    status: 'partial',
+    next: 'tenant_a',
+  });
+});
+
+test('joins the same mistake in many databases into one line', async () => {
+  for (const name of NAMES) {
+    await sqlIn(name, 'alter table refresh_tokens drop revoked');
+  }
+  const report = await run({}, { like: ['tenant_*'] });
+  expect(report.error).toBe(
+    'tenant_a, tenant_b, tenant_c and 1 more: ' +
+      'refresh_tokens: column "revoked" of "public"."refresh_tokens" does not exist',
+  );
+});

@@ -1,5 +1,6 @@
 import { isReference, type Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
+import { ByTable } from './by-table';
 import type { ColumnTypes } from './column-tests';
 import { quoteIdentifier, quoteTable } from './sql';
 
@@ -25,31 +26,46 @@ export interface References {
   readonly findings: readonly string[];
 }
 
-/** Finds the foreign keys that the rules of a target follow. Read only. */
+/** Finds the foreign keys that the rules of the targets follow. Read only. */
 export async function readReferences(
   session: Queryable,
-  target: Target,
-  table: { readonly oid: number; readonly quotedName: string },
-): Promise<References> {
-  const names = target.deleteWhen.flatMap((rule) =>
+  tables: readonly { readonly target: Target; readonly oid: number }[],
+): Promise<(target: Target) => References> {
+  const following = tables.filter(({ target }) => columnsFollowed(target).length > 0);
+  const { rows } =
+    following.length > 0
+      ? await session.query<Key>(REFERENCES_SQL, [
+          following.map(({ oid }) => oid),
+          [...new Set(following.flatMap(({ target }) => columnsFollowed(target)))],
+        ])
+      : { rows: [] };
+  const keys = new ByTable(rows, ({ ownOid }) => [ownOid]);
+  const references = new Map(following.map(({ target, oid }) => [target, chooseKeys(target, keys.at([oid]))]));
+  return (target) => references.get(target) ?? { byColumn: new Map(), findings: [] };
+}
+
+function columnsFollowed({ deleteWhen }: Target): string[] {
+  const followed = deleteWhen.flatMap((rule) =>
     Object.entries(rule).flatMap(([column, test]) => (isReference(test) ? [column] : [])),
   );
+  return [...new Set(followed)];
+}
+
+function chooseKeys(target: Target, keys: readonly Key[]): References {
   const byColumn = new Map<string, Omit<Reference, 'types'>>();
   const findings: string[] = [];
-  const { rows } =
-    names.length > 0 ? await session.query<Key>(REFERENCES_SQL, [table.oid, names]) : { rows: [] as Key[] };
-  for (const name of new Set(names)) {
-    const keys = rows.filter(({ columns }) => columns.some(({ own }) => own === name));
-    const alone = keys.filter(({ columns }) => columns.length === 1);
-    const [key, ...others] = alone.length > 0 ? alone : keys;
-    const column = `column ${quoteIdentifier(name)} of ${table.quotedName}`;
+  for (const name of columnsFollowed(target)) {
+    const candidates = keys.filter(({ columns }) => columns.some(({ own }) => own === name));
+    const alone = candidates.filter(({ columns }) => columns.length === 1);
+    const [key, ...others] = alone.length > 0 ? alone : candidates;
+    const column = `column ${quoteIdentifier(name)} of ${quoteTable(target.schema, target.table)}`;
     if (!key) {
       findings.push(`${column} has no foreign key, which "refersTo" follows`);
     } else if (others.length > 0) {
       const constraints = [key, ...others].map(({ constraint }) => quoteIdentifier(constraint)).join(', ');
       findings.push(`${column} has several foreign keys (${constraints}), of which "refersTo" cannot choose one`);
     } else {
-      const { schema, table: referred, ...rest } = key;
+      const { ownOid: _, schema, table: referred, ...rest } = key;
       byColumn.set(name, { ...rest, quotedTable: quoteTable(schema, referred) });
     }
   }
@@ -57,6 +73,8 @@ export async function readReferences(
 }
 
 interface Key extends Omit<Reference, 'quotedTable' | 'types'> {
+  /** The table whose rows refer. */
+  readonly ownOid: number;
   readonly constraint: string;
   readonly schema: string;
   readonly table: string;
@@ -66,7 +84,7 @@ interface Key extends Omit<Reference, 'quotedTable' | 'types'> {
 // containment.
 const REFERENCES_SQL = `
   select
-    conname as constraint, confrelid::int8::float8 as oid, nspname as schema, relname as table,
+    conrelid::int8::float8 as "ownOid", conname as constraint, confrelid::int8::float8 as oid, nspname as schema, relname as table,
     relkind = 'p' as "isPartitioned",
     (
       select jsonb_agg(jsonb_build_object(
@@ -81,7 +99,7 @@ const REFERENCES_SQL = `
   from pg_constraint as key
   join pg_class on pg_class.oid = confrelid
   join pg_namespace on pg_namespace.oid = relnamespace
-  where contype = 'f' and conrelid = $1
+  where contype = 'f' and conrelid = any($1::oid[])
     and to_jsonb(key) ->> 'conperiod' is distinct from 'true'
     and not exists (
       select from pg_constraint as original where original.oid = key.conparentid and original.conrelid = key.conrelid

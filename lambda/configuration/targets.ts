@@ -16,6 +16,8 @@ export interface Target {
   readonly schema: string;
   /** The schemas to sweep: all that match and have the table. */
   readonly schemas?: NamePattern | undefined;
+  /** The name of the configured target that matched the schema, if it names schemas by pattern. */
+  readonly pattern?: string;
   readonly table: string;
   readonly deleteWhen: readonly Rule[];
   /** Tables whose foreign keys protect the rows to which they refer, regardless of ON DELETE. */

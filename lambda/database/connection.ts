@@ -40,7 +40,7 @@ const IDENTITY_SQL = `
 const SET_SQL = `
   select pg_catalog.set_config(wanted.key, wanted.value, false)
   from pg_catalog.jsonb_each_text($1::pg_catalog.jsonb) as wanted
-  join pg_catalog.pg_settings on pg_settings.name operator(pg_catalog.=) wanted.key`;
+  where pg_catalog.current_setting(wanted.key, true) is not null`;
 
 /** The server's side of a connection. */
 export interface Backend {

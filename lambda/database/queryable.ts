@@ -31,8 +31,8 @@ export type Check = (rows: readonly unknown[]) => Statement | undefined;
 export interface Queryable {
   /** How many times it has reconnected. */
   readonly reconnections: number;
-  /** Whether each commit waits until it is on disk. A new connection keeps the value. */
-  synchronous?: boolean;
+  /** Whether each commit waits until it is on disk. A new connection keeps the value. Undefined: not yet decided. */
+  synchronous?: boolean | undefined;
   query<Row>(text: string, values?: readonly unknown[], limits?: Limits, check?: Check): Promise<QueryResult<Row>>;
 }
 

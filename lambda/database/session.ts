@@ -77,7 +77,7 @@ export class Session implements Queryable {
   readonly #options: ConnectionOptions;
   readonly #context: SessionContext;
   reconnections = 0;
-  synchronous = false;
+  synchronous: boolean | undefined;
   readonly #onConnect: (query: Query) => Promise<void>;
   #connection: Connection | undefined;
   /** The time of the first failure since the last success. */
@@ -113,7 +113,7 @@ export class Session implements Queryable {
     for (let retryMs = FIRST_RETRY_MS; ; retryMs = Math.min(2 * retryMs, LONGEST_RETRY_MS)) {
       try {
         const connection = await this.#connected();
-        connection.synchronous = this.synchronous;
+        connection.synchronous = this.synchronous ?? false;
         const result = await connection.query<Row>(text, values, limits, check);
         this.#failingSince = undefined;
         this.#gaveUp = false;

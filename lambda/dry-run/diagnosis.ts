@@ -2,6 +2,7 @@ import type { Target } from '../configuration/targets';
 import { blockagesOf, endBy, reasonOf, type SweepOutcome } from '../engine/outcome';
 import type { Table, Visiting, Worked } from '../engine/purge';
 import { patiently } from '../engine/table-lock';
+import { TableSizes } from '../engine/table-sizes';
 import type { TableOptions } from '../engine/whole-table';
 import type { Finding } from '../preflight/finding';
 import { type Census, takeCensus } from './census';
@@ -52,6 +53,7 @@ export async function examine(
   tables: readonly Table[],
   { now, before }: Visiting,
 ): Promise<Map<Target, Worked & { readonly diagnosis: Diagnosis }>> {
+  const sizes = await TableSizes.read(tables);
   const forecast = new Forecast(tables);
   const counts = new Map<Table, Counts>();
   const failures = new Map<Table, unknown>();
@@ -61,9 +63,9 @@ export async function examine(
     await work().catch((error: unknown) => failures.set(table, failures.get(table) ?? error));
     durations.set(table, (durations.get(table) ?? 0) + now() - startedAt);
   };
-  for (const [index, table] of tables.entries()) {
+  for (const table of tables) {
     await timed(table, async () => {
-      await before(table, tables.slice(index + 1));
+      before(table, sizes.takeShare(table));
       counts.set(table, await countAll(table, forecast));
     });
   }

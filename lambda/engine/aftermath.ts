@@ -1,10 +1,13 @@
 import type { Relation, Root } from '../conditions/relation';
-import type { Limits, Queryable } from '../database/queryable';
+import { BATCH_LIMITS } from './batch-limits';
+import { type LockWaitOptions, patiently } from './table-lock';
 
 /** Changes to a table during its sweep. */
 export interface Aftermath {
   /** Whether its name leads to another table, or to none. */
   readonly isReplaced: boolean;
+  /** Whether its name leads to none. */
+  readonly isGone: boolean;
   /** The partitions that were attached during the sweep. */
   readonly added: readonly Relation[];
   /** The file of each relation that still belongs to it. */
@@ -13,9 +16,13 @@ export interface Aftermath {
   readonly mayKeepInSilence: boolean;
 }
 
-export async function aftermathOf(session: Queryable, root: Root, relations: readonly Relation[]): Promise<Aftermath> {
+export async function aftermathOf(
+  options: LockWaitOptions,
+  root: Root,
+  relations: readonly Relation[],
+): Promise<Aftermath> {
   const values = [root.oid, root.quotedName, relations.map(({ oid }) => oid)];
-  const { rows } = await session.query<Answer>(AFTERMATH_SQL, values, LIMITS);
+  const { rows } = await patiently<Answer>(options, AFTERMATH_SQL, values, BATCH_LIMITS);
   const [answer] = rows;
   if (!answer) {
     throw new Error(`the server did not say what became of ${root.quotedName}`);
@@ -37,9 +44,6 @@ export class ReplacedError extends Error {
     super(`${quotedName} was replaced or dropped while the sweep was at work`, { cause });
   }
 }
-
-/** The same as for batches, since other limits take a round trip. All names below are qualified. */
-const LIMITS: Limits = { statementTimeoutMs: 200, lockTimeoutMs: 25, ownSearchPath: true };
 
 interface Answer extends Omit<Aftermath, 'added'> {
   readonly added: readonly { readonly oid: number; readonly quotedName: string }[];
@@ -63,6 +67,7 @@ const AFTERMATH_SQL = `
   )
   select
     coalesce(pg_catalog.to_regclass($2) operator(pg_catalog.<>) $1::pg_catalog.oid, true) as "isReplaced",
+    pg_catalog.to_regclass($2) is null as "isGone",
     (
       select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
         'oid', oid::pg_catalog.int8, 'quotedName', pg_catalog.format('%I.%I', nspname, relname)

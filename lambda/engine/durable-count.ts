@@ -1,13 +1,14 @@
 import type { Clock } from '../clock';
-import { isUnsupported } from '../database/database-error';
+import { isUnsupported, kindOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
+import { BATCH_LIMITS } from './batch-limits';
 
 /** How long deletes may stay unconfirmed, that is, how many a server crash can undo. */
 const CONFIRM_INTERVAL_MS = 1_000;
 
 // The message is the smallest thing that any role may commit. The setting ends with the transaction.
-const CONFIRM_SQL =
-  "select set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'token-cleanup', '')";
+const MESSAGE = "pg_catalog.pg_logical_emit_message(true, 'token-cleanup', '')";
+const CONFIRM_SQL = `select set_config('synchronous_commit', 'on', true), ${MESSAGE}`;
 
 /**
  * Counts deleted rows truthfully although sessions do not wait until each commit is on disk.
@@ -36,24 +37,18 @@ export class DurableCount {
   }
 
   /**
-   * Call this before the first delete. If the server cannot confirm commits later, each commit is synchronous.
+   * Call this before the first delete. If the server cannot confirm commits later, each commit is synchronous. Only the first
+   * table of a run finds that out.
    *
    * @returns whether that took a transaction id
    */
   async begin(session: Queryable): Promise<boolean> {
-    try {
-      await session.query(CONFIRM_SQL);
-      return true;
-    } catch (error) {
-      if (!isUnsupported(error)) {
-        throw error;
-      }
-      this.#synchronous = true;
-      for (const each of this.#sessions) {
-        each.synchronous = true;
-      }
-      return false;
+    const isKnown = session.synchronous !== undefined;
+    this.#synchronous = session.synchronous ?? !(await canConfirm(session));
+    for (const each of this.#sessions) {
+      each.synchronous = this.#synchronous;
     }
+    return !isKnown && !this.#synchronous;
   }
 
   /** The rows that are gone, confirmed or not. */
@@ -115,5 +110,21 @@ export class DurableCount {
 
   #countReconnections(): number {
     return this.#sessions.reduce((sum, session) => sum + session.reconnections, 0);
+  }
+}
+
+/** Whether the server takes the message; it need not be on disk. */
+async function canConfirm(session: Queryable): Promise<boolean> {
+  try {
+    await session.query(`select ${MESSAGE}`, [], BATCH_LIMITS);
+    return true;
+  } catch (error) {
+    if (isUnsupported(error)) {
+      return false;
+    }
+    if (kindOf(error) === 'slow') {
+      return true; // it was about to
+    }
+    throw error;
   }
 }

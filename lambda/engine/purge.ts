@@ -1,8 +1,11 @@
+import { ByTable } from '../conditions/by-table';
 import type { DeadRows } from '../conditions/condition';
+import type { ReferringKey } from '../conditions/referring-key';
 import type { Target } from '../configuration/targets';
 import type { Inspected } from '../preflight/preflight';
 import type { SweepOutcome } from './outcome';
 import { Sweep, type SweepOptions } from './sweep';
+import { TableSizes } from './table-sizes';
 
 /** A table that passed the preflight, and what came of the work on it. */
 export interface Table {
@@ -18,24 +21,28 @@ export interface Worked {
 
 export interface Visiting {
   now(): number;
-  /** Awaited before each visit to a table. */
-  before(table: Table, later: readonly Table[]): Promise<void>;
+  /**
+   * Called before each visit to a table.
+   *
+   * @param share the part of the time left that it should take, above 0 up to 1
+   */
+  before(table: Table, share: number): void;
 }
 
 /**
  * Sweeps tables. A table that refers to another one comes before it, in any order of the targets. If rows remain because
- * rows of another table refer to them, the table is visited again once that one has lost some.
+ * rows of another table refer to them, the table is visited again once that one has lost some. Tables without a block are
+ * only looked at, all at once.
  */
 export async function purge(tables: readonly Table[], { now, before }: Visiting): Promise<Map<Target, Worked>> {
-  const works = referringFirst(tables).map((table) => new Work(table));
+  const sizes = await TableSizes.read(tables);
+  const filled = tables.filter((table) => !sizes.isEmpty(table));
+  const referring = referringTables(filled);
+  const works = referringFirst(filled, referring).map((table) => new Work(table));
   let visits = 0;
   const visit = async (work: Work, run: (sweep: Sweep) => Promise<void>) => {
     const startedAt = now();
-    const later = works.filter(({ visited }) => visited === 0).map(({ table }) => table);
-    await before(
-      work.table,
-      later.filter((table) => table !== work.table),
-    );
+    before(work.table, sizes.takeShare(work.table));
     const { rowsDeleted } = work.sweep;
     await run(work.sweep);
     work.durationMs += now() - startedAt;
@@ -48,18 +55,42 @@ export async function purge(tables: readonly Table[], { now, before }: Visiting)
   for (const work of works) {
     await visit(work, (sweep) => sweep.run());
   }
-  for (let again = nextAgain(works); again; again = nextAgain(works)) {
+  const workOf = new Map(works.map((work) => [work.table, work]));
+  const others = (work: Work) => referring(work.table).flatMap((table) => workOf.get(table) ?? []);
+  for (let again = nextAgain(works, others); again; again = nextAgain(works, others)) {
     const { work, oids } = again;
     await visit(work, (sweep) => sweep.runAgain(oids));
   }
-  return new Map(works.map(({ table, sweep, durationMs }) => [table.target, { outcome: sweep.outcome, durationMs }]));
+  return new Map([
+    ...tables.map(({ target }) => [target, NOTHING_TO_DO] as const),
+    ...works.map(({ table, sweep, durationMs }) => [table.target, { outcome: sweep.outcome, durationMs }] as const),
+  ]);
+}
+
+/** The outcome of a table without a block. */
+const NOTHING_TO_DO: Worked = {
+  outcome: { stopReason: 'drained', rowsDeleted: 0, rowsRemaining: 0, batches: 0, longestBatchMs: 0, blockedBy: [] },
+  durationMs: 0,
+};
+
+/** The other tables whose rows refer to a table, by way of cascades, too. */
+function referringTables(tables: readonly Table[]): (table: Table) => readonly Table[] {
+  const byTable = new ByTable(tables, oidsOf);
+  return (table) => byTable.at(referringOids(table.options.keys)).filter((other) => other !== table);
+}
+
+function referringOids(keys: readonly ReferringKey[]): number[] {
+  return keys.flatMap(({ oid, next }) => [oid, ...referringOids(next)]);
 }
 
 /** A table before those to which its rows refer; in a circle of tables, in the order of the targets. */
-function referringFirst(tables: readonly Table[]): Table[] {
+function referringFirst(tables: readonly Table[], referring: (table: Table) => readonly Table[]): Table[] {
   const ordered = new Set<Table>();
   const visit = (table: Table, path: readonly Table[]) => {
-    for (const other of tables.filter((candidate) => refersTo(candidate, table) && !path.includes(candidate))) {
+    if (ordered.has(table)) {
+      return;
+    }
+    for (const other of referring(table).filter((candidate) => !path.includes(candidate))) {
       visit(other, [...path, table]);
     }
     ordered.add(table);
@@ -68,13 +99,6 @@ function referringFirst(tables: readonly Table[]): Table[] {
     visit(table, [table]);
   }
   return [...ordered];
-}
-
-function refersTo(one: Table, other: Table): boolean {
-  const oids = oidsOf(one);
-  return (
-    one !== other && other.options.keys.some(({ oid, next }) => oids.has(oid) || next.some((key) => oids.has(key.oid)))
-  );
 }
 
 function oidsOf({ options }: Table): Set<number> {
@@ -99,9 +123,12 @@ class Work {
 }
 
 /** A table whose remaining rows are kept by others, and those of the others that have lost rows since. */
-function nextAgain(works: readonly Work[]): { readonly work: Work; readonly oids: ReadonlySet<number> } | undefined {
+function nextAgain(
+  works: readonly Work[],
+  others: (work: Work) => readonly Work[],
+): { readonly work: Work; readonly oids: ReadonlySet<number> } | undefined {
   for (const work of works) {
-    const changed = works.filter((other) => other !== work && other.deleted > work.visited);
+    const changed = others(work).filter(({ deleted }) => deleted > work.visited);
     const oids = new Set(changed.flatMap((other) => [...other.oids]));
     if (work.sweep.waitsFor(oids)) {
       return { work, oids };

@@ -21,6 +21,8 @@ export interface SweepOptions extends PassOptions {
   readonly startAt: number;
   /** Ends the deleting. Its reason is a stop reason. */
   readonly stopDeleting: AbortSignal;
+  /** Called if the table is dropped in the meantime. Without it, that is an error. */
+  readonly onDropped?: (() => void) | undefined;
 }
 
 /** Enough for what a crash or a trigger brought back. */
@@ -56,6 +58,12 @@ export class Sweep {
   }
 
   async run(): Promise<void> {
+    const { stopCounting } = this.#options;
+    if (stopCounting.aborted) {
+      // A round trip for each of thousands of tables would take longer than is left.
+      this.#end = { stopReason: stopCounting.reason };
+      return;
+    }
     await this.#guard(() => this.#sweep());
     this.#pace = this.#options.turns.report();
   }
@@ -85,13 +93,22 @@ export class Sweep {
   }
 
   async #guard(work: () => Promise<Partial<SweepOutcome>>): Promise<void> {
-    const { root, stopCounting } = this.#options;
+    const { stopCounting } = this.#options;
     try {
       this.#end = await work();
     } catch (error) {
-      const isReplaced = isMissing(error) && (await this.#aftermath().catch(() => undefined))?.isReplaced;
-      this.#end = endBy(isReplaced ? new ReplacedError(root.quotedName, error) : error, stopCounting);
+      const aftermath = isMissing(error) ? await this.#aftermath().catch(() => undefined) : undefined;
+      this.#end = aftermath?.isReplaced ? this.#replaced(aftermath, error) : endBy(error, stopCounting);
     }
+  }
+
+  #replaced({ isGone }: Aftermath, cause?: unknown): Partial<SweepOutcome> {
+    const { root, onDropped } = this.#options;
+    if (isGone && onDropped) {
+      onDropped();
+      return DRAINED;
+    }
+    return { error: new ReplacedError(root.quotedName, cause) };
   }
 
   async #sweep(): Promise<Partial<SweepOutcome>> {
@@ -129,7 +146,7 @@ export class Sweep {
   async #conclude(end: WalkEnd, before: State, isLast: boolean): Promise<Partial<SweepOutcome> | undefined> {
     const aftermath = await this.#aftermath();
     if (aftermath.isReplaced) {
-      throw new ReplacedError(this.#options.root.quotedName);
+      return this.#replaced(aftermath);
     }
     const { rowsDeleted, reconnections } = this.#state();
     const goesOn = end === 'finished' && !isLast;
@@ -152,14 +169,14 @@ export class Sweep {
   }
 
   async #aftermath(): Promise<Aftermath> {
-    const { sessions, root, relations } = this.#options;
-    return await aftermathOf(sessions[0], root, relations);
+    const { root, relations } = this.#options;
+    return await aftermathOf(this.#options, root, relations);
   }
 
   #outcomeOf(end: WalkEnd, { rows, unmet, added }: Remaining): Partial<SweepOutcome> {
     const { brake, stopCounting } = this.#options;
     if (end === 'finished' && rows === 0) {
-      return { stopReason: 'drained', rowsRemaining: 0 };
+      return DRAINED;
     }
     const isBraked = end === 'stopped' && brake?.engaged && !this.#tally.limit.aborted;
     const isUncounted = end === 'finished' && rows === undefined && stopCounting.aborted;
@@ -191,6 +208,8 @@ export class Sweep {
     return this.#options.keys.some(({ isSelf, onDelete }) => isSelf && ['set null', 'set default'].includes(onDelete));
   }
 }
+
+const DRAINED = { stopReason: 'drained', rowsRemaining: 0 } as const;
 
 const KEPT_IN_SILENCE = 'a trigger, a rule or a policy that skips rows in silence or writes them back';
 

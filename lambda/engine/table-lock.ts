@@ -1,6 +1,7 @@
 import type { Clock } from '../clock';
 import { kindOf } from '../database/database-error';
 import type { Limits, Queryable, QueryResult } from '../database/queryable';
+import { BATCH_LIMITS } from './batch-limits';
 
 /** How long a run waits for a lock on the whole table, such as a migration's. */
 export const TABLE_LOCK_PATIENCE_MS = 60_000;
@@ -13,7 +14,13 @@ export interface LockWaitOptions {
   readonly stopCounting: AbortSignal;
 }
 
-/** Repeats a query until a lock on the whole table, such as a migration's, is released. */
+/** How long a query may work on a busy server if the time for a batch is too short for it. */
+const SLOW_LIMITS: Limits = { ...BATCH_LIMITS, statementTimeoutMs: 30_000 };
+
+/**
+ * Repeats a query until a lock on the whole table, such as a migration's, is released. One that takes longer than a batch
+ * may gets more time.
+ */
 export async function patiently<Row>(
   options: LockWaitOptions,
   text: string,
@@ -21,10 +28,15 @@ export async function patiently<Row>(
   limits?: Limits,
 ): Promise<QueryResult<Row>> {
   const { sessions, clock, stopCounting } = options;
+  let allowed = limits;
   for (const startedAt = clock.now(); ; ) {
     try {
-      return await sessions[0].query<Row>(text, values, limits);
+      return await sessions[0].query<Row>(text, values, allowed);
     } catch (error) {
+      if (kindOf(error) === 'slow' && allowed === BATCH_LIMITS) {
+        allowed = SLOW_LIMITS;
+        continue;
+      }
       const waitedMs = clock.now() - startedAt;
       if (kindOf(error) !== 'locked' || stopCounting.aborted || waitedMs > TABLE_LOCK_PATIENCE_MS) {
         throw error;

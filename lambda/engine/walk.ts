@@ -4,12 +4,12 @@ import { isMissing } from '../conditions/relation';
 import { describeError, kindOf } from '../database/database-error';
 import type { Check, Limits, Queryable, QueryResult } from '../database/queryable';
 import type { Outcome, Turns } from '../pace/turns';
+import { BATCH_LIMITS, TIMEOUT_MS } from './batch-limits';
 import type { Obstacle, WalkEnd } from './outcome';
 import { BlockRange, blocksOf, type Piece } from './pieces';
 import { Sifter } from './sifter';
 import { idsOf, type SiftOptions, siftedIn } from './sifting';
 import { TABLE_LOCK_PATIENCE_MS, TABLE_LOCK_RETRY_MS } from './table-lock';
-import { TIMEOUT_MS } from './whole-table';
 
 export interface WalkOptions<Row> {
   /** The connections to work on, each with one statement at a time. */
@@ -42,16 +42,6 @@ export interface Done<Row> {
   readonly piece: Piece;
   readonly result: QueryResult<Row>;
 }
-
-/** Well before the server looks for deadlocks (1 s), so that in a conflict the service wins. */
-const LOCK_TIMEOUT_MS = 25;
-
-/** Of every statement that is not part of a search for a row. */
-export const BATCH_LIMITS: Limits = {
-  statementTimeoutMs: TIMEOUT_MS,
-  lockTimeoutMs: LOCK_TIMEOUT_MS,
-  ownSearchPath: true,
-};
 
 /** Lock timeout of a range that is being halved: its first attempt has already waited. */
 const SEARCH_LOCK_TIMEOUT_MS = 1;

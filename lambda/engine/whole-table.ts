@@ -3,6 +3,7 @@ import type { Condition } from '../conditions/condition';
 import { isUnchanged, type Relation } from '../conditions/relation';
 import { kindOf } from '../database/database-error';
 import type { Limits, Queryable } from '../database/queryable';
+import { BATCH_LIMITS, TIMEOUT_MS } from './batch-limits';
 import { BlockRange, type Piece, RowList } from './pieces';
 import { patiently } from './table-lock';
 
@@ -17,9 +18,6 @@ export interface TableOptions {
   /** Ends the counting, and the waiting for a lock. Its reason is a stop reason. */
   readonly stopCounting: AbortSignal;
 }
-
-/** The server cancels a statement of a walk that takes longer, and its range is halved. */
-export const TIMEOUT_MS = 200;
 
 /** A table that is read in a few milliseconds needs neither a plan nor another connection. */
 export const SMALL_TABLE_BLOCKS = 64;
@@ -37,7 +35,7 @@ export interface WholeTable {
 }
 
 export async function wholeTable(options: TableOptions): Promise<WholeTable> {
-  const { rows } = await patiently<Size>(options, SIZES_SQL, [options.relations.map(({ oid }) => oid)], SIZE_LIMITS);
+  const { rows } = await patiently<Size>(options, SIZES_SQL, [options.relations.map(({ oid }) => oid)], BATCH_LIMITS);
   const pieces: Piece[] = [];
   for (const relation of options.relations) {
     // A partition that was dropped has no blocks.
@@ -51,9 +49,6 @@ export async function wholeTable(options: TableOptions): Promise<WholeTable> {
     mayRefuse: rows.some(({ hasTrigger }) => hasTrigger),
   };
 }
-
-/** The same as for batches, since other limits take a round trip. All names in the statement are qualified. */
-const SIZE_LIMITS: Limits = { statementTimeoutMs: TIMEOUT_MS, lockTimeoutMs: 25, ownSearchPath: true };
 
 interface Size {
   readonly oid: number;
@@ -77,21 +72,6 @@ const SIZES_SQL = `
         and (tgtype::pg_catalog.int4 operator(pg_catalog.&) 8) operator(pg_catalog.<>) 0
     ) as "hasTrigger"
   from pg_catalog.unnest($1::pg_catalog.oid[]) as relation (oid)`;
-
-/** The share of some relations in the blocks of all. */
-export async function partOfBlocks(
-  session: Queryable,
-  relations: readonly Relation[],
-  others: readonly Relation[],
-): Promise<number> {
-  const oids = new Set(relations.map(({ oid }) => oid));
-  const { rows } = await session.query<{ oid: number; blocks: number | null }>(SIZES_SQL, [
-    [...relations, ...others].map(({ oid }) => oid),
-  ]);
-  const sum = (some: typeof rows) => some.reduce((blocks, row) => blocks + (row.blocks ?? 0), 0);
-  const all = sum(rows);
-  return all > 0 ? sum(rows.filter(({ oid }) => oids.has(oid))) / all : 1;
-}
 
 // The planner may call functions of a policy, which may rely on the role's search_path.
 const PLAN_LIMITS: Limits = { statementTimeoutMs: 30_000, lockTimeoutMs: 1_000, ownSearchPath: true };

@@ -1,6 +1,6 @@
 import type { ColumnType, ColumnTypes } from '../conditions/column-tests';
 import { type Reference, readReferences } from '../conditions/references';
-import { literal, quoteIdentifier } from '../conditions/sql';
+import { literal, quoteIdentifier, quoteTable } from '../conditions/sql';
 import {
   type ColumnTest,
   columnsIn,
@@ -12,6 +12,7 @@ import {
 } from '../configuration/targets';
 import { didYouMean } from '../configuration/validation';
 import type { Queryable } from '../database/queryable';
+import type { TargetTable } from './tables';
 
 /** The columns that the rules of a target read, and the findings that forbid to sweep by them. */
 export interface Columns {
@@ -24,19 +25,39 @@ export interface Columns {
   readonly findings: readonly string[];
 }
 
-/** Checks the columns that the rules of a target name. Read only. */
-export async function inspectColumns(
+/** Checks the columns that the rules of the targets name. Read only. */
+export async function readColumns(
   session: Queryable,
+  tables: readonly TargetTable[],
+): Promise<(table: TargetTable) => Columns> {
+  const own = tables.map(({ target, root }) => ({ target, oid: root.oid }));
+  const typesOf = await readTypes(
+    session,
+    own.map(({ oid }) => oid),
+  );
+  const referencesOf = await readReferences(session, own);
+  const referredTypesOf = await readTypes(
+    session,
+    own.flatMap(({ target }) => [...referencesOf(target).byColumn.values()].map(({ oid }) => oid)),
+  );
+  return ({ target, root }) => {
+    const { byColumn, findings } = referencesOf(target);
+    const references = new Map(
+      [...byColumn].map(([column, reference]) => [column, { ...reference, types: referredTypesOf(reference.oid) }]),
+    );
+    return judge(target, typesOf(root.oid), references, findings);
+  };
+}
+
+function judge(
   target: Target,
-  table: { readonly oid: number; readonly quotedName: string },
-): Promise<Columns> {
-  const types = await readTypes(session, table.oid);
-  const found = await readReferences(session, target, table);
-  const references = new Map<string, Reference>();
-  for (const [column, reference] of found.byColumn) {
-    references.set(column, { ...reference, types: await readTypes(session, reference.oid) });
-  }
-  const findings = target.deleteWhen.flatMap((rule) => findingsIn(rule, types, table.quotedName));
+  types: ColumnTypes,
+  references: ReadonlyMap<string, Reference>,
+  missingReferences: readonly string[],
+): Columns {
+  const findings = target.deleteWhen.flatMap((rule) =>
+    findingsIn(rule, types, quoteTable(target.schema, target.table)),
+  );
   const followed = target.deleteWhen.flatMap((rule) =>
     Object.entries(rule).flatMap(([column, test]) => {
       const reference = references.get(column);
@@ -55,7 +76,7 @@ export async function inspectColumns(
       ...new Set([
         ...findings,
         // A column that does not exist has no key either.
-        ...(findings.length > 0 ? [] : found.findings),
+        ...(findings.length > 0 ? [] : missingReferences),
         ...followed.flatMap(({ reference, rule }) => findingsIn(rule, reference.types, reference.quotedTable)),
       ]),
     ],
@@ -66,21 +87,33 @@ function ownColumns({ columns }: Reference): string[] {
   return columns.map(({ own }) => own);
 }
 
-async function readTypes(session: Queryable, oid: number): Promise<ColumnTypes> {
-  const { rows } = await session.query<ColumnType & { readonly column: string }>(COLUMNS_SQL, [oid]);
-  return new Map(rows.map(({ column, ...type }) => [column, type]));
+/** The types of the columns of tables. */
+async function readTypes(session: Queryable, oids: readonly number[]): Promise<(oid: number) => ColumnTypes> {
+  const types = new Map(oids.map((oid) => [oid, new Map<string, ColumnType>()]));
+  const { rows } = oids.length > 0 ? await session.query<Column>(COLUMNS_SQL, [oids]) : { rows: [] };
+  for (const { oid, column, ...type } of rows) {
+    types.get(oid)?.set(column, type);
+  }
+  return (oid) => types.get(oid) ?? new Map();
+}
+
+interface Column extends ColumnType {
+  readonly oid: number;
+  readonly column: string;
 }
 
 const COLUMNS_SQL = `
   with recursive base as (
-    select attname, attcollation, atttypid as type
+    select attrelid, attname, attcollation, atttypid as type
     from pg_attribute
-    where attrelid = $1 and attnum > 0 and not attisdropped
+    where attrelid = any($1::oid[]) and attnum > 0 and not attisdropped
     union all
-    select attname, attcollation, typbasetype from base join pg_type on pg_type.oid = type where typtype = 'd'
+    select attrelid, attname, attcollation, typbasetype
+    from base join pg_type on pg_type.oid = type
+    where typtype = 'd'
   )
   select
-    attname as column, format_type(type, null) as name,
+    attrelid::int8::float8 as oid, attname as column, format_type(type, null) as name,
     case nspname when 'pg_catalog' then 'pg_catalog.' || quote_ident(typname) else format('%I.%I', nspname, typname) end
       as "quotedName",
     case typtype when 'e' then array(

@@ -1,3 +1,4 @@
+import { ByTable } from '../conditions/by-table';
 import { quoteIdentifier, quoteTable } from '../conditions/sql';
 import type { Queryable } from '../database/queryable';
 import { type Finding, findingOf } from './finding';
@@ -26,15 +27,18 @@ export async function readGuards(
   session: Queryable,
   tables: readonly TargetTable[],
 ): Promise<(table: TargetTable) => GuardFindings> {
+  const members = tables.flatMap((table) => table.members);
+  const oids = members.map(({ oid }) => oid);
   const heaps = tables.flatMap((table) => table.heaps.map(({ oid }) => oid));
-  const members = tables.flatMap((table) => table.members.map(({ oid }) => oid));
-  const { rows: bypasses } = await session.query<Bypass>(BYPASSES_SQL, [heaps, members]);
-  const { rows: states } = await session.query<State>(STATES_SQL, [heaps]);
+  const hasParts = members.some(({ isRoot, isPartition }) => isPartition || !isRoot);
+  const bypasses = await readIf<Bypass>(session, hasParts, BYPASSES_SQL, [heaps, oids]);
+  const isGuarded = members.some((member) => member.isGuarded);
+  const states = await readIf<State>(session, isGuarded, STATES_SQL, [heaps]);
   return ({ heaps: own }) => {
-    const oids = new Set(own.map(({ oid }) => oid));
-    const stateOf = states.filter(({ oid }) => oids.has(oid));
+    const oids = own.map(({ oid }) => oid);
+    const stateOf = states.at(oids);
     return {
-      dangers: dangersOf(bypasses.filter(({ oid }) => oids.has(oid))),
+      dangers: dangersOf(bypasses.at(oids)),
       needs: stateOf.flatMap(({ table, identify }) =>
         identify === null
           ? []
@@ -51,6 +55,16 @@ export async function readGuards(
       rowsAreHidden: stateOf.some(({ isHidden }) => isHidden),
     };
   };
+}
+
+/** Saves a round trip if nothing can be found. */
+async function readIf<Row extends { readonly oid: number }>(
+  session: Queryable,
+  condition: boolean,
+  text: string,
+  values: readonly unknown[],
+): Promise<ByTable<Row>> {
+  return new ByTable(condition ? (await session.query<Row>(text, values)).rows : [], ({ oid }) => [oid]);
 }
 
 function dangersOf(bypasses: readonly Bypass[]): string[] {

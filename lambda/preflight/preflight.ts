@@ -4,13 +4,13 @@ import type { Relation, Root } from '../conditions/relation';
 import { quoteTable } from '../conditions/sql';
 import type { Target } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
-import { type Columns, inspectColumns } from './columns';
+import { type Columns, readColumns } from './columns';
 import { type Finding, findingOf, messageOf } from './finding';
 import { type ForeignKeyFindings, readForeignKeys } from './foreign-keys';
 import { type GuardFindings, type Need, readGuards } from './guards';
 import { type Keepers, keepersOf } from './keepers';
 import { type Reads, readMissingGrants } from './privileges';
-import { isTable, missingTable, readTables, storageFindings, type TargetTable } from './tables';
+import { isTable, readMissingTables, readTables, storageFindings, type TargetTable } from './tables';
 
 /** A table that may be swept. */
 export interface Inspected extends Catalog {
@@ -57,23 +57,26 @@ export async function inspect(
 ): Promise<Map<Target, Inspected | PreflightError>> {
   const tables = await readTables(session, configured);
   const foreignKeys = await readForeignKeys(session, [...tables.values()]);
-  const results = new Map<Target, Inspected | PreflightError>();
+  const found = requested.flatMap((target) => tables.get(target) ?? []);
+  const columnsOf = await readColumns(
+    session,
+    found.filter(({ root }) => isTable(root)),
+  );
+  const missing = await readMissingTables(
+    session,
+    requested.filter((target) => !tables.has(target)),
+  );
+  const results = new Map<Target, Inspected | PreflightError>(
+    [...missing].map(([target, finding]) => [target, new PreflightError([findingOf(finding)])]),
+  );
   const usable = new Map<TargetTable, Columns>();
-  for (const target of requested) {
-    const table = tables.get(target);
-    if (!table) {
-      results.set(target, new PreflightError([findingOf(await missingTable(session, target))]));
-      continue;
-    }
-    const quotedName = quoteTable(target.schema, target.table);
-    const columns = isTable(table.root)
-      ? await inspectColumns(session, target, { oid: table.root.oid, quotedName })
-      : undefined;
-    const findings = [...(columns?.findings ?? []), ...storageFindings(table)];
-    if (columns && findings.length === 0) {
+  for (const table of found) {
+    const columns = columnsOf(table);
+    const findings = [...(isTable(table.root) ? columns.findings : []), ...storageFindings(table)];
+    if (findings.length === 0) {
       usable.set(table, columns);
     } else {
-      results.set(target, new PreflightError(findings.map((text) => findingOf(text))));
+      results.set(table.target, new PreflightError(findings.map((text) => findingOf(text))));
     }
   }
   const guardsOf = await readGuards(session, [...usable.keys()]);

@@ -28,10 +28,11 @@ export async function readMissingGrants(
       needed.map(({ isOwn }) => isOwn),
     ],
   );
-  return (target) =>
-    rows
-      .filter(({ index }) => targets[index] === target)
-      .map(({ sql, toRead }) => ({ finding: findingOf('a privilege is missing', sql), toRead }));
+  const missing = new Map<Reads | undefined, Need[]>(targets.map((target) => [target, []]));
+  for (const { index, sql, toRead } of rows) {
+    missing.get(targets[index])?.push({ finding: findingOf('a privilege is missing', sql), toRead });
+  }
+  return (target) => missing.get(target) ?? [];
 }
 
 // If row security applies to the role and no policy does, all rows are hidden: a run would find none dead.

@@ -13,6 +13,12 @@ export interface Member {
   readonly accessMethod: string | null;
   /** Whether it is the table that the target names, not a partition or another child of it. */
   readonly isRoot: boolean;
+  /** Whether it is a part of another table. */
+  readonly isPartition: boolean;
+  /** Whether it has triggers, or had some: those of foreign keys on either side are among them. */
+  readonly hasTriggers: boolean;
+  /** Whether it has row security, or may be published with its deletes. */
+  readonly isGuarded: boolean;
 }
 
 /** The table of a target, with its partitions and other children. */
@@ -62,7 +68,8 @@ const MEMBERS_SQL = `
   )
   select
     target::int4 as target, member.oid::int8::float8 as oid, nspname as schema, relname as table, relkind as kind,
-    amname as "accessMethod", is_root as "isRoot"
+    amname as "accessMethod", is_root as "isRoot", relispartition as "isPartition", relhastriggers as "hasTriggers",
+    relrowsecurity or exists (select from pg_publication where pubdelete) as "isGuarded"
   from member
   join pg_class on pg_class.oid = member.oid
   join pg_namespace on pg_namespace.oid = relnamespace
@@ -93,21 +100,53 @@ function wrongKind({ schema, table, kind }: Member): string {
 
 const KINDS: Readonly<Record<string, string>> = { v: 'view', m: 'materialized view', f: 'foreign table' };
 
-/** The finding that the table of a target does not exist, with the tables that may be meant. */
-export async function missingTable(session: Queryable, { schema, table }: Target): Promise<string> {
+/** The findings that the tables of targets do not exist, with the tables that may be meant. */
+export async function readMissingTables(
+  session: Queryable,
+  targets: readonly Target[],
+): Promise<ReadonlyMap<Target, string>> {
+  const { rows } =
+    targets.length > 0
+      ? await session.query<Similar>(SIMILAR_SQL, [
+          targets.map(({ table }) => alike(table)),
+          targets.map(({ schema }) => schema),
+        ])
+      : { rows: [] };
+  return new Map(
+    targets.map((target, index) => [
+      target,
+      `table ${quoteTable(target.schema, target.table)} does not exist${hintFor(
+        target,
+        rows.filter((row) => row.target === index),
+      )}`,
+    ]),
+  );
+}
+
+function hintFor({ table }: Target, similar: readonly Similar[]): string {
   const [, before, behind] = /^([^.]+)\.([^.]+)$/.exec(table) ?? [];
   if (before) {
     const keys = `"schema": ${JSON.stringify(before)}, "table": ${JSON.stringify(behind)}`;
-    return `table ${quoteTable(schema, table)} does not exist; the schema is a key of its own: { ${keys} }`;
+    return `; the schema is a key of its own: { ${keys} }`;
   }
-  const { rows } = await session.query<{ schema: string; table: string }>(SIMILAR_SQL, [alike(table), schema]);
-  const similar = rows.map((row) => quoteTable(row.schema, row.table)).join(', ');
-  return `table ${quoteTable(schema, table)} does not exist${similar && `, there is ${similar}`}`;
+  const names = similar.map((row) => quoteTable(row.schema, row.table)).join(', ');
+  return names && `, there is ${names}`;
+}
+
+interface Similar {
+  /** The position of the target. */
+  readonly target: number;
+  readonly schema: string;
+  readonly table: string;
 }
 
 const SIMILAR_SQL = `
-  select nspname as schema, relname as table
-  from pg_class join pg_namespace on pg_namespace.oid = relnamespace
-  where relkind in ('r', 'p') and lower(replace(relname, '_', '')) in ($1, $1 || 's', rtrim($1, 's'))
-  order by nspname = $2 desc, nspname, relname
-  limit 3`;
+  select (position - 1)::int4 as target, meant.*
+  from unnest($1::text[], $2::name[]) with ordinality as missing (name, schema_name, position)
+  cross join lateral (
+    select nspname as schema, relname as table
+    from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+    where relkind in ('r', 'p') and lower(replace(relname, '_', '')) in (name, name || 's', rtrim(name, 's'))
+    order by nspname = schema_name desc, nspname, relname
+    limit 3
+  ) as meant`;

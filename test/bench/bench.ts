@@ -15,10 +15,20 @@ import { drawService } from './picture';
 import type { Bench, Figures, Section } from './section';
 import { NOBODY, type Scene, service } from './service';
 import { sparse } from './sparse';
+import { tenants } from './tenants';
 import { throughput } from './throughput';
 
 // biome-ignore lint/suspicious/noExplicitAny: each section shows what it found itself
-const SECTIONS: readonly Section<any>[] = [throughput, service, sparse, growth, erasure, lambdaFunction, backlog];
+const SECTIONS: readonly Section<any>[] = [
+  throughput,
+  service,
+  sparse,
+  growth,
+  erasure,
+  tenants,
+  lambdaFunction,
+  backlog,
+];
 const SECTION_NAMES = SECTIONS.map(({ name }) => name);
 
 const FAILED = 1;

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { parseTargets } from '../../lambda/configuration/targets';
-import { fixedCredentials } from '../../lambda/database/session';
+import { type ConnectionOptions, fixedCredentials } from '../../lambda/database/session';
 import type { RunLogger } from '../../lambda/report';
 import { type TokenCleanupOptions, TokenCleanupService } from '../../lambda/token-cleanup-service';
 import { connect } from './laboratory';
@@ -65,18 +65,8 @@ export function ours(
     name,
     ours: true,
     run: async ({ url, table, signal }) => {
-      const { hostname, port, pathname, username, password } = new URL(url);
       const service = new TokenCleanupService({
-        connection: {
-          credentials: fixedCredentials({
-            host: hostname,
-            port: Number(port),
-            database: pathname.slice(1),
-            user: username,
-            password,
-          }),
-          trustedCertificates: false,
-        },
+        connection: connectionTo(url),
         targets: parseTargets(table.targets.map((target) => ({ ...target, ...ofTargets }))),
         ...settings,
         logger: SILENT,
@@ -90,7 +80,15 @@ export function ours(
   };
 }
 
-const SILENT: RunLogger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+export function connectionTo(url: string): ConnectionOptions {
+  const { hostname: host, port, pathname, username: user, password } = new URL(url);
+  return {
+    credentials: fixedCredentials({ host, port: Number(port), database: pathname.slice(1), user, password }),
+    trustedCertificates: false,
+  };
+}
+
+export const SILENT: RunLogger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 const DEAD = '(revoked = true or expires_at < now())';
 

@@ -80,6 +80,25 @@ export class Laboratory {
     }
   }
 
+  /**
+   * Makes copies of a course, called by a name and a number.
+   *
+   * @returns the URL of the original, which no copy is called like
+   */
+  async cloneMany({ database }: Prepared, name: string, copies: number): Promise<string> {
+    for (let copy = 1; copy <= copies; copy += 1) {
+      await this.#admin.query(`create database ${name}_${copy} template ${database}`);
+    }
+    await this.#admin.query('checkpoint');
+    return this.#server.url(database);
+  }
+
+  async dropClones(name: string, copies: number): Promise<void> {
+    for (let copy = 1; copy <= copies; copy += 1) {
+      await this.#admin.query(`drop database ${name}_${copy} with (force)`);
+    }
+  }
+
   async discard(prepared: Prepared): Promise<void> {
     await this.#admin.query(`drop database if exists ${ARENA} with (force)`);
     await this.#admin.query(`drop database ${prepared.database}`);

@@ -33,6 +33,9 @@ export interface Scale {
   readonly backlogRunMs: number;
   /** Whether the sections that take longer than all others are run, too. */
   readonly longSections: boolean;
+  /** Schemas of one database, and databases of one server, each of a customer. */
+  readonly schemas: number;
+  readonly databases: number;
 }
 
 export interface Options {
@@ -68,6 +71,8 @@ const USUAL: Scale = {
   backlogRows: 10_000_000,
   backlogRunMs: 900_000,
   longSections: false,
+  schemas: 5_000,
+  databases: 200,
 };
 
 /** Takes hours. */
@@ -91,6 +96,8 @@ const LARGE: Scale = {
   backlogRows: 10_000_000,
   backlogRunMs: 900_000,
   longSections: true,
+  schemas: 5_000,
+  databases: 1_000,
 };
 
 /** Goes the same ways in two or three minutes. */
@@ -114,6 +121,8 @@ const QUICK: Scale = {
   backlogRows: 10_000,
   backlogRunMs: 3_000,
   longSections: true,
+  schemas: 200,
+  databases: 20,
 };
 
 export function help(sections: readonly string[]): string {

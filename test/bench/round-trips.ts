@@ -3,6 +3,7 @@ import { createServer, type Server, Socket } from 'node:net';
 /** Stands between clients and a server on the loopback interface, and counts how often a client waits for an answer. */
 export class RoundTrips {
   count = 0;
+  connections = 0;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
 
@@ -10,6 +11,7 @@ export class RoundTrips {
     this.#server = createServer((client) => {
       const upstream = new Socket().connect(port, host);
       let asking = false;
+      this.connections += 1;
       client.on('data', (data) => {
         this.count += asking ? 0 : 1;
         asking = true;

@@ -2,7 +2,7 @@ import { Client } from 'pg';
 import { systemClock } from '../../lambda/clock';
 import type { Queryable } from '../../lambda/database/queryable';
 import type { Session } from '../../lambda/database/session';
-import { BATCH_LIMITS } from '../../lambda/engine/walk';
+import { BATCH_LIMITS } from '../../lambda/engine/batch-limits';
 import { ClusterState } from '../../lambda/pace/cluster-state';
 import { Others } from '../../lambda/pace/others';
 import { useDatabase } from '../support/database';

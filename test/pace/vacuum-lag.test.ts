@@ -1,4 +1,4 @@
-import { BATCH_LIMITS } from '../../lambda/engine/walk';
+import { BATCH_LIMITS } from '../../lambda/engine/batch-limits';
 import { deadTuplesPileUp } from '../../lambda/pace/vacuum-lag';
 import { useDatabase } from '../support/database';
 

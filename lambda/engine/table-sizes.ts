@@ -1,0 +1,111 @@
+import type { Relation, Root } from '../conditions/relation';
+import { kindOf } from '../database/database-error';
+import { BATCH_LIMITS } from './batch-limits';
+import type { TableOptions } from './whole-table';
+
+/** A table of a run. */
+interface Sized {
+  readonly options: TableOptions & { readonly root: Root };
+}
+
+/** So many are read by one statement. A lock on one of them leaves their sizes unknown. */
+const RELATIONS_AT_ONCE = 500;
+
+/** The sizes of the tables of a run at its beginning, read for all of them at once. */
+export class TableSizes {
+  readonly #blocks: ReadonlyMap<number, number>;
+  readonly #pending: Map<Sized, number>;
+  #blocksPending: number;
+
+  private constructor(tables: readonly Sized[], blocks: ReadonlyMap<number, number>) {
+    this.#blocks = blocks;
+    const filled = tables.filter((table) => !this.isEmpty(table));
+    this.#pending = new Map(filled.map((table) => [table, this.#blocksOf(table)]));
+    this.#blocksPending = [...this.#pending.values()].reduce((sum, some) => sum + some, 0);
+  }
+
+  /** A single table is not looked at: its sweep reads the size itself. */
+  static async read(tables: readonly Sized[]): Promise<TableSizes> {
+    const [first, ...others] = tables;
+    return new TableSizes(tables, first && others.length > 0 ? await readBlocks(first, tables) : new Map());
+  }
+
+  /** Whether it is known that a table has no block, so that no row of it can be dead. */
+  isEmpty({ options: { root, relations } }: Sized): boolean {
+    const [relation, ...others] = relations;
+    return relation?.oid === root.oid && others.length === 0 && this.#blocks.get(root.oid) === 0;
+  }
+
+  /**
+   * Takes a table from those that are still to be visited.
+   *
+   * @returns the part of their blocks that it has, above 0 up to 1
+   */
+  takeShare(table: Sized): number {
+    const blocks = this.#pending.get(table);
+    if (blocks === undefined) {
+      return 1; // it is empty, or visited once more after all others
+    }
+    const share = blocks / this.#blocksPending;
+    this.#pending.delete(table);
+    this.#blocksPending -= blocks;
+    return share;
+  }
+
+  /** A table of which no size is known counts as much as one of a single block. */
+  #blocksOf({ options: { relations } }: Sized): number {
+    return Math.max(
+      1,
+      relations.reduce((sum, { oid }) => sum + (this.#blocks.get(oid) ?? 0), 0),
+    );
+  }
+}
+
+async function readBlocks({ options: { sessions } }: Sized, tables: readonly Sized[]): Promise<Map<number, number>> {
+  const relations = tables.flatMap(({ options }) => options.relations);
+  const blocks = new Map<number, number>();
+  for (let at = 0; at < relations.length; at += RELATIONS_AT_ONCE) {
+    const some = relations.slice(at, at + RELATIONS_AT_ONCE);
+    try {
+      const { rows } = await sessions[0].query<Size>(SIZES_SQL, [some.map(oidOf), some.map(nameOf)], BATCH_LIMITS);
+      for (const row of rows) {
+        blocks.set(row.oid, row.blocks);
+      }
+    } catch (error) {
+      const kind = kindOf(error);
+      if (kind !== 'locked' && kind !== 'slow') {
+        throw error;
+      }
+    }
+  }
+  return blocks;
+}
+
+function oidOf({ oid }: Relation): number {
+  return oid;
+}
+
+function nameOf({ quotedName }: Relation): string {
+  return quotedName;
+}
+
+interface Size {
+  readonly oid: number;
+  readonly blocks: number;
+}
+
+// A table that was renamed or dropped since it was inspected is left out.
+const SIZES_SQL = `
+  select
+    pg_class.oid::pg_catalog.int8::pg_catalog.float8 as oid,
+    pg_catalog.ceil(
+      pg_catalog.pg_relation_size(pg_class.oid)::pg_catalog.float8
+        operator(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.float8
+    ) as blocks
+  from rows from (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.text[]))
+    as listed (listed_oid, quoted_name)
+  join pg_catalog.pg_class on pg_class.oid operator(pg_catalog.=) listed_oid
+  join pg_catalog.pg_namespace on pg_namespace.oid operator(pg_catalog.=) relnamespace
+  where quoted_name operator(pg_catalog.=) pg_catalog.format(
+    '"%s"."%s"', pg_catalog.replace(nspname, '"', '""'), pg_catalog.replace(relname, '"', '""')
+  )`;
