@@ -25,11 +25,6 @@ export function kindOf(error: unknown): ErrorKind {
   return kind === 'fatal' && isRaisedInside(error) && !RESOURCE_CLASSES.has(sqlState.slice(0, 2)) ? 'protected' : kind;
 }
 
-/** Whether another row refers to a row of the statement. Once that other row is deleted, this one can be deleted too. */
-export function isForeignKeyViolation(error: unknown): boolean {
-  return ['23503', '23001'].includes(sqlStateOf(error) ?? '');
-}
-
 /**
  * Whether the server lacks a function, or does not let the role call it. Aurora lacks some functions of the write-ahead log.
  */
