@@ -39,7 +39,8 @@ export async function runOnDatabases(
       const credentials = credentialsFor(database, connection.credentials);
       const run = new Run({ ...options, connection: { ...connection, credentials } }, clock, deadlines);
       const result = await run.execute();
-      if (result.status === 'failed' && !(await exists(lock, database))) {
+      const isNamed = pattern.like.includes(database);
+      if (result.status === 'failed' && !isNamed && !(await exists(lock, database))) {
         dropped.push(`${database}: was dropped while the run was at work`);
       } else {
         runs.set(database, result);
@@ -73,7 +74,7 @@ export async function runOnDatabases(
 async function databasesOf(session: Queryable, pattern: NamePattern, after?: string): Promise<string[]> {
   const { rows } = await session.query<{ name: string }>(DATABASES_SQL);
   const existing = rows.map(({ name }) => name);
-  // A name without a pattern whose database is missing has to be reported, too.
+  // A database that is named, and not only matched, has to be there: its absence is reported.
   const literal = pattern.like.filter((name) => !name.includes('*'));
   const taken = [...new Set([...existing, ...literal])].filter((name) => matchesPattern(pattern, name));
   if (taken.length === 0) {
