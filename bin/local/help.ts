@@ -21,11 +21,11 @@ with about 200,000 rows, removed afterwards.
   --discover          deletes nothing; finds the tables of known systems, and
                       tables that look like tokens or sessions, and prints
                       targets for them
-  --manifest FILE     the servers of a fleet, in place of a database: JSON lines,
-                      one server a line. All of it is checked before the first
-                      server is reached. Secrets are read, and tokens are signed,
-                      with the AWS account of this shell. PGSSLROOTCERT names the
-                      authorities to trust too
+  --manifest FILE     the servers of a fleet, in place of a database: a line of
+                      JSON for each. All of it is checked before the first
+                      server is reached. Secrets are read and tokens signed with
+                      the AWS account of this shell. PGSSLROOTCERT names further
+                      authorities to trust
   --yes               deletes without asking. Required with --database-url and
                       --manifest if input or output is not a terminal, except
                       with --json
