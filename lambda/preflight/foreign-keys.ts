@@ -24,10 +24,24 @@ export interface ForeignKeyFindings {
 export async function readForeignKeys(session: Queryable, configured: readonly TargetTable[]): Promise<ForeignKeys> {
   // A foreign key puts triggers on the table that it points at. To find it takes the server the longest of all checks.
   const mayBeReferred = configured.some(({ members }) => members.some(({ hasTriggers }) => hasTriggers));
-  const { rows } = mayBeReferred
-    ? await session.query<Key>(FOREIGN_KEYS_SQL, [configured.flatMap(oidsOf)])
-    : { rows: [] };
-  return new ForeignKeys(rows, configured);
+  return new ForeignKeys(mayBeReferred ? await readKeys(session, configured.flatMap(oidsOf)) : [], configured);
+}
+
+/** The statement takes four times as long for twice as many tables, and half a second for these. */
+const TABLES_AT_ONCE = 250;
+
+async function readKeys(session: Queryable, oids: readonly number[]): Promise<Key[]> {
+  const keys = new Map<string, Key>();
+  for (let at = 0; at < oids.length; at += TABLES_AT_ONCE) {
+    const { rows } = await session.query<Key>(FOREIGN_KEYS_SQL, [oids.slice(at, at + TABLES_AT_ONCE)]);
+    for (const key of rows) {
+      const id = `${key.oid} ${key.constraint}`;
+      // It may point at tables of several slices.
+      const pointsAt = new Set([...(keys.get(id)?.pointsAt ?? []), ...key.pointsAt]);
+      keys.set(id, { ...key, pointsAt: [...pointsAt] });
+    }
+  }
+  return [...keys.values()];
 }
 
 export class ForeignKeys {

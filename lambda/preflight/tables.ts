@@ -52,13 +52,17 @@ export async function readTables(session: Queryable, targets: readonly Target[])
 }
 
 // Both partitions and children by INHERITS are rows of pg_inherits. A DELETE without ONLY would reach them all, except for
-// temporary tables of other sessions and for partitions that are being detached.
+// temporary tables of other sessions and for partitions that are being detached. Schemas are looked up first: thousands of
+// them have tables of the same name, each of which would be joined with each.
 const MEMBERS_SQL = `
-  with recursive member as (
-    select position - 1 as target, pg_class.oid, true as is_root
-    from unnest($1::name[], $2::name[]) with ordinality as named (schema_name, table_name, position)
+  with recursive named as materialized (
+    select position, pg_namespace.oid as schema_oid, table_name
+    from unnest($1::name[], $2::name[]) with ordinality as listed (schema_name, table_name, position)
     join pg_namespace on nspname = schema_name
-    join pg_class on relnamespace = pg_namespace.oid and relname = table_name
+  ),
+  member as (
+    select position - 1 as target, pg_class.oid, true as is_root
+    from named join pg_class on relnamespace = schema_oid and relname = table_name
     where relkind not in ('i', 'I', 'S', 't', 'c')
     union
     select target, inhrelid, false
