@@ -27,7 +27,7 @@ export async function readForeignKeys(session: Queryable, configured: readonly T
   return new ForeignKeys(mayBeReferred ? await readKeys(session, configured.flatMap(oidsOf)) : [], configured);
 }
 
-/** The statement takes four times as long for twice as many tables, and half a second for these. */
+/** The statement took about 2 s for 1,000 tables with a key each, and for 5,000 more than the 30 s that it may take. */
 const TABLES_AT_ONCE = 250;
 
 async function readKeys(session: Queryable, oids: readonly number[]): Promise<Key[]> {
