@@ -50,7 +50,7 @@ export interface Options {
 
 const ALL = Number.POSITIVE_INFINITY;
 
-/** Takes about 25 minutes. */
+/** Takes some 40 minutes. */
 const USUAL: Scale = {
   rows: 1_000_000,
   deadShares: [0.5],
@@ -129,7 +129,7 @@ export function help(sections: readonly string[]): string {
   return `Usage: npm run bench -- [options]
 
 Compares this project with one DELETE and with what people use today, on an
-embedded PostgreSQL that is thrown away afterwards. It takes about 25 minutes
+embedded PostgreSQL that is thrown away afterwards. It takes some 40 minutes
 and 5 GB of disk, on a machine of two cores that does nothing else.
 
 All figures, the picture and a file to read by machine in one run:
