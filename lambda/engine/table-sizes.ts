@@ -1,5 +1,4 @@
 import type { Relation, Root } from '../conditions/relation';
-import { kindOf } from '../database/database-error';
 import { BATCH_LIMITS } from './batch-limits';
 import type { TableOptions } from './whole-table';
 
@@ -71,11 +70,8 @@ async function readBlocks({ options: { sessions } }: Sized, tables: readonly Siz
       for (const row of rows) {
         blocks.set(row.oid, row.blocks);
       }
-    } catch (error) {
-      const kind = kindOf(error);
-      if (kind !== 'locked' && kind !== 'slow') {
-        throw error;
-      }
+    } catch {
+      // The sizes stay unknown. Whatever went wrong is reported by the sweep of the table that it concerns.
     }
   }
   return blocks;

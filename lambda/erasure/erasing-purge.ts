@@ -5,7 +5,7 @@ import type { Queryable } from '../database/queryable';
 import { purge, type Table, type Visiting, type Worked } from '../engine/purge';
 import { lastingHolders } from './holders';
 import { type Erasure, erasureOf, isClean } from './ladder';
-import { type DroppedPartition, type DroppedPartitions, dropDeadPartitions } from './partitions';
+import { type DroppedPartition, dropDeadPartitions } from './partitions';
 import { readTraces, type Traces } from './traces';
 import { adviseOnAutovacuum, vacuum } from './vacuum';
 
@@ -21,7 +21,7 @@ export interface Erased extends Worked {
 export interface ErasureReading {
   readonly session: Queryable;
   readonly clock: Clock;
-  /** Ends the looking. */
+  /** Ends the search for holders. */
   readonly stopCounting: AbortSignal;
   readonly warn: (warning: string) => void;
 }
@@ -44,7 +44,7 @@ export async function erasingPurge(
   context: ErasingContext,
 ): Promise<Map<Target, Erased>> {
   const traces = await tracesOf(tables, context);
-  const dropped = new Map<Target, DroppedPartitions>();
+  const dropped = new Map<Target, readonly DroppedPartition[]>();
   for (const table of tables) {
     if (table.target.dropPartitions && table.options.maxRows === undefined) {
       dropped.set(table.target, await dropPartitionsOf(table, context));
@@ -58,7 +58,7 @@ export async function erasingPurge(
   const erasures = await erase(left, { traces, rowsWereDeleted, ...context });
   return new Map(
     [...worked].map(([target, work]) => {
-      const { dropped: partitionsDropped = [] } = dropped.get(target) ?? {};
+      const partitionsDropped = dropped.get(target) ?? [];
       const erasure = erasures.get(target);
       return [
         target,
@@ -74,21 +74,32 @@ export async function erasingPurge(
   );
 }
 
-async function dropPartitionsOf({ target, options }: Table, context: ErasingContext): Promise<DroppedPartitions> {
+/** Never throws: partitions may be dropped already when an error comes, and have to be reported. */
+async function dropPartitionsOf(
+  { target, options }: Table,
+  context: ErasingContext,
+): Promise<readonly DroppedPartition[]> {
   const { session, cutoff, stopDeleting, warn } = context;
-  const all: { dropped: DroppedPartition[]; kept: DroppedPartitions['kept'] } = { dropped: [], kept: [] };
+  const all: DroppedPartition[] = [];
+  const reasons = new Map<string, string>();
   for (const { column, olderThanMs } of target.deleteWhen.flatMap(agesAlone)) {
     const { oid } = options.root;
     const deadBefore = new Date(cutoff.getTime() - olderThanMs);
-    const { dropped, kept } = await dropDeadPartitions(
-      session,
-      { oid, schema: target.schema, column, deadBefore },
-      stopDeleting,
-    );
-    all.dropped.push(...dropped);
-    all.kept = kept;
+    const partitioned = { oid, schema: target.schema, column, deadBefore };
+    try {
+      const { dropped, kept } = await dropDeadPartitions(session, partitioned, stopDeleting);
+      all.push(...dropped);
+      for (const { partition, reason } of kept) {
+        reasons.set(partition, reason);
+      }
+    } catch (error) {
+      warn(`${target.name}: dead partitions are swept instead of dropped: ${describeError(error)}`);
+    }
   }
-  for (const { partition, reason } of all.kept) {
+  for (const { partition } of all) {
+    reasons.delete(partition); // by another rule
+  }
+  for (const [partition, reason] of reasons) {
     warn(`${target.name}: partition ${partition} is swept instead of dropped: ${reason}`);
   }
   return all;
@@ -102,8 +113,8 @@ function agesAlone(rule: Rule): { readonly column: string; readonly olderThanMs:
 }
 
 /** The table without its dropped partitions. */
-function without(table: Table, partitions: DroppedPartitions | undefined): Table {
-  const gone = new Set(partitions?.dropped.map(({ oid }) => oid));
+function without(table: Table, partitions: readonly DroppedPartition[] = []): Table {
+  const gone = new Set(partitions.map(({ oid }) => oid));
   const relations = table.options.relations.filter(({ oid }) => !gone.has(oid));
   return gone.size === 0 ? table : { ...table, options: { ...table.options, relations } };
 }
@@ -118,7 +129,8 @@ export async function examinedErasures(
   for (const { target, options } of tables) {
     const erasure = erasures.get(target);
     if (erasure && !target.vacuum) {
-      const autovacuumAdvice = await adviseOnAutovacuum(context.session, options.relations);
+      const read = () => adviseOnAutovacuum(context.session, options.relations);
+      const autovacuumAdvice = (await orWarn(context, read)) ?? [];
       erasures.set(target, { ...erasure, ...(autovacuumAdvice.length > 0 && { autovacuumAdvice }) });
     }
   }

@@ -1,3 +1,4 @@
+import { quoteIdentifier } from '../conditions/sql';
 import { describeError, kindOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 
@@ -65,7 +66,7 @@ export async function dropDeadPartitions(
 
 /** @returns why the partition stays, or nothing if it was dropped */
 async function drop(session: Queryable, target: PartitionedTarget, oid: number): Promise<string | undefined> {
-  const quotedFunction = `"${target.schema.replaceAll('"', '""')}".${DROP_FUNCTION}`;
+  const quotedFunction = `${quoteIdentifier(target.schema)}.${DROP_FUNCTION}`;
   for (let tries = 1; ; tries += 1) {
     try {
       const { rows } = await session.query<{ refusal: string | null }>(
@@ -74,12 +75,9 @@ async function drop(session: Queryable, target: PartitionedTarget, oid: number):
       );
       return rows[0]?.refusal ?? undefined;
     } catch (error) {
-      const kind = kindOf(error);
-      if (kind === 'connection-lost' || kind === 'transient') {
-        throw error;
-      }
-      if (kind !== 'locked' || tries === MOST_TRIES) {
-        return kind === 'locked' ? 'the table was locked' : describeError(error);
+      const isLocked = kindOf(error) === 'locked';
+      if (!isLocked || tries === MOST_TRIES) {
+        return isLocked ? 'the table was locked' : describeError(error);
       }
     }
   }

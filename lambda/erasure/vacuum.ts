@@ -25,11 +25,25 @@ const COST_DELAY = '2ms';
 
 /**
  * Vacuums a table, so that nothing leads to the deleted rows any more: their indexes are cleaned, and no lock is waited
- * for. The file keeps its size, because giving space back takes a lock that stops the service.
+ * for. The file keeps its size, because giving space back takes a lock that stops the service. Never throws: what was
+ * deleted before has to be reported, whatever happens here.
  *
  * @param timeLeftMs the time until which the vacuum must have ended; what is not vacuumed by then is left to the next run
  */
 export async function vacuum(
+  session: Queryable,
+  relations: readonly VacuumedRelation[],
+  clock: Clock,
+  timeLeftMs: () => number,
+): Promise<VacuumOutcome> {
+  try {
+    return await vacuumAll(session, relations, clock, timeLeftMs);
+  } catch (error) {
+    return { vacuumed: false, reason: kindOf(error) === 'slow' ? 'the time was up' : describeError(error) };
+  }
+}
+
+async function vacuumAll(
   session: Queryable,
   relations: readonly VacuumedRelation[],
   clock: Clock,
@@ -50,8 +64,6 @@ export async function vacuum(
         { statementTimeoutMs, lockTimeoutMs: LOCK_TIMEOUT_MS },
       );
     }
-  } catch (error) {
-    return { vacuumed: false, reason: kindOf(error) === 'slow' ? 'the time was up' : describeError(error) };
   } finally {
     await session.query(COST_SQL, ['0']);
   }

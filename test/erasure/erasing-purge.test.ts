@@ -64,6 +64,16 @@ test("sweeps the partition if the owner's function is missing, and warns", async
   expect(await remaining()).toEqual([4, 5]);
 });
 
+test('warns of a partition that one rule could not drop, if another one concerns none', async () => {
+  await createSessions();
+  await database.sql('drop function token_cleanup_drop_partition');
+  const deleteWhen = [...OLD.deleteWhen, { expires_at: { olderThan: '20000d' } }];
+  const report = await run({ dropPartitions: true, deleteWhen });
+  expect(report.warnings).toEqual([
+    expect.stringMatching(/^sessions: partition public.sessions_2020 is swept instead of dropped: /),
+  ]);
+});
+
 test('drops nothing in a dry run', async () => {
   await createSessions();
   const service = database.service({ targets: [{ table: 'sessions', ...OLD, dropPartitions: true }] });

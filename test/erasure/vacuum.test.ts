@@ -59,6 +59,26 @@ test('does not wait for a lock of the service', async () => {
   await service.query('rollback');
 });
 
+test('leaves the count of deleted rows in the report if the run loses its connection and its lock meanwhile', async () => {
+  // Large enough for a vacuum of about a second.
+  await database.sql(`insert into tokens select i, 'hash ' || i from generate_series(101, 400000) i`);
+  const service = database.service({
+    targets: [{ table: 'tokens', vacuum: true, deleteWhen: [{ hash: { in: ['hash 101', 'hash 102'] } }] }],
+  });
+  const running = service.run();
+  const other = await database.connect();
+  await database.until(`select true from pg_stat_activity where query like 'vacuum%' and state = 'active'`);
+  const locked = other.query('select pg_advisory_lock($1, $2)', [0x746f6b65, 0x6e636c6e]);
+  await database.until('select true from pg_locks where locktype = $1 and not granted', ['advisory']);
+  await database.sql(`select pg_terminate_backend(pid) from pg_stat_activity where query like 'vacuum%'`);
+  await locked;
+  expect(await running).toMatchObject({
+    status: 'succeeded',
+    rowsDeleted: 2,
+    warnings: [expect.stringMatching('^tokens: not vacuumed: ')],
+  });
+});
+
 test('leaves the partitions that it has no time for', async () => {
   await expect(vacuumAs(true, 0)).resolves.toMatchObject({ vacuumed: false, reason: 'the time was up' });
 });
