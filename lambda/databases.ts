@@ -39,17 +39,17 @@ export async function runOnDatabases(
       const credentials = credentialsFor(database, connection.credentials);
       const run = new Run({ ...options, connection: { ...connection, credentials } }, clock, deadlines);
       const result = await run.execute();
-      const isNamed = pattern.like.includes(database);
-      if (result.status === 'failed' && !isNamed && !(await exists(lock, database))) {
-        dropped.push(`${database}: was dropped while the run was at work`);
+      const hasOnlyFailed = result.status === 'failed' && result.rowsDeleted === 0;
+      // A database that is named, and not only matched, has to be there.
+      if (hasOnlyFailed && !pattern.like.includes(database) && !(await exists(lock, database))) {
+        const warning = `${database}: was dropped while the run was at work`;
+        logger.warn(warning, {});
+        dropped.push(warning);
       } else {
         runs.set(database, result);
       }
       // The next run continues with a database that was cut short, instead of skipping it.
       next = stopDeleting.aborted && result.status === 'partial' ? next : database;
-    }
-    for (const warning of dropped) {
-      logger.warn(warning, {});
     }
     const isCutShort = databases.length > 0 && next !== databases.at(-1);
     return serverResult(runs, { warnings: dropped, isCutShort, ...(isCutShort && next !== undefined && { next }) });

@@ -206,6 +206,35 @@ test('passes over a database that is dropped in the meantime', async () => {
   expect(report.targets.map((target) => target.database)).toEqual(['tenant_a', 'tenant_c', 'tenant_demo']);
 });
 
+test('reports the rows of a database that is dropped after some were deleted', async () => {
+  await sqlIn('tenant_b', 'create table sessions as select true as revoked from generate_series(1, 100000)');
+  const deleteWhen = [{ revoked: true as const }];
+  let dropped: Promise<unknown> | undefined;
+  const report = await database
+    .service({
+      databases: { like: ['tenant_b*'] },
+      targets: ['refresh_tokens', 'sessions'].map((table) => ({ table, deleteWhen })),
+      logger: {
+        ...database.logger,
+        debug: (_, { progress }) => {
+          if ((progress as { table?: string } | undefined)?.table === 'sessions') {
+            dropped ??= database.sql('drop database tenant_b with (force)');
+          }
+        },
+      },
+    })
+    .run();
+  await dropped;
+  expect(report).toMatchObject({
+    status: 'failed',
+    rowsDeleted: 1,
+    targets: [
+      { table: 'refresh_tokens', status: 'succeeded', rowsDeleted: 1 },
+      { table: 'sessions', status: 'failed', error: expect.stringContaining('tenant_b') },
+    ],
+  });
+});
+
 test('is partial if it is stopped before the first database, and deletes nothing', async () => {
   const report = await run({ signal: AbortSignal.abort() });
   expect(report).toMatchObject({ status: 'partial', rowsDeleted: 0, targets: [] });
