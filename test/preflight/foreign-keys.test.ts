@@ -3,7 +3,7 @@ import { parseTargets, type TargetsInput } from '../../lambda/configuration/targ
 import { statementsOf } from '../../lambda/preflight/finding';
 import { type Inspected, inspect, PreflightError } from '../../lambda/preflight/preflight';
 import type { RunReport } from '../../lambda/report';
-import { REFRESH_TOKENS, type TestDatabase, useDatabase } from '../support/database';
+import { REFRESH_TOKENS, useDatabase } from '../support/database';
 
 const database = useDatabase();
 
@@ -31,9 +31,9 @@ async function warningsOf(targets: TargetsInput = REFRESH_TOKENS): Promise<reado
   return (await database.service({ targets }).run()).warnings;
 }
 
-async function keysOf(input: TargetsInput = REFRESH_TOKENS, on: TestDatabase | undefined = database) {
+async function keysOf(input: TargetsInput = REFRESH_TOKENS, login: { user?: string; password?: string } = {}) {
   const targets = parseTargets(input);
-  const session = on.session();
+  const session = database.session(database.connection(login));
   const found = await inspect(session, { configured: targets, requested: targets, dryRun: false });
   await session.close();
   const [first] = found.values();
@@ -264,4 +264,24 @@ test('lists a key of partitioned tables once, wherever in the family it points',
     (await keysOf([{ table, deleteWhen: [{ revoked: true }] }])).map(({ quotedTable }) => quotedTable).sort();
   expect(await listed('token_family')).toEqual(['"public"."badges"', '"public"."devices"']);
   expect(await listed('tokens_eu')).toEqual(['"public"."badges"', '"public"."devices"']);
+});
+
+test('takes a key for readable only if the columns of all partitions are, however many there are', async () => {
+  const each = (statement: string) => `
+    do $$ begin for number in 1..260 loop execute format('${statement}', number); end loop; end $$`;
+  await database.sql(`
+    create table refresh_tokens (id int primary key, revoked boolean, expires_at timestamptz) partition by list (id);
+    ${each('create table part_%s partition of refresh_tokens for values in (%1$s)')};
+    create table devices (token_id int references refresh_tokens);
+    create role reader login password 'reader';
+    grant delete, select on all tables in schema public to reader`);
+  const canRead = async () =>
+    (await keysOf(REFRESH_TOKENS, { user: 'reader', password: 'reader' })).map((key) => key.canRead);
+  expect(await canRead()).toEqual([true]);
+
+  await database.sql(`
+    revoke select on part_1 from reader;
+    grant select (ctid, revoked, expires_at) on part_1 to reader`);
+  expect(await canRead()).toEqual([false]);
+  await database.sql('drop owned by reader; drop role reader');
 });
