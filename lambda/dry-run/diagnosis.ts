@@ -71,13 +71,12 @@ export async function examine(
   }
   const [first] = tables;
   if (first) {
-    await timed(first, async () => {
-      await forecast.follow(first.options.stopCounting).catch((error: unknown) => {
-        for (const table of tables) {
-          failures.set(table, failures.get(table) ?? error);
-        }
-      });
-    });
+    const failAll = (error: unknown) => {
+      for (const table of tables) {
+        failures.set(table, failures.get(table) ?? error);
+      }
+    };
+    await timed(first, () => forecast.follow(first.options.stopCounting).catch(failAll));
   }
   const worked = new Map<Target, Worked & { readonly diagnosis: Diagnosis }>();
   for (const table of tables) {

@@ -7,6 +7,7 @@ import type { Blockage, Cascaded } from '../engine/outcome';
 import { type Cascades, cascadedBy, cascadesOf, type Path, protectionsOf, referringTo } from '../engine/protection';
 import type { Table } from '../engine/purge';
 import { patiently } from '../engine/table-lock';
+import { TablesOfRun } from './tables-of-run';
 
 /** The effect of foreign keys on a run, as far as the role may read the tables that refer. */
 export interface Consequences {
@@ -36,12 +37,14 @@ const LOOKUP_LIMITS = { statementTimeoutMs: 5_000, lockTimeoutMs: 1_000, ownSear
  * itself, in its own table or another one of the run, and so on. These are looked up by the keys, which are unique.
  */
 export class Forecast {
+  readonly #tables: TablesOfRun;
   readonly #works: ReadonlyMap<Table, Work>;
   /** Whether the signal was aborted before the last key was followed. */
   isCutShort = false;
 
   constructor(tables: readonly Table[]) {
-    this.#works = new Map(tables.map((table) => [table, new Work(table, tables)]));
+    this.#tables = new TablesOfRun(tables);
+    this.#works = new Map(tables.map((table) => [table, new Work(table, this.#tables)]));
   }
 
   /** The part of the forecast for a table. */
@@ -56,7 +59,8 @@ export class Forecast {
     while (frontier.length > 0 && !until.aborted) {
       const next: Staying[] = [];
       for (const staying of frontier) {
-        for (const work of works) {
+        for (const table of this.#tables.keptBy(staying.table)) {
+          const work = this.of(table);
           await work.keepReferredBy(staying, until);
           next.push(...work.takeFound());
         }
@@ -85,7 +89,7 @@ export interface Foreseen {
 
 class Work implements Foreseen {
   readonly #table: Table;
-  readonly #tables: readonly Table[];
+  readonly #tables: TablesOfRun;
   readonly #paths: readonly Path[];
   readonly #cascades: Cascades;
   /** Whether rows of the table keep others of the run. */
@@ -99,20 +103,18 @@ class Work implements Foreseen {
   readonly isIncomplete: boolean;
   readonly isInCircle: boolean;
 
-  constructor(table: Table, tables: readonly Table[]) {
+  constructor(table: Table, tables: TablesOfRun) {
     const { known, areIncomplete } = protectionsOf(table.options.keys, table.options.isInherited);
     this.#table = table;
     this.#tables = tables;
     this.#paths = known.filter(({ waits }) => !waits).map(({ path }) => path);
     this.#cascades = cascadesOf(table.options.keys);
-    this.#passesOn = tables.some(({ options }) =>
-      protectionsOf(options.keys, options.isInherited).known.some(({ path }) => has(table, path)),
-    );
-    this.#needsPlaces = this.#passesOn || this.#paths.some((path) => tables.some((other) => has(other, path)));
+    this.#passesOn = tables.keptBy(table).size > 0;
+    this.#needsPlaces = this.#passesOn || this.#paths.some((path) => tables.referring(path).length > 0);
     this.#rows = this.#paths.map(() => 0);
     this.#cascaded = this.#cascades.known.map(() => 0);
     this.isIncomplete = areIncomplete;
-    this.isInCircle = isInCircle(table, tables);
+    this.isInCircle = tables.isInCircle(table);
   }
 
   /** @param free a name that no column of the table has */
@@ -123,7 +125,7 @@ class Work implements Foreseen {
     const goes = this.#paths.length > 0 ? `${isDead(condition)} and ${protection} is null` : isDead(condition);
     const values = [...condition.values];
     const cases = this.#paths.map((path, index) => {
-      const other = this.#tables.find((table) => has(table, path));
+      const [other] = this.#tables.referring(path);
       const isAlive = other ? [`not ${this.#deadOf(other, values)}`] : [];
       return `when ${refers('visited', path, isAlive)} then ${index}`;
     });
@@ -184,9 +186,10 @@ class Work implements Foreseen {
   async keepReferredBy(staying: Staying, until: AbortSignal): Promise<void> {
     const { options } = this.#table;
     for (const [index, path] of this.#paths.entries()) {
-      for (let at = 0; has(staying.table, path) && at < staying.tids.length && !until.aborted; at += LOOKUP) {
+      const tids = this.#tables.referring(path).includes(staying.table) ? staying.tids : [];
+      for (let at = 0; at < tids.length && !until.aborted; at += LOOKUP) {
         for (const relation of options.relations) {
-          const { text, values } = this.#lookup(relation, path, staying, staying.tids.slice(at, at + LOOKUP));
+          const { text, values } = this.#lookup(relation, path, staying, tids.slice(at, at + LOOKUP));
           const { rows } = await patiently<Found>(options, text, values, LOOKUP_LIMITS);
           const news = rows.filter(({ tid }) => !this.#known.has(key(relation, tid)));
           const protection = staying.table === this.#table ? staying.protection : index;
@@ -255,32 +258,6 @@ class Work implements Foreseen {
 interface Found {
   readonly tid: string;
   readonly cascaded: readonly number[];
-}
-
-/** Whether the keys that keep rows lead from a table over others back to it. */
-function isInCircle(table: Table, tables: readonly Table[]): boolean {
-  const reached = new Set(keptBy(table, tables));
-  for (const next of reached) {
-    for (const further of keptBy(next, tables)) {
-      reached.add(further);
-    }
-  }
-  return reached.has(table);
-}
-
-/** The other tables in which rows of a table keep some. */
-function keptBy(table: Table, tables: readonly Table[]): Table[] {
-  return tables.filter(
-    (other) =>
-      other !== table &&
-      protectionsOf(other.options.keys, other.options.isInherited).known.some(({ path }) => has(table, path)),
-  );
-}
-
-/** Whether the rows that refer, at the end of a path, are those of a table. */
-function has({ options: { root, relations } }: Table, path: Path): boolean {
-  const { oid } = path.at(-1) ?? path[0];
-  return oid === root.oid || relations.some((relation) => relation.oid === oid);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { literal, quoteIdentifier } from '../conditions/sql';
+import { quoteIdentifier, quoteLiteral } from '../conditions/sql';
 import { type AgeTest, isAge } from '../configuration/targets';
 import { isDead } from '../engine/deletion';
 import type { Table } from '../engine/purge';
@@ -26,7 +26,7 @@ export class OldestValues {
       const least = `pg_catalog.min(visited.${quoteIdentifier(column)}) filter (where ${isDead({ ...rule, values: [] })})`;
       const isLocal = inspected.columnTypes.get(column)?.name === 'timestamp without time zone';
       const zone = isLocal && target.timeZone;
-      const moment = zone ? `pg_catalog.timezone(${literal(zone)}, ${least})` : least;
+      const moment = zone ? `pg_catalog.timezone(${quoteLiteral(zone)}, ${least})` : least;
       const ms = epoch === 'ms' ? '1' : '1000';
       const number = epoch ? `(${least})::pg_catalog.numeric` : `extract(epoch from ${moment})::pg_catalog.numeric`;
       return [[`oldest ${index}`, `((${number}) operator(pg_catalog.*) ${ms}::pg_catalog.numeric)::pg_catalog.float8`]];

@@ -31,8 +31,8 @@ export interface Visiting {
 
 /**
  * Sweeps tables. A table that refers to another one comes before it, in any order of the targets. If rows remain because
- * rows of another table refer to them, the table is visited again once that one has lost some. Tables without a block are
- * only looked at, all at once.
+ * rows of another table refer to them, the table is visited again once that one has lost some. Of tables without a block
+ * only the sizes are read, all at once.
  */
 export async function purge(tables: readonly Table[], { now, before }: Visiting): Promise<Map<Target, Worked>> {
   const sizes = await TableSizes.read(tables);
@@ -101,7 +101,8 @@ function referringFirst(tables: readonly Table[], referring: (table: Table) => r
   return [...ordered];
 }
 
-function oidsOf({ options }: Table): Set<number> {
+/** The table of a target, with all partitions and children. */
+export function oidsOf({ options }: Table): Set<number> {
   return new Set([options.root.oid, ...options.relations.map(({ oid }) => oid)]);
 }
 
