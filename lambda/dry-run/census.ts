@@ -6,8 +6,8 @@ import type { Obstacle, WalkEnd } from '../engine/outcome';
 import { blocksOf, type Piece, RowList } from '../engine/pieces';
 import type { Table } from '../engine/purge';
 import { SMALL_TABLE_BLOCKS, wholeTable } from '../engine/whole-table';
+import { AgeValues, type ValuesOfAge } from './age-values';
 import type { Forecast } from './forecast';
-import { OldestValues } from './oldest-values';
 
 /** The rows of a table, as far as they were counted. */
 export interface Census {
@@ -28,8 +28,7 @@ export interface Census {
   readonly workMs: number;
   /** The sum of the shares that the connections could work at the end. */
   readonly load: number;
-  /** The oldest value of the first age of each rule in the rows that meet it, as ISO text; undefined for other rules. */
-  readonly oldestByRule: readonly (string | undefined)[];
+  readonly ages: readonly ValuesOfAge[];
   /** Whether a trigger may refuse rows. */
   readonly mayRefuse: boolean;
 }
@@ -49,9 +48,10 @@ export async function takeCensus(table: Table, forecast: Forecast): Promise<Cens
   }
   const foreseen = forecast.of(table);
   const question = foreseen.question(nameBeside(inspected.columnTypes));
-  const oldest = new OldestValues(table);
+  const ages = new AgeValues(table);
   const columns: Record<string, string> = {
     ...question.columns,
+    ...ages.counts,
     rows: 'pg_catalog.count(*)',
     dead: countOf(condition),
     ...Object.fromEntries(condition.rules.map((rule, index) => [`rule ${index}`, countOf(rule)])),
@@ -62,10 +62,10 @@ export async function takeCensus(table: Table, forecast: Forecast): Promise<Cens
       onProgress?.({ rowsDeleted: 0, blocksVisited, blocksTotal });
     };
     const further: Further = {
-      columns: { ...question.further?.columns, ...oldest.columns },
+      columns: { ...question.further?.columns, ...ages.columns },
       onPiece: (values, { relation }) => {
         foreseen.addStaying(relation, values);
-        oldest.add(values);
+        ages.add(values);
       },
     };
     const { condition, beside } = question;
@@ -91,7 +91,7 @@ export async function takeCensus(table: Table, forecast: Forecast): Promise<Cens
     end: byIndex.end === 'finished' ? byRange.end : byIndex.end,
     obstacles: [...byIndex.obstacles, ...byRange.obstacles],
     load: options.turns.load(options.sessions.length),
-    oldestByRule: oldest.byRule,
+    ages: ages.read(total),
     mayRefuse,
   };
 }

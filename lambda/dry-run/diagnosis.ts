@@ -8,7 +8,7 @@ import type { Finding } from '../preflight/finding';
 import { type Census, takeCensus } from './census';
 import { Forecast, type Foreseen } from './forecast';
 import { adviseOnIndexes, type IndexAdvice } from './index-advice';
-import { findSurprises } from './surprises';
+import { Surprises } from './surprises';
 
 /** The findings of a dry run about a table. A value that could not be found is absent. */
 export interface Diagnosis {
@@ -78,12 +78,13 @@ export async function examine(
     };
     await timed(first, () => forecast.follow(first.options.stopCounting).catch(failAll));
   }
+  const surprises = new Surprises();
   const worked = new Map<Target, Worked & { readonly diagnosis: Diagnosis }>();
   for (const table of tables) {
     let found: Findings = { diagnosis: {} };
     await timed(table, async () => {
       const counted = counts.get(table);
-      found = counted ? await diagnose(table, counted, forecast) : found;
+      found = counted ? await diagnose(table, counted, forecast, surprises) : found;
     });
     const { diagnosis, ...outcome } = failures.has(table)
       ? { ...endBy(failures.get(table), table.options.stopCounting), diagnosis: {} }
@@ -109,7 +110,12 @@ async function countAll(table: Table, forecast: Forecast): Promise<Counts> {
   return { heaps: await measure(table.options), census: await takeCensus(table, forecast) };
 }
 
-async function diagnose(table: Table, { heaps, census }: Counts, forecast: Forecast): Promise<Findings> {
+async function diagnose(
+  table: Table,
+  { heaps, census }: Counts,
+  forecast: Forecast,
+  surprises: Surprises,
+): Promise<Findings> {
   const { target, inspected, options } = table;
   const { sessions, condition, stopCounting } = options;
   // Rows that policies hide from the role are in the statistics.
@@ -121,19 +127,14 @@ async function diagnose(table: Table, { heaps, census }: Counts, forecast: Forec
   const cascaded = consequences.cascaded.filter(({ rows }) => rows !== undefined || doomed > 0);
   const isCounted = census.end === 'finished' && census.obstacles.length === 0 && !forecast.isCutShort;
   const limits = isCounted && doomed > 0 ? limitsOf(doomed, options.maxRows, forecast.of(table), census) : [];
-  const surprises = [
-    ...(await findSurprises(sessions[0], {
-      target,
-      condition,
-      columnTypes: inspected.columnTypes,
-      relations: options.relations,
-    })),
+  const surprising = [
+    ...(await surprises.of(table, isCounted ? census.ages : [])),
     ...[...(isCounted ? doubts(doomed, rows) : []), ...limits].map((doubt) => `${target.name}: ${doubt}`),
   ];
   const diagnosis: Omit<Diagnosis, 'findings'> = {
     tableBytes: sum(heaps, 'tableBytes'),
     indexBytes: sum(heaps, 'indexBytes'),
-    ...(surprises.length > 0 && { surprises }),
+    ...(surprising.length > 0 && { surprises: surprising }),
     indexAdvice: await adviseOnIndexes(sessions[0], {
       target,
       inspected,
@@ -157,7 +158,7 @@ async function diagnose(table: Table, { heaps, census }: Counts, forecast: Forec
     ...(cascaded.length > 0 && { cascaded }),
     diagnosis: {
       rules: condition.rules.map(({ readable }, rule) => {
-        const oldest = census.oldestByRule[rule];
+        const oldest = census.ages.find((age) => age.rule === rule)?.oldest;
         return { rule: readable, rows: census.deadByRule[rule] ?? 0, ...(oldest !== undefined && { oldest }) };
       }),
       ...(limits.length > 0 && { isUpperBound: true as const }),
