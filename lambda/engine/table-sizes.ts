@@ -1,13 +1,15 @@
 import type { Relation, Root } from '../conditions/relation';
+import { kindOf } from '../database/database-error';
+import type { Queryable } from '../database/queryable';
 import { BATCH_LIMITS } from './batch-limits';
 import type { TableOptions } from './whole-table';
 
 /** A table of a run. */
-interface Sized {
-  readonly options: TableOptions & { readonly root: Root };
+export interface Sized {
+  readonly options: Pick<TableOptions, 'sessions' | 'relations'> & { readonly root: Pick<Root, 'oid'> };
 }
 
-/** So many are read by one statement. A lock on one of them leaves their sizes unknown. */
+/** So many are read by one statement. */
 const RELATIONS_AT_ONCE = 500;
 
 /** The sizes of the tables of a run at its beginning, read for all of them at once. */
@@ -64,17 +66,24 @@ async function readBlocks({ options: { sessions } }: Sized, tables: readonly Siz
   const relations = tables.flatMap(({ options }) => options.relations);
   const blocks = new Map<number, number>();
   for (let at = 0; at < relations.length; at += RELATIONS_AT_ONCE) {
-    const some = relations.slice(at, at + RELATIONS_AT_ONCE);
-    try {
-      const { rows } = await sessions[0].query<Size>(SIZES_SQL, [some.map(oidOf), some.map(nameOf)], BATCH_LIMITS);
-      for (const row of rows) {
-        blocks.set(row.oid, row.blocks);
-      }
-    } catch {
-      // The sizes stay unknown. Whatever went wrong is reported by the sweep of the table that it concerns.
+    for (const row of await sizesOf(sessions[0], relations.slice(at, at + RELATIONS_AT_ONCE))) {
+      blocks.set(row.oid, row.blocks);
     }
   }
   return blocks;
+}
+
+/** If one of the relations is locked as a whole, only its size stays unknown. */
+async function sizesOf(session: Queryable, relations: readonly Relation[]): Promise<readonly Size[]> {
+  try {
+    return (await session.query<Size>(SIZES_SQL, [relations.map(oidOf), relations.map(nameOf)], BATCH_LIMITS)).rows;
+  } catch (error) {
+    // Whatever else went wrong is reported by the sweep of the table that it concerns.
+    const middle = kindOf(error) === 'locked' ? Math.floor(relations.length / 2) : 0;
+    return middle === 0
+      ? []
+      : [...(await sizesOf(session, relations.slice(0, middle))), ...(await sizesOf(session, relations.slice(middle)))];
+  }
 }
 
 function oidOf({ oid }: Relation): number {
