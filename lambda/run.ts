@@ -172,11 +172,12 @@ export class Run {
       dryRun: this.#options.dryRun,
     });
     const results = this.#targets.flatMap((target) => {
-      const { targets, without } = expanded.get(target) as Expanded;
+      const { targets, without, isTaken } = expanded.get(target) as Expanded;
       const schemas = `like ${target.schemas?.like.join(', ')}`;
       const table = `a table ${JSON.stringify(target.table)}`;
       if (targets.length === 0) {
-        return [[target, new PreflightError([findingOf(`no schema ${schemas} has ${table}`)])] as const];
+        const reason = `no schema ${schemas} has ${table}${isTaken ? ' that no other target takes' : ''}`;
+        return [[target, new PreflightError([findingOf(reason)])] as const];
       }
       if (without.length > 0) {
         const names = printable(subjectsOf(without));

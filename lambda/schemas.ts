@@ -8,6 +8,8 @@ export interface Expanded {
   readonly targets: readonly Target[];
   /** The schemas that match and do not have the table. */
   readonly without: readonly string[];
+  /** Whether a schema that matches has the table, and another target takes it. */
+  readonly isTaken: boolean;
 }
 
 /**
@@ -27,11 +29,12 @@ export async function expandSchemas(
     targets.map((target): [Target, Expanded] => {
       const { schemas, ...rest } = target;
       if (!schemas) {
-        return [target, { targets: [target], without: [] }];
+        return [target, { targets: [target], without: [], isTaken: false }];
       }
       const { table, name: pattern } = target;
       const matching = rows.filter(({ schema }) => matchesPattern(schemas, schema));
-      const found = matching.filter(({ schema, tables }) => tables.includes(table) && !taken.has(idOf(schema, table)));
+      const having = matching.filter(({ tables }) => tables.includes(table));
+      const found = having.filter(({ schema }) => !taken.has(idOf(schema, table)));
       for (const { schema } of found) {
         taken.add(idOf(schema, table));
       }
@@ -40,6 +43,7 @@ export async function expandSchemas(
         {
           targets: found.map(({ schema }) => ({ ...rest, schema, name: `${schema}.${table}`, pattern })),
           without: matching.filter(({ tables }) => !tables.includes(table)).map(({ schema }) => schema),
+          isTaken: having.length > found.length,
         },
       ];
     }),
