@@ -1,4 +1,3 @@
-import { Duration, TimeZone } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import type { IStringParameter } from 'aws-cdk-lib/aws-ssm';
@@ -6,8 +5,8 @@ import type { Construct } from 'constructs';
 import { SERVICE } from '../lambda/configuration/settings';
 import type { FleetConfig } from './fleet-config';
 import { given } from './given';
-import type { SslMode } from './login';
 import type { StageConfig } from './stage-schema';
+import { connectionSettings, settingsOfStage } from './stage-settings';
 import type { CleanupTarget } from './target';
 import { TokenCleanupFleet } from './token-cleanup-fleet';
 
@@ -27,13 +26,14 @@ export function fleetOfStage(
   fleet: FleetConfig,
   { stage, offSwitch, secretsManagerEndpoint, ...network }: FleetSurroundings,
 ): TokenCleanupFleet {
-  const { timeZone, flexibleWindowMinutes, timeoutSeconds } = config;
-  const { maxReplicaLagSeconds, securityGroupId, encryptionKeyArn, secretTag } = fleet;
+  const { securityGroupId, encryptionKeyArn, secretTag } = fleet;
   return new TokenCleanupFleet(scope, 'fleet', {
     stage,
     functionName: `token-cleanup-${stage}_fleet`,
     serviceName: `${SERVICE}-fleet`,
     ...network,
+    ...settingsOfStage(config),
+    ...connectionSettings(fleet),
     ...given({
       // An endpoint serves secrets only.
       secretsManagerEndpoint: secretTag && secretsManagerEndpoint,
@@ -49,25 +49,8 @@ export function fleetOfStage(
         securityGroupId === undefined
           ? undefined
           : ec2.SecurityGroup.fromSecurityGroupId(scope, 'FleetDatabases', securityGroupId, { mutable: false }),
-      sslMode: fleet.sslMode as SslMode | undefined,
-      rootCertificates: fleet.rootCertificates,
-      concurrency: fleet.concurrency,
-      maxLoad: fleet.maxLoad,
-      maxRows: fleet.maxRows,
-      maxReplicaLag: maxReplicaLagSeconds === undefined ? undefined : Duration.seconds(maxReplicaLagSeconds),
       serversAtOnce: fleet.serversAtOnce,
       toleratedFailurePercentage: fleet.toleratedFailurePercentage,
-      continueUntil: config.continueUntil,
-      enabled: config.enabled,
-      schedule: config.schedule,
-      timeZone: timeZone === undefined ? undefined : TimeZone.of(timeZone),
-      flexibleWindow: flexibleWindowMinutes === undefined ? undefined : Duration.minutes(flexibleWindowMinutes),
-      nodeEnv: config.nodeEnv,
-      timeout: timeoutSeconds === undefined ? undefined : Duration.seconds(timeoutSeconds),
-      memorySize: config.memoryMb,
-      reservedConcurrentExecutions: config.reservedConcurrency,
-      tracing: config.tracing,
-      logRetention: config.logRetentionDays,
     }),
   });
 }

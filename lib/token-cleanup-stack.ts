@@ -1,4 +1,4 @@
-import { Annotations, CfnMapping, CfnOutput, Duration, RemovalPolicy, Stack, TimeZone, Validations } from 'aws-cdk-lib';
+import { Annotations, CfnMapping, CfnOutput, Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { CfnRegistry } from 'aws-cdk-lib/aws-eventschemas';
 import { ServicePrincipal } from 'aws-cdk-lib/aws-iam';
@@ -15,10 +15,10 @@ import { FleetMonitoring } from './fleet-monitoring';
 import { type FleetSurroundings, fleetOfStage } from './fleet-of-stage';
 import type { DatabasePattern } from './function-environment';
 import { given } from './given';
-import type { SslMode } from './login';
 import { Monitoring } from './monitoring';
 import { exampleFields } from './stage-config';
 import type { StageConfig } from './stage-schema';
+import { connectionSettings, settingsOfStage } from './stage-settings';
 import type { CleanupTarget } from './target';
 import { TokenCleanup, type TokenCleanupProps } from './token-cleanup';
 import { OffSwitch } from './workflow/off-switch';
@@ -122,39 +122,22 @@ export class TokenCleanupStack extends Stack {
 
   #settings(name: string, database: DatabaseConfig): Omit<TokenCleanupProps, 'secret' | 'iamUser'> {
     const stage = this.#stage;
-    const { timeZone, flexibleWindowMinutes, timeoutSeconds, ...config } = this.#config;
-    const { maxReplicaLagSeconds } = database;
     return {
       stage,
       // An underscore, since neither name contains one: prod and eu-auth must not meet prod-eu and auth.
       functionName: `token-cleanup-${stage}_${name}`,
       // Also for the only database, so that a second one does not rename the metrics of the first.
       serviceName: `${SERVICE}-${name}`,
+      ...settingsOfStage(this.#config),
+      ...connectionSettings(database),
       ...given({
         databaseHost: database.host,
         databasePort: database.port,
         databaseName: database.name,
         databases: database.names && (given(database.names) as DatabasePattern),
-        sslMode: database.sslMode as SslMode | undefined,
-        rootCertificates: database.rootCertificates,
         targets: database.targets as CleanupTarget[] | undefined,
-        concurrency: database.concurrency,
-        maxLoad: database.maxLoad,
-        maxRows: database.maxRows,
-        maxReplicaLag: maxReplicaLagSeconds === undefined ? undefined : Duration.seconds(maxReplicaLagSeconds),
-        enabled: config.enabled,
-        schedule: config.schedule,
-        timeZone: timeZone === undefined ? undefined : TimeZone.of(timeZone),
-        flexibleWindow: flexibleWindowMinutes === undefined ? undefined : Duration.minutes(flexibleWindowMinutes),
-        continueUntil: config.continueUntil,
-        events: config.events,
+        events: this.#config.events,
         offSwitch: this.#offSwitch,
-        nodeEnv: config.nodeEnv,
-        timeout: timeoutSeconds === undefined ? undefined : Duration.seconds(timeoutSeconds),
-        memorySize: config.memoryMb,
-        reservedConcurrentExecutions: config.reservedConcurrency,
-        tracing: config.tracing,
-        logRetention: config.logRetentionDays,
       }),
     };
   }

@@ -1,0 +1,37 @@
+import { Duration, TimeZone } from 'aws-cdk-lib';
+import type { DatabaseConfig } from './database-config';
+import type { FleetConfig } from './fleet-config';
+import { given } from './given';
+import type { SslMode } from './login';
+import type { StageConfig } from './stage-schema';
+
+/** The props that all databases of a stage share, or its fleet has: the schedule, and the resources of the function. */
+export function settingsOfStage(config: StageConfig) {
+  const { timeZone, flexibleWindowMinutes, timeoutSeconds } = config;
+  return given({
+    enabled: config.enabled,
+    schedule: config.schedule,
+    timeZone: timeZone === undefined ? undefined : TimeZone.of(timeZone),
+    flexibleWindow: flexibleWindowMinutes === undefined ? undefined : Duration.minutes(flexibleWindowMinutes),
+    continueUntil: config.continueUntil,
+    nodeEnv: config.nodeEnv,
+    timeout: timeoutSeconds === undefined ? undefined : Duration.seconds(timeoutSeconds),
+    memorySize: config.memoryMb,
+    reservedConcurrentExecutions: config.reservedConcurrency,
+    tracing: config.tracing,
+    logRetention: config.logRetentionDays,
+  });
+}
+
+/** The props of a database or a fleet for the encryption of its connections and for its pace. */
+export function connectionSettings(config: DatabaseConfig | FleetConfig) {
+  const { maxReplicaLagSeconds } = config;
+  return given({
+    sslMode: config.sslMode as SslMode | undefined,
+    rootCertificates: config.rootCertificates,
+    concurrency: config.concurrency,
+    maxLoad: config.maxLoad,
+    maxRows: config.maxRows,
+    maxReplicaLag: maxReplicaLagSeconds === undefined ? undefined : Duration.seconds(maxReplicaLagSeconds),
+  });
+}
