@@ -5,7 +5,16 @@ import { QueryDefinition, QueryString } from 'aws-cdk-lib/aws-logs';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { FLEET_METRICS, RUN_METRICS } from '../lambda/metrics';
-import { type AlarmDetails, createAlarm, defaultRunbookUrl } from './alarms';
+import {
+  type AlarmDetails,
+  createAlarm,
+  deadLetters,
+  defaultRunbookUrl,
+  hoursOf,
+  LONGEST_LOOK_BACK_HOURS,
+  type Periods,
+  severalRuns,
+} from './alarm';
 import { given } from './given';
 import type { TokenCleanupFleet } from './token-cleanup-fleet';
 
@@ -33,12 +42,6 @@ export interface FleetMonitoringProps {
   readonly sweptWithin?: Duration;
 }
 
-/** The limit of CloudWatch: seven days. */
-const LONGEST_LOOK_BACK_HOURS = 7 * 24;
-
-/** The runs in a row after which the backlog has to have grown. */
-const RUNS_OF_GROWTH = 3;
-
 /** Alarms, a dashboard and saved queries for a fleet: one of each for the whole, however many databases it has. */
 export class FleetMonitoring extends Construct {
   readonly alarms: cloudwatch.Alarm[];
@@ -48,7 +51,7 @@ export class FleetMonitoring extends Construct {
     super(scope, id);
     const { fleet, dashboardName } = props;
     const runbookUrl = props.runbookUrl ?? defaultRunbookUrl();
-    this.alarms = alarmsOf(fleet, props.sweptWithin).map((details) => createAlarm(fleet, { runbookUrl }, details));
+    this.alarms = alarmsOf(fleet, props.sweptWithin).map((details) => createAlarm(fleet, runbookUrl, details));
     for (const alarm of this.alarms) {
       alarm.addAlarmAction(new SnsAction(props.topic));
     }
@@ -123,11 +126,14 @@ const QUERIES = {
 };
 
 function alarmsOf(fleet: TokenCleanupFleet, sweptWithin: Duration | undefined): AlarmDetails[] {
-  const alarms = [failedRun(fleet), deadLetters(fleet)];
+  const alarms = [failedRun(fleet), deadLetters(fleet.deadLetterQueue, 'A run could not be started')];
   if (fleet.completedWithin) {
     const hours = hoursOf(fleet.completedWithin);
     alarms.push(...(hours < LONGEST_LOOK_BACK_HOURS ? [noRun(fleet, hours + 1)] : []));
-    alarms.push(backlogGrows(fleet, hours), notSwept(fleet, sweptWithin ?? Duration.hours(3 * hours)));
+    alarms.push(
+      backlogGrows(fleet, severalRuns(fleet.completedWithin)),
+      notSwept(fleet, sweptWithin ?? Duration.hours(3 * hours)),
+    );
   }
   return alarms;
 }
@@ -153,17 +159,6 @@ function failedRun({ stateMachine }: TokenCleanupFleet): AlarmDetails {
   };
 }
 
-function deadLetters({ deadLetterQueue }: TokenCleanupFleet): AlarmDetails {
-  return {
-    name: 'dead-letters',
-    section: 'dead-letters',
-    happened: 'A run could not be started: there are messages in the dead-letter queue.',
-    look: 'A message, which contains the reason. Deleting it ends this alarm.',
-    metric: deadLetterQueue.metricApproximateNumberOfMessagesVisible(),
-    threshold: 1,
-  };
-}
-
 /** The heartbeat: goes off without any data, too. A run that failed for some databases is a run. */
 function noRun(fleet: TokenCleanupFleet, hours: number): AlarmDetails {
   return {
@@ -182,21 +177,19 @@ function noRun(fleet: TokenCleanupFleet, hours: number): AlarmDetails {
   };
 }
 
-function backlogGrows(fleet: TokenCleanupFleet, hours: number): AlarmDetails {
-  const periodHours = Math.min(hours, LONGEST_LOOK_BACK_HOURS);
-  const periods = Math.min(RUNS_OF_GROWTH, Math.floor(LONGEST_LOOK_BACK_HOURS / periodHours));
+function backlogGrows(fleet: TokenCleanupFleet, { count, hours, period }: Periods): AlarmDetails {
   return {
     name: 'backlog-grows',
     section: 'growing-backlog',
-    happened: `Every run of the last ${periods * periodHours} hours left databases unfinished, or more dead rows than the run before.`,
+    happened: `Every run of the last ${hours} hours left databases unfinished, or more dead rows than the run before.`,
     look: 'The databases that were not swept, in the saved query databases, and the stop reasons of their tables.',
     // The least of a period: a single run without growth ends the alarm.
     metric: fleet.metric(FLEET_METRICS.backlogGrows, {
       statistic: cloudwatch.Stats.MINIMUM,
-      period: Duration.hours(periodHours),
+      period,
     }),
     threshold: 1,
-    evaluationPeriods: periods,
+    evaluationPeriods: count,
   };
 }
 
@@ -210,8 +203,4 @@ function notSwept(fleet: TokenCleanupFleet, sweptWithin: Duration): AlarmDetails
     comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
     threshold: hoursOf(sweptWithin),
   };
-}
-
-function hoursOf(duration: Duration): number {
-  return Math.ceil(duration.toHours({ integral: false }));
 }

@@ -3,7 +3,8 @@ import { type Alarm, AlarmRule, CompositeAlarm, type Dashboard, type IAlarm } fr
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
-import { createAlarms, defaultRunbookUrl } from './alarms';
+import { defaultRunbookUrl } from './alarm';
+import { createAlarms } from './cleanup-alarms';
 import { createDashboard } from './dashboard';
 import { given } from './given';
 import { createQueries } from './saved-queries';

@@ -1,10 +1,16 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
 import { Annotations, Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import type { IStateMachine } from 'aws-cdk-lib/aws-stepfunctions';
+import {
+  type AlarmDetails,
+  createAlarm,
+  deadLetters,
+  hoursOf,
+  LONGEST_LOOK_BACK_HOURS,
+  type Periods,
+  severalRuns,
+} from './alarm';
 import type { TokenCleanup } from './token-cleanup';
-import type { TokenCleanupFleet } from './token-cleanup-fleet';
 
 /** Settings of the alarms. */
 export interface AlarmSettings {
@@ -13,17 +19,15 @@ export interface AlarmSettings {
   readonly unlinkWithin?: Duration;
 }
 
-/** The limit of CloudWatch: seven days. */
-const LONGEST_LOOK_BACK_HOURS = 7 * 24;
-
-/** The periods in a row in which runs must fall short. A single run may: the next one continues from there. */
-const PERIODS_FALLEN_SHORT = 3;
-
-/** All alarms of a cleanup. They begin in its scope, so that cleanups of the same id in different places do not clash. */
+/** All alarms of a cleanup. */
 export function createAlarms(cleanup: TokenCleanup, settings: AlarmSettings): cloudwatch.Alarm[] {
   const { unlinkWithin } = settings;
   const crashed = cleanup.stateMachine ? failedExecution(cleanup, cleanup.stateMachine) : functionError(cleanup);
-  const alarms = [failedRun(cleanup), crashed, deadLetters(cleanup)];
+  const alarms = [
+    failedRun(cleanup),
+    crashed,
+    deadLetters(cleanup.deadLetterQueue, 'A run could not be started, or crashed'),
+  ];
   if (unlinkWithin) {
     alarms.push(...cleanup.tables.map((table) => notUnlinked(cleanup, table, unlinkWithin)));
   }
@@ -37,37 +41,7 @@ export function createAlarms(cleanup: TokenCleanup, settings: AlarmSettings): cl
       skippedRuns(cleanup, periods),
     );
   }
-  return alarms.map((alarm) => createAlarm(cleanup, settings, alarm));
-}
-
-/** An alarm of a cleanup or a fleet. */
-export interface AlarmDetails extends Partial<cloudwatch.AlarmProps> {
-  readonly name: string;
-  /** The heading of the run book, `Alarm: failed run` as `failed-run`. */
-  readonly section: string;
-  readonly happened: string;
-  readonly look: string;
-  readonly metric: cloudwatch.IMetric;
-  readonly threshold: number;
-}
-
-export function createAlarm(
-  cleanup: TokenCleanup | TokenCleanupFleet,
-  settings: Pick<AlarmSettings, 'runbookUrl'>,
-  details: AlarmDetails,
-): cloudwatch.Alarm {
-  const { name, section, happened, look, ...props } = details;
-  return new cloudwatch.Alarm(cleanup, `Alarm-${name}`, {
-    alarmName: `${cleanup.name}-${name}`,
-    alarmDescription:
-      `Token cleanup of ${cleanup.node.id} (${cleanup.stage}): ${happened} Look at first: ${look} ` +
-      `More: ${settings.runbookUrl}#alarm-${section}`,
-    comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-    evaluationPeriods: 1,
-    // There is no data between two runs. The alarm keeps its state until the next run reports.
-    treatMissingData: cloudwatch.TreatMissingData.IGNORE,
-    ...props,
-  });
+  return alarms.map((alarm) => createAlarm(cleanup, settings.runbookUrl, alarm));
 }
 
 /** A run of some tables reports no failure of the others. So alarms about it last until the next run of all is due. */
@@ -120,17 +94,6 @@ function failedExecution(cleanup: TokenCleanup, stateMachine: IStateMachine): Al
       period,
       label: 'failed executions',
     }),
-    threshold: 1,
-  };
-}
-
-function deadLetters(cleanup: TokenCleanup): AlarmDetails {
-  return {
-    name: 'dead-letters',
-    section: 'dead-letters',
-    happened: 'A run could not be started, or crashed: there are messages in the dead-letter queue.',
-    look: 'A message, which contains the reason. Deleting it ends this alarm.',
-    metric: cleanup.deadLetterQueue.metricApproximateNumberOfMessagesVisible(),
     threshold: 1,
   };
 }
@@ -261,31 +224,4 @@ function notUnlinked(cleanup: TokenCleanup, table: string, unlinkWithin: Duratio
       ? cloudwatch.TreatMissingData.BREACHING
       : cloudwatch.TreatMissingData.IGNORE,
   };
-}
-
-/** Several periods in a row, each long enough for a run. */
-interface Periods {
-  readonly period: Duration;
-  readonly count: number;
-  /** All of them together. */
-  readonly hours: number;
-}
-
-function severalRuns(successWithin: Duration): Periods {
-  const hours = Math.min(hoursOf(successWithin), LONGEST_LOOK_BACK_HOURS);
-  const count = Math.min(PERIODS_FALLEN_SHORT, Math.floor(LONGEST_LOOK_BACK_HOURS / hours));
-  return { period: Duration.hours(hours), count, hours: hours * count };
-}
-
-function hoursOf(duration: Duration): number {
-  return Math.ceil(duration.toHours({ integral: false }));
-}
-
-/** The run book of this version. An address, since people read alarms in a mail. */
-export function defaultRunbookUrl(): string {
-  // In a checkout this folder is lib, in the published package dist/lib.
-  const folders = [dirname(__dirname), dirname(dirname(__dirname))];
-  const file = folders.map((folder) => join(folder, 'package.json')).find(existsSync);
-  const { version } = JSON.parse(readFileSync(file as string, 'utf8')) as { version: string };
-  return `https://github.com/token-cleanup/token-cleanup/blob/v${version}/lib/RUNBOOK.md`;
 }
