@@ -1,8 +1,13 @@
 import { Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import type { ILogGroup } from 'aws-cdk-lib/aws-logs';
 import type { Construct } from 'constructs';
+import { FLEET_METRICS, RUN_METRICS } from '../lambda/metrics';
+import { given } from './given';
 import { RunWidget } from './run-widget';
+import { FAILURES } from './saved-queries';
 import type { TokenCleanup } from './token-cleanup';
+import type { TokenCleanupFleet } from './token-cleanup-fleet';
 
 /** The columns of CloudWatch's grid. */
 const WIDTH = 24;
@@ -18,7 +23,7 @@ export function createDashboard(
   { dashboardName, buttons }: { readonly dashboardName?: string | undefined; readonly buttons: boolean },
 ): cloudwatch.Dashboard {
   const dashboard = new cloudwatch.Dashboard(scope, 'Dashboard', {
-    ...(dashboardName !== undefined && { dashboardName }),
+    ...given({ dashboardName }),
     defaultInterval: Duration.days(14),
   });
   dashboard.addWidgets(
@@ -38,18 +43,10 @@ export function createDashboard(
     dashboard.addWidgets(...runWidgets(cleanup));
   }
   dashboard.addWidgets(
-    new cloudwatch.LogQueryWidget({
-      title: 'Last failures',
-      width: WIDTH,
-      logGroupNames: cleanups.map(({ logGroup }) => logGroup.logGroupName),
-      queryLines: [
-        // The function logs its own failures. If it crashed, Lambda writes a report instead.
-        'fields @timestamp, @log, coalesce(message, record.status) as failure',
-        'filter level = "ERROR" or (type = "platform.report" and record.status != "success")',
-        'sort @timestamp desc',
-        'limit 20',
-      ],
-    }),
+    lastFailures(
+      cleanups.map(({ logGroup }) => logGroup),
+      'fields @timestamp, @log, coalesce(message, record.status) as failure',
+    ),
   );
   return dashboard;
 }
@@ -57,8 +54,6 @@ export function createDashboard(
 function runWidgets(cleanup: TokenCleanup): cloudwatch.IWidget[] {
   const ofEachTable = (metric: (props: { table: string; label: string }) => cloudwatch.Metric) =>
     cleanup.tables.map((table) => metric.call(cleanup, { table, label: table }));
-  const graph = (title: string, left: cloudwatch.Metric[]) =>
-    new cloudwatch.GraphWidget({ title, left, leftYAxis: { min: 0, showUnits: false } });
   return [
     graph('Rows deleted', ofEachTable(cleanup.metricRowsDeleted)),
     graph('Rows remaining', ofEachTable(cleanup.metricRowsRemaining)),
@@ -71,4 +66,51 @@ function runWidgets(cleanup: TokenCleanup): cloudwatch.IWidget[] {
       cleanup.metricSkipped({ label: 'skipped', color: cloudwatch.Color.GREY }),
     ]),
   ];
+}
+
+/** One dashboard for a whole fleet, however many databases it has. */
+export function createFleetDashboard(
+  scope: Construct,
+  fleet: TokenCleanupFleet,
+  alarms: cloudwatch.Alarm[],
+  dashboardName: string | undefined,
+): cloudwatch.Dashboard {
+  const dashboard = new cloudwatch.Dashboard(scope, 'Dashboard', {
+    ...given({ dashboardName }),
+    defaultInterval: Duration.days(14),
+  });
+  const metrics = (...names: string[]) => names.map((name) => fleet.metric(name, { label: name }));
+  const { databases, databasesFailed, databasesCutShort, rowsDeleted, rowsRemaining } = FLEET_METRICS;
+  const markdown = `## ${fleet.node.id}\n${fleet.scheduleInWords}`;
+  dashboard.addWidgets(new cloudwatch.AlarmStatusWidget({ title: 'Alarms', alarms, width: WIDTH }));
+  dashboard.addWidgets(new cloudwatch.TextWidget({ markdown, width: WIDTH, height: 2 }));
+  dashboard.addWidgets(
+    graph('Outcomes', metrics(...Object.values(RUN_METRICS))),
+    graph('Databases', metrics(databases, databasesFailed, databasesCutShort)),
+    graph('Servers that failed', metrics(FLEET_METRICS.serversFailed)),
+    graph('Rows', metrics(rowsDeleted, rowsRemaining)),
+    graph('Hours since the oldest sweep', metrics(FLEET_METRICS.oldestSweepHours)),
+    graph('Backlog grows', metrics(FLEET_METRICS.backlogGrows)),
+    graph('Duration (ms)', metrics(FLEET_METRICS.duration)),
+  );
+  dashboard.addWidgets(
+    lastFailures(
+      [fleet.logGroup],
+      'fields @timestamp, coalesce(result.server, server) as on, result.database, coalesce(message, record.status)',
+    ),
+  );
+  return dashboard;
+}
+
+function graph(title: string, left: cloudwatch.IMetric[]): cloudwatch.GraphWidget {
+  return new cloudwatch.GraphWidget({ title, left, leftYAxis: { min: 0, showUnits: false } });
+}
+
+function lastFailures(logGroups: readonly ILogGroup[], fields: string): cloudwatch.LogQueryWidget {
+  return new cloudwatch.LogQueryWidget({
+    title: 'Last failures',
+    width: WIDTH,
+    logGroupNames: logGroups.map(({ logGroupName }) => logGroupName),
+    queryLines: [fields, `filter ${FAILURES}`, 'sort @timestamp desc', 'limit 20'],
+  });
 }

@@ -1,10 +1,9 @@
 import { Duration, Names } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
-import { QueryDefinition, QueryString } from 'aws-cdk-lib/aws-logs';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
-import { FLEET_METRICS, RUN_METRICS } from '../lambda/metrics';
+import { FLEET_METRICS } from '../lambda/metrics';
 import {
   type AlarmDetails,
   createAlarm,
@@ -15,7 +14,8 @@ import {
   type Periods,
   severalRuns,
 } from './alarm';
-import { given } from './given';
+import { createFleetDashboard } from './dashboard';
+import { createQueries, FLEET_QUERIES } from './saved-queries';
 import type { TokenCleanupFleet } from './token-cleanup-fleet';
 
 export interface FleetMonitoringProps {
@@ -55,75 +55,10 @@ export class FleetMonitoring extends Construct {
     for (const alarm of this.alarms) {
       alarm.addAlarmAction(new SnsAction(props.topic));
     }
-    this.dashboard = this.#createDashboard(fleet, dashboardName);
-    this.#createQueries(fleet, dashboardName ?? Names.uniqueResourceName(this, {}));
-  }
-
-  #createDashboard(fleet: TokenCleanupFleet, dashboardName: string | undefined): cloudwatch.Dashboard {
-    const dashboard = new cloudwatch.Dashboard(this, 'Dashboard', {
-      ...given({ dashboardName }),
-      defaultInterval: Duration.days(14),
-    });
-    const graph = (title: string, ...names: string[]) =>
-      new cloudwatch.GraphWidget({
-        title,
-        left: names.map((name) => fleet.metric(name, { label: name })),
-        leftYAxis: { min: 0, showUnits: false },
-      });
-    const markdown = `## ${fleet.node.id}\n${fleet.scheduleInWords}`;
-    dashboard.addWidgets(new cloudwatch.AlarmStatusWidget({ title: 'Alarms', alarms: this.alarms, width: 24 }));
-    dashboard.addWidgets(new cloudwatch.TextWidget({ markdown, width: 24, height: 2 }));
-    dashboard.addWidgets(
-      graph('Outcomes', ...Object.values(RUN_METRICS)),
-      graph('Databases', FLEET_METRICS.databases, FLEET_METRICS.databasesFailed, FLEET_METRICS.databasesCutShort),
-      graph('Servers that failed', FLEET_METRICS.serversFailed),
-      graph('Rows', FLEET_METRICS.rowsDeleted, FLEET_METRICS.rowsRemaining),
-      graph('Hours since the oldest sweep', FLEET_METRICS.oldestSweepHours),
-      graph('Backlog grows', FLEET_METRICS.backlogGrows),
-      graph('Duration (ms)', FLEET_METRICS.duration),
-    );
-    dashboard.addWidgets(
-      new cloudwatch.LogQueryWidget({
-        title: 'Last failures',
-        width: 24,
-        logGroupNames: [fleet.logGroup.logGroupName],
-        queryLines: [FAILURES.fields, `filter ${FAILURES.filter}`, 'sort @timestamp desc', 'limit 20'],
-      }),
-    );
-    return dashboard;
-  }
-
-  #createQueries({ logGroup }: TokenCleanupFleet, folder: string): void {
-    for (const [name, query] of Object.entries(QUERIES)) {
-      new QueryDefinition(this, `Query-${name}`, {
-        queryDefinitionName: `${folder}/${name}`,
-        queryString: new QueryString({ sort: '@timestamp desc', ...query }),
-        logGroups: [logGroup],
-      });
-    }
+    this.dashboard = createFleetDashboard(this, fleet, this.alarms, dashboardName);
+    createQueries(this, dashboardName ?? Names.uniqueResourceName(this, {}), [fleet.logGroup], FLEET_QUERIES);
   }
 }
-
-const FAILURES = {
-  fields: 'fields @timestamp, coalesce(result.server, server) as on, result.database, coalesce(message, record.status)',
-  filter: 'level = "ERROR" or (type = "platform.report" and record.status != "success")',
-};
-
-const QUERIES = {
-  'fleet-runs': {
-    filterStatements: ['ispresent(run.servers.total)'],
-    display:
-      '@timestamp, run.status, run.servers.total, run.servers.failed, run.databases.total, run.databases.failed, ' +
-      'run.databasesCutShort, run.rowsDeleted, run.rowsRemaining, run.durationMs, execution',
-  },
-  databases: {
-    filterStatements: ['ispresent(result.server)'],
-    display:
-      '@timestamp, result.server, result.database, result.status, result.isSwept, result.rowsDeleted, ' +
-      'result.rowsRemaining, result.durationMs, result.error',
-    limit: 10_000,
-  },
-};
 
 function alarmsOf(fleet: TokenCleanupFleet, sweptWithin: Duration | undefined): AlarmDetails[] {
   const alarms = [failedRun(fleet), deadLetters(fleet.deadLetterQueue, 'A run could not be started')];

@@ -7,7 +7,7 @@ import { defaultRunbookUrl } from './alarm';
 import { createAlarms } from './cleanup-alarms';
 import { createDashboard } from './dashboard';
 import { given } from './given';
-import { createQueries } from './saved-queries';
+import { CLEANUP_QUERIES, createQueries } from './saved-queries';
 import type { TokenCleanup } from './token-cleanup';
 
 export interface MonitoringProps {
@@ -84,7 +84,7 @@ export class Monitoring extends Construct {
       buttons: props.dashboardButtons ?? false,
     });
     const logGroups = props.cleanups.map(({ logGroup }) => logGroup);
-    createQueries(this, props.dashboardName ?? Names.uniqueResourceName(this, {}), logGroups);
+    createQueries(this, props.dashboardName ?? Names.uniqueResourceName(this, {}), logGroups, CLEANUP_QUERIES);
   }
 }
 

@@ -1,19 +1,12 @@
-import { type ILogGroup, QueryDefinition, QueryString } from 'aws-cdk-lib/aws-logs';
+import { type ILogGroup, QueryDefinition, QueryString, type QueryStringProps } from 'aws-cdk-lib/aws-logs';
 import type { Construct } from 'constructs';
 
-/** Saved queries of CloudWatch Logs Insights over the logs of several functions, in a folder of their own. */
-export function createQueries(scope: Construct, folder: string, logGroups: ILogGroup[]): QueryDefinition[] {
-  return Object.entries(QUERIES).map(
-    ([name, query]) =>
-      new QueryDefinition(scope, `Query-${name}`, {
-        queryDefinitionName: `${folder}/${name}`,
-        queryString: new QueryString({ sort: '@timestamp desc', ...query }),
-        logGroups,
-      }),
-  );
-}
+/** Selects failures. The functions log their own. If one crashed, Lambda writes a report instead. */
+export const FAILURES = 'level = "ERROR" or (type = "platform.report" and record.status != "success")';
 
-const QUERIES = {
+export type SavedQueries = Readonly<Record<string, QueryStringProps>>;
+
+export const CLEANUP_QUERIES: SavedQueries = {
   runs: {
     filterStatements: ['ispresent(run.status)'],
     display: '@timestamp, @log, run.status, run.rowsDeleted, run.durationMs, run.error',
@@ -25,9 +18,35 @@ const QUERIES = {
       'target.longestBatchMs, target.blockedBy.0.reason',
   },
   failures: {
-    // The function logs its own failures. If it crashed, Lambda writes a report instead.
     fields: ['@timestamp', '@log', 'coalesce(message, record.status) as failure'],
-    filterStatements: ['level = "ERROR" or (type = "platform.report" and record.status != "success")'],
+    filterStatements: [FAILURES],
     limit: 100,
   },
 };
+
+export const FLEET_QUERIES: SavedQueries = {
+  'fleet-runs': {
+    filterStatements: ['ispresent(run.servers.total)'],
+    display:
+      '@timestamp, run.status, run.servers.total, run.servers.failed, run.databases.total, run.databases.failed, ' +
+      'run.databasesCutShort, run.rowsDeleted, run.rowsRemaining, run.durationMs, execution',
+  },
+  databases: {
+    filterStatements: ['ispresent(result.server)'],
+    display:
+      '@timestamp, result.server, result.database, result.status, result.isSwept, result.rowsDeleted, ' +
+      'result.rowsRemaining, result.durationMs, result.error',
+    limit: 10_000,
+  },
+};
+
+/** Saved queries of CloudWatch Logs Insights over the logs of several functions, in a folder of their own. */
+export function createQueries(scope: Construct, folder: string, logGroups: ILogGroup[], queries: SavedQueries): void {
+  for (const [name, query] of Object.entries(queries)) {
+    new QueryDefinition(scope, `Query-${name}`, {
+      queryDefinitionName: `${folder}/${name}`,
+      queryString: new QueryString({ sort: '@timestamp desc', ...query }),
+      logGroups,
+    });
+  }
+}
