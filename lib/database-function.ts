@@ -130,10 +130,7 @@ export class DatabaseFunction {
   #createFunction(logGroup: LogGroup, deadLetterQueue: IQueue): lambda.Function {
     const props = this.#job;
     const created = new lambda.Function(this.#scope, 'Function', {
-      code: functionCode(props.code),
-      handler: 'index.handler',
-      runtime: lambda.Runtime.NODEJS_24_X,
-      architecture: lambda.Architecture.ARM_64,
+      ...functionCode(props.code),
       ...given({
         functionName: props.functionName,
         reservedConcurrentExecutions: props.reservedConcurrentExecutions,
@@ -147,7 +144,6 @@ export class DatabaseFunction {
       layers: this.#certificateLayers(),
       tracing: props.tracing ? lambda.Tracing.ACTIVE : lambda.Tracing.DISABLED,
       logGroup,
-      loggingFormat: lambda.LoggingFormat.JSON,
       // The function reports and returns its failures. A crash would happen again, and the next run comes anyway.
       retryAttempts: 0,
       maxEventAge: DELIVERY_WINDOW,

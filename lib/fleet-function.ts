@@ -1,20 +1,15 @@
-import { ArnFormat, Duration, Stack, Validations } from 'aws-cdk-lib';
+import { ArnFormat, Stack, Validations } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
-import * as lambda from 'aws-cdk-lib/aws-lambda';
 import type { LogGroup } from 'aws-cdk-lib/aws-logs';
-import type { IBucket } from 'aws-cdk-lib/aws-s3';
 import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
-import { BUCKET_VARIABLE, MANIFEST_KEY, MEMORY_KEY, RUNS_PREFIX } from '../lambda/configuration/fleet-files';
-import { DEFAULT_PORT, SERVICE } from '../lambda/configuration/settings';
+import { DEFAULT_PORT } from '../lambda/configuration/settings';
 import { LISTS_VARIABLE } from '../lambda/configuration/target-lists';
 import { DatabaseFunction, type FunctionSettings, READ_SECRET } from './database-function';
 import { decryption } from './decryption';
-import { functionCode } from './function-code';
 import { type CleanupSettings, fleetEnvironment } from './function-environment';
 import type { CleanupPlace } from './function-network';
-import { given } from './given';
 import { IAM_USER_NAME } from './login';
 import type { CleanupTarget } from './target';
 import { wildcard } from './wildcard';
@@ -65,18 +60,23 @@ export interface FleetFunctionProps extends CleanupSettings, CleanupPlace, Funct
 
 /** The function that sweeps the databases of a server of a fleet, one server an invocation. */
 export class FleetFunction extends DatabaseFunction {
+  /** The lists of targets as JSON; undefined for the default. */
+  readonly targetLists: string | undefined;
+
   constructor(scope: Construct, props: FleetFunctionProps, logGroup: LogGroup, deadLetterQueue: IQueue) {
     checkLogin(props);
+    const environment = fleetEnvironment(props, props.targetLists);
     const job = {
       ...props,
       code: 'fleet' as const,
       description: `Deletes dead rows on the servers of a fleet (${props.stage})`,
-      environment: fleetEnvironment(props, props.targetLists),
+      environment,
       statements: statements(scope, props),
       ports: props.databasePorts ?? [DEFAULT_PORT],
       readsSecrets: props.secretTag !== undefined,
     };
     super(scope, job, logGroup, deadLetterQueue);
+    this.targetLists = environment[LISTS_VARIABLE];
     Validations.of(this.role).acknowledge(...wildcards(scope, props));
   }
 }
@@ -149,54 +149,4 @@ function wildcards(scope: Construct, { secretTag, iamUserName }: FleetFunctionPr
           },
         ]),
   ];
-}
-
-/** The function that checks the manifest and sums up. It is outside of any VPC, and knows no login. */
-export function createSummaryFunction(
-  scope: Construct,
-  bucket: IBucket,
-  props: FleetFunctionProps,
-  logGroup: LogGroup,
-): lambda.Function {
-  const role = new iam.Role(scope, 'SummaryRole', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
-  logGroup.grantWrite(role);
-  const allow = (actions: string[], resources: string[], conditions?: object) =>
-    role.addToPolicy(new iam.PolicyStatement({ actions, resources, ...(conditions && { conditions }) }));
-  const objects = [MANIFEST_KEY, MEMORY_KEY, `${RUNS_PREFIX}*`].map((key) => bucket.arnForObjects(key));
-  allow(['s3:GetObject'], objects);
-  allow(['s3:PutObject'], objects.slice(1));
-  // Without the right to list, S3 reports a missing object as forbidden.
-  allow(['s3:ListBucket'], [bucket.bucketArn]);
-  const created = new lambda.Function(scope, 'Summary', {
-    code: functionCode('summary'),
-    handler: 'index.handler',
-    runtime: lambda.Runtime.NODEJS_24_X,
-    architecture: lambda.Architecture.ARM_64,
-    description: `Checks the manifest of a fleet, and sums up its runs (${props.stage})`,
-    role,
-    memorySize: 512,
-    timeout: Duration.minutes(5),
-    environment: given({
-      STAGE: props.stage,
-      POWERTOOLS_SERVICE_NAME: props.serviceName ?? SERVICE,
-      [LISTS_VARIABLE]: fleetEnvironment(props, props.targetLists)[LISTS_VARIABLE],
-      [BUCKET_VARIABLE]: bucket.bucketName,
-    }) as { [name: string]: string },
-    tracing: props.tracing ? lambda.Tracing.ACTIVE : lambda.Tracing.DISABLED,
-    logGroup,
-    loggingFormat: lambda.LoggingFormat.JSON,
-  });
-  Validations.of(role).acknowledge({
-    id: wildcard(scope, bucket.arnForObjects(`${RUNS_PREFIX}*`)),
-    reason: 'Each run has a folder of its own.',
-  });
-  Validations.of(created).acknowledge({
-    id: 'Serverless-LambdaDLQ',
-    reason: 'The state machine invokes it synchronously, and fails if it does.',
-  });
-  if (!props.tracing) {
-    const reason = 'It reads and writes a few files; tracing is an option.';
-    Validations.of(created).acknowledge({ id: 'Serverless-LambdaTracing', reason });
-  }
-  return created;
 }

@@ -1,20 +1,33 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { AssetHashType, DockerImage } from 'aws-cdk-lib';
-import { Code } from 'aws-cdk-lib/aws-lambda';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
 
 const PROJECT = dirname(__dirname);
 
+type BundleName = 'function' | 'fleet' | 'summary' | 'widget';
+
+/** The code of a function, the runtime that it is bundled for, and the format of its log. */
+export function functionCode(name: BundleName) {
+  return {
+    code: bundleOf(name),
+    handler: 'index.handler',
+    runtime: lambda.Runtime.NODEJS_24_X,
+    architecture: lambda.Architecture.ARM_64,
+    loggingFormat: lambda.LoggingFormat.JSON,
+  };
+}
+
 /**
- * A function as it is deployed: one file, and the notices of the packages whose code it contains. The published package
- * contains the bundles, each in a folder of its name. A checkout has none, and bundles its source.
+ * One file, and the notices of the packages whose code it contains. The published package contains the bundles, each in a
+ * folder of its name. A checkout has none, and bundles its source.
  */
-export function functionCode(name: 'function' | 'fleet' | 'summary' | 'widget'): Code {
+function bundleOf(name: BundleName): lambda.Code {
   const prebuilt = join(PROJECT, name);
   if (existsSync(prebuilt)) {
-    return Code.fromAsset(prebuilt);
+    return lambda.Code.fromAsset(prebuilt);
   }
-  return Code.fromAsset(join(PROJECT, 'lambda'), {
+  return lambda.Code.fromAsset(join(PROJECT, 'lambda'), {
     // By the output: an updated dependency changes it too.
     assetHashType: AssetHashType.OUTPUT,
     bundling: {

@@ -29,17 +29,13 @@ export class RunWidget extends Construct {
       this.#allow(role, cleanup);
     }
     const created = new lambda.Function(this, 'Function', {
-      code: functionCode('widget'),
-      handler: 'index.handler',
-      runtime: lambda.Runtime.NODEJS_24_X,
-      architecture: lambda.Architecture.ARM_64,
+      ...functionCode('widget'),
       description: 'Shows, starts and stops runs of the token cleanup on a dashboard',
       role,
       memorySize: 256,
       timeout: Duration.seconds(30),
       environment: { [CLEANUPS_VARIABLE]: Stack.of(this).toJsonString(cleanups.map(describe)) },
       logGroup,
-      loggingFormat: lambda.LoggingFormat.JSON,
     });
     this.widget = new CustomWidget({
       title: 'Last runs',

@@ -18,7 +18,8 @@ import { DELIVERY_WINDOW } from './database-function';
 import { createDeadLetterQueue } from './dead-letter-queue';
 import { createFleetBucket } from './fleet-bucket';
 import { DEFAULT_SERVERS_AT_ONCE } from './fleet-config';
-import { createSummaryFunction, FleetFunction, type FleetFunctionProps } from './fleet-function';
+import { FleetFunction, type FleetFunctionProps } from './fleet-function';
+import { createSummaryFunction } from './summary-function';
 import { wildcard } from './wildcard';
 import { requestOf } from './workflow/cleanup-state-machine';
 import { fleetStates, MAP_LABEL } from './workflow/fleet-states';
@@ -92,11 +93,17 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
     this.deadLetterQueue = createDeadLetterQueue(this);
     this.logGroup = new LogGroup(this, 'Logs', { retention: props.logRetention ?? RetentionDays.THREE_MONTHS });
     this.bucket = createFleetBucket(this);
-    const { function: created, role, timeout } = new FleetFunction(this, props, this.logGroup, this.deadLetterQueue);
+    const {
+      function: created,
+      role,
+      timeout,
+      targetLists,
+    } = new FleetFunction(this, props, this.logGroup, this.deadLetterQueue);
     this.function = created;
     this.grantPrincipal = role;
     this.name = props.functionName ?? created.functionName;
-    this.summaryFunction = createSummaryFunction(this, this.bucket, props, this.logGroup);
+    const settings = { stage: this.stage, serviceName: this.#service, targetLists, tracing: props.tracing ?? false };
+    this.summaryFunction = createSummaryFunction(this, settings, this.bucket, this.logGroup);
     this.offSwitch = props.offSwitch ?? new OffSwitch(this, 'OffSwitch').parameter;
     this.stateMachine = this.#createStateMachine(props, timeout);
     const enabled = (props.enabled ?? true) && isEnabled({ NODE_ENV: props.nodeEnv });
