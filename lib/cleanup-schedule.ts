@@ -22,6 +22,7 @@ import { DELIVERY_WINDOW } from './database-function';
 import { given } from './given';
 import { scheduleExpressions } from './schedule-expression';
 import { longestGapMs, longestWindowMs } from './schedule-gaps';
+import { wildcard } from './wildcard';
 import type { CleanupStateMachineProps } from './workflow/cleanup-state-machine';
 
 /** When the function runs. */
@@ -129,7 +130,7 @@ function createRole(
     return role;
   }
   Validations.of(role).acknowledge({
-    id: `AwsSolutions-IAM5[Resource::<${stack.getLogicalId(invoked.node.defaultChild as lambda.CfnFunction)}.Arn>:*]`,
+    id: wildcard(scope, `${invoked.functionArn}:*`),
     reason: 'The CDK grants the invocation of every version and alias of this one function.',
   });
   return role;

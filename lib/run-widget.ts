@@ -1,14 +1,14 @@
-import { ArnFormat, Duration, Stack, Token, Validations } from 'aws-cdk-lib';
+import { ArnFormat, Duration, Stack, Validations } from 'aws-cdk-lib';
 import { CustomWidget } from 'aws-cdk-lib/aws-cloudwatch';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
-import type { CfnStateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import { Construct } from 'constructs';
 import { CLEANUPS_VARIABLE, type WidgetCleanup } from '../lambda/widget/cleanups';
 import { functionCode } from './function-code';
 import { given } from './given';
 import type { TokenCleanup } from './token-cleanup';
+import { wildcard } from './wildcard';
 
 /** The height of a cleanup, in rows of CloudWatch's grid: the buttons, and a table of up to ten runs. */
 const ROWS_OF_GRID = 7;
@@ -75,11 +75,8 @@ export class RunWidget extends Construct {
       arnFormat: ArnFormat.COLON_RESOURCE_NAME,
     });
     allow(['states:StopExecution'], executions);
-    const known = (value: string, parameter: string) => (Token.isUnresolved(value) ? `<AWS::${parameter}>` : value);
-    const place = [known(stack.region, 'Region'), known(stack.account, 'AccountId')].join(':');
-    const name = `<${stack.getLogicalId(stateMachine.node.defaultChild as CfnStateMachine)}.Name>`;
     Validations.of(role).acknowledge({
-      id: `AwsSolutions-IAM5[Resource::arn:${known(stack.partition, 'Partition')}:states:${place}:execution:${name}:*]`,
+      id: wildcard(this, executions),
       reason: 'The names of executions are known when they run. It is those of this one state machine.',
     });
   }

@@ -1,9 +1,10 @@
-import { Duration, Names, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
+import { Duration, Names, RemovalPolicy, Validations } from 'aws-cdk-lib';
 import type * as lambda from 'aws-cdk-lib/aws-lambda';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { DefinitionBody, LogLevel, type QueryLanguage, type State, StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import type { Construct } from 'constructs';
 import { given } from '../given';
+import { wildcard } from '../wildcard';
 
 export interface StateMachineSettings {
   readonly name?: string | undefined;
@@ -42,8 +43,8 @@ export function createStateMachine(scope: Construct, settings: StateMachineSetti
     },
   });
   Validations.of(stateMachine.role).acknowledge(
-    ...settings.functions.map(({ node }) => ({
-      id: `AwsSolutions-IAM5[Resource::<${Stack.of(scope).getLogicalId(node.defaultChild as lambda.CfnFunction)}.Arn>:*]`,
+    ...settings.functions.map(({ functionArn }) => ({
+      id: wildcard(scope, `${functionArn}:*`),
       reason: 'The CDK grants the invocation of every version and alias of this one function.',
     })),
     {
