@@ -21,7 +21,7 @@ import { CallAwsService, LambdaInvoke } from 'aws-cdk-lib/aws-stepfunctions-task
 import { Construct } from 'constructs';
 import { whileOn } from './off-switch';
 import { retryTransientErrors, rounds } from './rounds';
-import { announce } from './run-completed';
+import { announce, messageOf } from './run-completed';
 
 export interface FleetStatesProps {
   readonly stage: string;
@@ -70,12 +70,9 @@ export function fleetStates(scope: Construct, props: FleetStatesProps): State {
 
 const CHECK = "{% {'step': 'check', 'run': $states.context.Execution.Name} %}";
 
-// What a function throws arrives as JSON, anything else as text.
 const SUM_UP = `{% (
   $failure := $states.input.failure;
-  $error := $contains($failure.Cause, '"errorMessage"')
-    ? $parse($failure.Cause).errorMessage
-    : $failure.Error & ': ' & $failure.Cause;
+  $error := ${messageOf('$failure', "$failure.Error & ': ' & $failure.Cause")};
   $merge([
     {
       'step': 'sum-up',

@@ -37,12 +37,22 @@ export function announceFailure(scope: Construct, cleanUp: LambdaInvoke, stage: 
   announced.next(
     Fail.jsonata(scope, 'Failed', { error: '{% $states.input.errorType %}', cause: '{% $states.input.error %}' }),
   );
+  // A time limit has no cause.
+  const otherwise = '$exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : $states.errorOutput.Error';
   cleanUp.addCatch(announced, {
     outputs:
       `{% {'status': 'failed', 'stage': '${stage}', 'errorType': $states.errorOutput.Error, ` +
-      // What the function throws arrives as JSON, anything else as text, and a time limit without any.
-      "'error': $contains($states.errorOutput.Cause, '\"errorMessage\"') ? " +
-      '$parse($states.errorOutput.Cause).errorMessage : $exists($states.errorOutput.Cause) ? ' +
-      "$states.errorOutput.Cause : $states.errorOutput.Error, 'rounds': $states.input.rounds} %}",
+      `'error': ${messageOf('$states.errorOutput', otherwise)}, 'rounds': $states.input.rounds} %}`,
   });
+}
+
+/**
+ * JSONata for the message of a caught error.
+ *
+ * @param error JSONata for the error
+ * @param otherwise JSONata for the message of an error that no function threw
+ */
+export function messageOf(error: string, otherwise: string): string {
+  // The cause is JSON if a function threw the error, else text.
+  return `$contains(${error}.Cause, '"errorMessage"') ? $parse(${error}.Cause).errorMessage : ${otherwise}`;
 }
