@@ -73,7 +73,7 @@ function explain(error: unknown): string {
   );
 }
 
-const NOT_EMPTY = 'must be a text that is not empty';
+const NOT_EMPTY = 'must be a non-empty string';
 
 const text = z.string(NOT_EMPTY).min(1, NOT_EMPTY);
 

@@ -9,7 +9,7 @@ import type { TokenCleanupFleet } from './token-cleanup-fleet';
 /** An alarm of a cleanup or a fleet. */
 export interface AlarmDetails extends Partial<cloudwatch.AlarmProps> {
   readonly name: string;
-  /** The heading of the run book, `Alarm: failed run` as `failed-run`. */
+  /** The heading in the runbook: `failed-run` stands for `Alarm: failed run`. */
   readonly section: string;
   readonly happened: string;
   readonly look: string;
@@ -27,7 +27,7 @@ export function createAlarm(
   return new cloudwatch.Alarm(cleanup, `Alarm-${name}`, {
     alarmName: `${cleanup.name}-${name}`,
     alarmDescription:
-      `Token cleanup of ${cleanup.node.id} (${cleanup.stage}): ${happened} Look at first: ${look} ` +
+      `Token cleanup of ${cleanup.node.id} (${cleanup.stage}): ${happened} Look first at: ${look} ` +
       `More: ${runbookUrl}#alarm-${section}`,
     comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
     evaluationPeriods: 1,
@@ -37,7 +37,7 @@ export function createAlarm(
   });
 }
 
-/** @param happened why there are messages */
+/** @param happened why there can be messages */
 export function deadLetters(queue: IQueue, happened: string): AlarmDetails {
   return {
     name: 'dead-letters',
@@ -49,7 +49,7 @@ export function deadLetters(queue: IQueue, happened: string): AlarmDetails {
   };
 }
 
-/** The limit of CloudWatch: seven days. */
+/** CloudWatch's limit: seven days. */
 export const LONGEST_LOOK_BACK_HOURS = 7 * 24;
 
 /** How many periods in a row must fall short. A single run may: the next one continues from there. */
@@ -59,7 +59,7 @@ const PERIODS_FALLEN_SHORT = 3;
 export interface Periods {
   readonly period: Duration;
   readonly count: number;
-  /** All of them together. */
+  /** The length of all periods together. */
   readonly hours: number;
 }
 
@@ -74,7 +74,7 @@ export function hoursOf(duration: Duration): number {
   return Math.ceil(duration.toHours({ integral: false }));
 }
 
-/** The run book of this version. An address, since people read alarms in a mail. */
+/** The runbook of this version. A URL, since alarms are read in e-mails. */
 export function defaultRunbookUrl(): string {
   // In a checkout this folder is lib, in the published package dist/lib.
   const folders = [dirname(__dirname), dirname(dirname(__dirname))];

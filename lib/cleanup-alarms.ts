@@ -31,7 +31,7 @@ export function createAlarms(cleanup: TokenCleanup, settings: AlarmSettings): cl
   if (unlinkWithin) {
     alarms.push(...cleanup.tables.map((table) => notUnlinked(cleanup, table, unlinkWithin)));
   }
-  // Without a schedule no runs are expected.
+  // No runs are expected without a schedule.
   if (cleanup.successWithin) {
     const periods = severalRuns(cleanup.successWithin);
     alarms.push(
@@ -44,7 +44,7 @@ export function createAlarms(cleanup: TokenCleanup, settings: AlarmSettings): cl
   return alarms.map((alarm) => createAlarm(cleanup, settings.runbookUrl, alarm));
 }
 
-/** A run of some tables reports no failure of the others. So alarms about it last until the next run of all is due. */
+/** A run of only some tables proves nothing about the others, so an alarm about a failure lasts until the next full run. */
 function untilTheNextRun({ successWithin }: TokenCleanup): Duration {
   return Duration.hours(successWithin ? Math.min(hoursOf(successWithin), LONGEST_LOOK_BACK_HOURS) : 24);
 }
@@ -73,8 +73,8 @@ function functionError(cleanup: TokenCleanup): AlarmDetails {
 }
 
 /**
- * In place of the errors of the function, which a state machine also sees if the function throws what it has reported. That
- * is the business of the alarm about failed runs.
+ * Replaces the alarm about function errors: under a state machine the function also throws the failures that it has reported,
+ * and those belong to the alarm about failed runs.
  */
 function failedExecution(cleanup: TokenCleanup, stateMachine: IStateMachine): AlarmDetails {
   const period = untilTheNextRun(cleanup);
@@ -83,7 +83,7 @@ function failedExecution(cleanup: TokenCleanup, stateMachine: IStateMachine): Al
     name: 'failed-execution',
     section: 'failed-execution',
     happened: 'An execution of the state machine failed or timed out, and the function has not reported why.',
-    look: 'The execution in the console of Step Functions, which shows the state that failed and its cause.',
+    look: 'The execution in the Step Functions console, which shows the state that failed and its cause.',
     metric: new cloudwatch.MathExpression({
       expression: 'IF(FILL(broken, 0) + FILL(timedOut, 0) > 0 AND FILL(failed, 0) < 1, 1, 0)',
       usingMetrics: {
@@ -98,9 +98,9 @@ function failedExecution(cleanup: TokenCleanup, stateMachine: IStateMachine): Al
   };
 }
 
-/** The heartbeat: goes off without any data, too. */
+/** The heartbeat, which goes off even if there is no data at all. */
 function noSuccessfulRun(cleanup: TokenCleanup, successWithin: Duration, settings: AlarmSettings): AlarmDetails[] {
-  // One more: a success early in one hour and a success late in another are further apart than the hours between them.
+  // One more, since a success early in one hour and one late in another are further apart than the hours between them.
   const hours = hoursOf(successWithin) + 1;
   if (hours > LONGEST_LOOK_BACK_HOURS) {
     Annotations.of(cleanup).addWarningV2(
@@ -115,7 +115,7 @@ function noSuccessfulRun(cleanup: TokenCleanup, successWithin: Duration, setting
       name: 'no-successful-run',
       section: 'no-successful-run',
       happened: `No run succeeded in ${hours} hours. (Expected before the first run of a new deployment.)`,
-      look: 'Whether there were runs, and how they ended: the outcomes on the dashboard, then the dead letters.',
+      look: 'The outcomes on the dashboard, which show whether there were runs and how they ended, then the dead letters.',
       metric: successes(cleanup, settings),
       comparisonOperator: cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
       threshold: 1,
@@ -125,7 +125,7 @@ function noSuccessfulRun(cleanup: TokenCleanup, successWithin: Duration, setting
   ];
 }
 
-/** If rows may remain, a partial run counts as a success. */
+/** If some rows may remain, a partial run counts as a success. */
 function successes(cleanup: TokenCleanup, { rowsRemainingThreshold }: AlarmSettings): cloudwatch.IMetric {
   const period = Duration.hours(1);
   const succeeded = cleanup.metricSucceeded({ period });
@@ -142,7 +142,7 @@ function rowsRemain(cleanup: TokenCleanup, table: string, periods: Periods, sett
     section: 'rows-remain',
     happened: `Dead rows of ${table} remained after every run of the last ${periods.hours} hours.`,
     look: 'The stop reason of the runs in the log: too little time, blocked rows, or a replica that lags behind.',
-    // The least of a period: a single run that finished ends the alarm.
+    // The minimum of a period, so that a single run that finished ends the alarm.
     metric: cleanup.metricRowsRemaining({ table, statistic: cloudwatch.Stats.MINIMUM, period: periods.period }),
     comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
     threshold: settings.rowsRemainingThreshold,
@@ -151,11 +151,11 @@ function rowsRemain(cleanup: TokenCleanup, table: string, periods: Periods, sett
 }
 
 /**
- * A run that ends before it has finished a table does not count its rows, so that no threshold of rows applies. A run
+ * A run that ends before it has finished a table does not count the rows that remain, so no threshold can apply. A run
  * that left only blocked rows has counted them, and does not set off this alarm.
  */
 function cutShort(cleanup: TokenCleanup, table: string, { count, hours, period }: Periods): AlarmDetails {
-  // The most of a period: a run of other tables is not partial, and must not end the alarm.
+  // The maximum of a period: a run of other tables is not partial, and must not end the alarm.
   const statistic = cloudwatch.Stats.MAXIMUM;
   return {
     name: `cut-short-${table}`,
@@ -177,13 +177,13 @@ function cutShort(cleanup: TokenCleanup, table: string, { count, hours, period }
 }
 
 function skippedRuns(cleanup: TokenCleanup, { count, hours, period }: Periods): AlarmDetails {
-  // Not the least of `skipped`: a run of some tables that succeeded is 0 in all four.
+  // Not the minimum of `skipped`: a successful run of some tables emits 0 for all four.
   const props = { statistic: cloudwatch.Stats.MAXIMUM, period };
   return {
     name: 'skipped-runs',
     section: 'skipped-runs',
     happened: `Every run of the last ${hours} hours was skipped.`,
-    look: 'The sessions that hold the lock of a run in the database: a run of another deployment, or one that hangs.',
+    look: 'The sessions that hold the lock of a run in the database: those of another deployment, or of a run that hangs.',
     metric: new cloudwatch.MathExpression({
       expression: 'IF(skipped > 0 AND succeeded + partial + failed < 1, 1, 0)',
       usingMetrics: {
@@ -201,9 +201,9 @@ function skippedRuns(cleanup: TokenCleanup, { count, hours, period }: Periods): 
 }
 
 /**
- * A run reports no hours if it cannot know when an index was last cleaned, and that must not pass for good. A single such
- * run is no reason for an alarm: another transaction may have held back the vacuum. So the time is divided into periods,
- * each long enough for a run, and the alarm goes off if all of them fall short.
+ * A run reports no hours if the server does not show when the indexes were last cleaned, and that must not count as good.
+ * One such run is no reason for an alarm: another transaction may have held back the vacuum. So the time is divided into
+ * periods, each long enough for a run, and the alarm goes off if all of them fall short.
  */
 function notUnlinked(cleanup: TokenCleanup, table: string, unlinkWithin: Duration): AlarmDetails {
   const hours = unlinkWithin.toHours({ integral: false });
@@ -213,13 +213,13 @@ function notUnlinked(cleanup: TokenCleanup, table: string, unlinkWithin: Duratio
   return {
     name: `not-unlinked-${table}`,
     section: 'not-unlinked',
-    happened: `For ${hours} hours no run could show that the rows deleted from ${table} are unlinked. (Expected before the first run.)`,
-    look: 'erasure in the log: heldBackBy names whatever keeps a vacuum from the rows; without hoursUnlinked, no vacuum is known to have cleaned the indexes.',
+    happened: `For ${hours} hours no run could prove that the rows deleted from ${table} are unlinked. (Expected before the first run.)`,
+    look: 'The key erasure in the log: heldBackBy names whatever keeps a vacuum from the rows; without hoursUnlinked, no vacuum is known to have cleaned the indexes.',
     metric: cleanup.metricHoursUnlinked({ table, statistic: cloudwatch.Stats.MINIMUM, period: Duration.hours(period) }),
     comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
     threshold: hours - period * (count - 1),
     evaluationPeriods: count,
-    // Without a schedule no runs are expected.
+    // No runs are expected without a schedule.
     treatMissingData: cleanup.successWithin
       ? cloudwatch.TreatMissingData.BREACHING
       : cloudwatch.TreatMissingData.IGNORE,

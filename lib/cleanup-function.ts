@@ -15,7 +15,7 @@ import type { IamUser } from './login';
 /** The job, its place in the network, and the resources of its function. */
 export interface CleanupFunctionProps extends CleanupNetworkProps, FunctionSettings {}
 
-/** A function that deletes dead rows in one PostgreSQL database, with the rights that this takes. */
+/** A function that deletes dead rows in one PostgreSQL database, with the permissions that this takes. */
 export class CleanupFunction extends DatabaseFunction {
   /** Names of the tables in metrics. */
   readonly tables: string[];

@@ -25,7 +25,7 @@ import { longestGapMs, longestWindowMs } from './schedule-gaps';
 import { wildcard } from './wildcard';
 import type { CleanupStateMachineProps } from './workflow/cleanup-state-machine';
 
-/** When the function runs. */
+/** Settings of the schedule. */
 export interface CleanupScheduleProps {
   /**
    * A five-field crontab.
@@ -38,14 +38,14 @@ export interface CleanupScheduleProps {
   readonly timeZone?: TimeZone;
 
   /**
-   * A run starts at any moment within this time after the scheduled minute, 1 minute to 24 hours.
+   * A run starts at any moment within this time after the scheduled minute: 1 minute to 24 hours.
    *
-   * @default - at the scheduled minute
+   * @default - runs start in the scheduled minute
    */
   readonly flexibleWindow?: Duration;
 
   /**
-   * With `false` the schedule is disabled, and no alarm expects runs. The function can still be invoked by hand.
+   * If `false`, the schedule is disabled and no alarm expects runs. The function can still be invoked by hand.
    *
    * @default true
    */
@@ -55,7 +55,7 @@ export interface CleanupScheduleProps {
 /** The target of a schedule. */
 interface Run {
   readonly function: lambda.Function;
-  /** In place of the function. */
+  /** Started in place of the function. */
   readonly stateMachine?: IStateMachine | undefined;
   readonly deadLetterQueue: IQueue;
   readonly enabled: boolean;
@@ -66,9 +66,9 @@ export class CleanupSchedule {
   readonly group: ScheduleGroup;
   readonly schedules: Schedule[];
   readonly inWords: string;
-  /** The longest time between two fires. */
+  /** The longest time between two scheduled runs. */
   readonly longestGap: Duration;
-  /** The longest time in which an execution that continues may succeed; zero without `continueUntil`. */
+  /** The longest time for which an execution continues; zero without `continueUntil`. */
   readonly longestWindow: Duration;
 
   /** Creates the resources directly in the scope. */
@@ -102,12 +102,12 @@ function targetOf({ function: invoked, stateMachine, deadLetterQueue }: Run, rol
   const props: ScheduleTargetBaseProps = {
     role,
     deadLetterQueue,
-    // Delivery fails by throttling at most. The default is 185 retries in 24 hours.
+    // Only throttling makes a delivery fail. The default is 185 retries in 24 hours.
     retryAttempts: 3,
     maxEventAge: DELIVERY_WINDOW,
   };
   return stateMachine
-    ? // However late the execution starts, the window that it runs in is that of the scheduled time.
+    ? // The window counts from the scheduled time, however late the execution starts.
       new StepFunctionsStartExecution(stateMachine, {
         ...props,
         input: ScheduleTargetInput.fromObject({ scheduledAt: ContextAttribute.scheduledTime }),

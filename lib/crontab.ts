@@ -4,11 +4,11 @@ export interface Field {
   readonly name: string;
   readonly min: number;
   readonly max: number;
-  /** What the values from `min` on may be called, in either case. */
+  /** The names of the values from `min` on, in upper or lower case. */
   readonly names: readonly string[];
 }
 
-/** The times of a crontab: at these minutes of these hours, on the dates of these months that either list of days holds. */
+/** The times of a crontab: these minutes of these hours, on the days of these months that are in either list of days. */
 export interface Schedule {
   readonly minutes: number[];
   readonly hours: number[];
@@ -37,7 +37,7 @@ const NICKNAMES = new Map([
   ['@hourly', '0 * * * *'],
 ]);
 
-/** The mistakes in a crontab. The caller adds where it came from. */
+/** The mistakes in a crontab. The caller adds its origin. */
 export class CrontabError extends Error {
   override readonly name = 'CrontabError';
 
@@ -87,8 +87,8 @@ export function parse(crontab: string): Schedule {
 }
 
 /**
- * Joins the two day fields as cronie, Debian and BSD do: a date must match either of them, but both where one begins
- * with a star, even one with a step. cron-parser differs there: to it only a bare star is a star.
+ * Joins the two day fields as cronie, Debian and BSD do: a date must match either of them, or both if one begins with a
+ * star, even a star with a step. cron-parser differs: only a bare star counts.
  */
 function joinDays(
   { daysOfMonth, daysOfWeek }: Schedule,
@@ -103,7 +103,7 @@ function joinDays(
     if (everyWeekday) return datesOnly;
     if (everyDate) return weekdaysOnly;
     throw new CrontabError([
-      `day of month and day of week must not both pick days where one begins with *: a crontab then fires on dates that match both, which EventBridge cannot say, got "${dayOfMonth}" and "${dayOfWeek}"`,
+      `day of month and day of week must not both pick days where one begins with *: a crontab then fires on dates that match both, which EventBridge cannot express, got "${dayOfMonth}" and "${dayOfWeek}"`,
     ]);
   }
   if (everyDate) return datesOnly;
@@ -111,7 +111,7 @@ function joinDays(
   return { daysOfMonth, daysOfWeek };
 }
 
-/** The values that a field means, ascending. What is wrong with it joins the mistakes. */
+/** The values of a field, ascending. Adds what is wrong with it to the mistakes. */
 function expand(text: string, field: Field, mistakes: string[]): number[] {
   const values = text.split(',').flatMap((item) => {
     const result = expandItem(item, field);
@@ -125,14 +125,14 @@ function expand(text: string, field: Field, mistakes: string[]): number[] {
 /** The values of one item of a list, or the rule that it breaks. */
 function expandItem(item: string, field: Field): number[] | string {
   const { min, max, names } = field;
-  // Letters that are part of a name, as in `JUL` or `WED`, are no extension.
+  // Letters that are part of a name, as in `JUL` or `WED`, are not an extension.
   const extension = /[?#~]|(?<![a-z])(?:lw?|w|h)(?![a-z])/i.exec(item)?.[0];
   if (extension) return `must not use ${extension}, which is not part of a crontab`;
   const match = /^(?:\*|(\w+)(?:-(\w+))?)(?:\/(\d+))?$/.exec(item);
   if (!match) return 'must be *, a value, a range, one of these with a step, or a list';
 
   const [, first, last, step] = match;
-  // A name that is none of the field's gives a value below its range.
+  // An unknown name gives a value below the range of the field.
   const read = (text: string) => (/^\d+$/.test(text) ? Number(text) : names.indexOf(text.toUpperCase()) + min);
   const from = first === undefined ? min : read(first);
   // `5/15` is `5-59/15`, as FreeBSD, cron-parser and EventBridge read it; other daemons refuse it.
@@ -141,7 +141,7 @@ function expandItem(item: string, field: Field): number[] | string {
     return `must be ${min} to ${max}${names.length > 0 ? ` or ${names[0]} to ${names.at(-1)}` : ''}`;
   }
   if (Number(step) === 0) return 'must have a step of at least 1';
-  // A week has no first day, so `fri-mon` can mean one thing only. cronie wraps just `sat-sun` and its like.
+  // Weeks wrap around, so `fri-mon` has only one meaning. cronie wraps only ranges that end on Sunday.
   if (from > to && field !== DAY_OF_WEEK) return 'must have ranges that go up';
 
   const values: number[] = [];

@@ -9,10 +9,10 @@ import { FAILURES } from './saved-queries';
 import type { TokenCleanup } from './token-cleanup';
 import type { TokenCleanupFleet } from './token-cleanup-fleet';
 
-/** The columns of CloudWatch's grid. */
+/** The width of CloudWatch's grid. */
 const WIDTH = 24;
 
-/** Alarms in a row of the widget. Longer rows cut off the names. */
+/** Alarms in a row of the widget. With more, the names are cut off. */
 const ALARMS_IN_A_ROW = 4;
 
 /** One dashboard for several cleanups: the alarms, the tables and outcomes of each, and the last failures of all. */
@@ -68,7 +68,7 @@ function runWidgets(cleanup: TokenCleanup): cloudwatch.IWidget[] {
   ];
 }
 
-/** One dashboard for a whole fleet, however many databases it has. */
+/** One dashboard for a whole fleet. */
 export function createFleetDashboard(
   scope: Construct,
   fleet: TokenCleanupFleet,

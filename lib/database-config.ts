@@ -40,7 +40,7 @@ const iamUserSchema = z.strictObject(
 
 export const databaseSchema = z.strictObject(
   {
-    // With the six characters that Secrets Manager appends, so that it identifies exactly one secret.
+    // Includes the six characters that Secrets Manager appends, so that it identifies exactly one secret.
     secretArn: arn(
       'secretsmanager',
       String.raw`secret:[\w/+=.@!-]+-[A-Za-z0-9]{6}`,

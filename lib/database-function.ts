@@ -13,7 +13,7 @@ import { given } from './given';
 /** The resources that a function gets. */
 export interface FunctionSettings {
   /**
-   * How long a run may take, at most 15 minutes. The next run continues from there.
+   * The longest a run may take, at most 15 minutes. The next run continues where it ended.
    *
    * @default Duration.minutes(15)
    */
@@ -27,8 +27,8 @@ export interface FunctionSettings {
   readonly memorySize?: number;
 
   /**
-   * Reserved from the account's concurrency, which accounts with a low quota cannot spare. Not needed to keep runs
-   * apart: a lock in the database does that.
+   * Reserved from the account's concurrency, which an account with a low quota cannot spare. Not needed to keep runs from
+   * overlapping: a lock in the database does that.
    *
    * @default - not reserved
    */
@@ -50,11 +50,11 @@ export interface FunctionSettings {
 
 /** The job of a function. */
 export interface FunctionJob extends FunctionSettings, Connections {
-  /** The name of its bundle. */
+  /** The name of the bundle. */
   readonly code: 'function' | 'fleet';
   readonly description: string;
   readonly environment: { [name: string]: string };
-  /** Its rights in addition to writing its log. */
+  /** The permissions of the role in addition to writing the log. */
   readonly statements: iam.PolicyStatement[];
   readonly rootCertificates?: string;
 }
@@ -62,7 +62,7 @@ export interface FunctionJob extends FunctionSettings, Connections {
 /** Lambda's limit. */
 const LONGEST_TIMEOUT = Duration.minutes(15);
 
-/** How long Lambda and EventBridge retry to start a run. A later start would meet the busy day, or the next run. */
+/** How long Lambda and EventBridge retry to start a run. A later start would run into the busy day, or the next run. */
 export const DELIVERY_WINDOW = Duration.hours(1);
 
 const NETWORK_INTERFACE_ACTIONS = [
@@ -74,7 +74,7 @@ const NETWORK_INTERFACE_ACTIONS = [
   'ec2:UnassignPrivateIpAddresses',
 ];
 
-/** The permission that the policy of an endpoint of Secrets Manager has to have, too. */
+/** The permission that the policy of a Secrets Manager endpoint must grant, too. */
 export const READ_SECRET = 'secretsmanager:GetSecretValue';
 
 /** A function that reaches PostgreSQL, with its role and its place in the network. */
@@ -86,7 +86,7 @@ export class DatabaseFunction {
   readonly #scope: Construct;
   readonly #job: FunctionJob;
 
-  /** Creates the resources directly in the scope, whose other children it shares the log and the queue with. */
+  /** Creates the resources directly in the scope, whose other children share the log and the queue. */
   constructor(scope: Construct, job: FunctionJob, logGroup: LogGroup, deadLetterQueue: IQueue) {
     this.#scope = scope;
     this.#job = job;
@@ -144,7 +144,7 @@ export class DatabaseFunction {
       layers: this.#certificateLayers(),
       tracing: props.tracing ? lambda.Tracing.ACTIVE : lambda.Tracing.DISABLED,
       logGroup,
-      // The function reports and returns its failures. A crash would happen again, and the next run comes anyway.
+      // The function reports and returns its failures. A crash would repeat, and the next run comes anyway.
       retryAttempts: 0,
       maxEventAge: DELIVERY_WINDOW,
       onFailure: new SqsDestination(deadLetterQueue),
@@ -162,7 +162,7 @@ export class DatabaseFunction {
     return created;
   }
 
-  /** Lambda itself needs the rights over network interfaces, and has them only through the role that the code has too. */
+  /** Lambda manages network interfaces through the function's role. This policy denies the same permissions to the code. */
   #denyNetworkingToCode(): void {
     new iam.Policy(this.#scope, 'NoNetworkingByCode', {
       roles: [this.role],

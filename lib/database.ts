@@ -6,14 +6,14 @@ import { DEFAULT_PORT } from '../lambda/configuration/settings';
 import type { CleanupNetworkProps } from './function-network';
 import { given } from './given';
 
-/** A database that is itself a construct of the CDK. */
+/** A database that is a CDK construct. */
 export type DatabaseConstruct = NonNullable<CleanupNetworkProps['database']>;
 
-/** The props that `database` answers, so that nothing may contradict it. */
+/** The props that `database` replaces, and that must not contradict it. */
 const ANSWERED = ['databaseHost', 'databasePort', 'databaseSecurityGroup', 'databaseCidrs'] as const;
 
 /**
- * Fills in host, port, VPC, and the secret or the resource id from the construct of the database.
+ * Fills in the host, port, VPC, and secret or resource id from the construct of the database.
  *
  * @throws Error with every mistake
  */
@@ -68,7 +68,7 @@ function resourceIdOf(database: DatabaseConstruct): string | undefined {
   return 'clusterResourceIdentifier' in database ? database.clusterResourceIdentifier : undefined;
 }
 
-/** The secret of the master user, which only databases of this app have. Those of a proxy are not public. */
+/** The secret of the master user, known only for databases of this app. The secrets of a proxy are not public. */
 function ownSecretOf(database: DatabaseConstruct): ISecret | undefined {
   return 'dbProxyArn' in database ? undefined : (database as { readonly secret?: ISecret }).secret;
 }

@@ -1,4 +1,4 @@
-/** The kinds of fields that a stage consists of. Imports nothing of the CDK. */
+/** The types of fields in a stage. Imports nothing of the CDK. */
 
 import { readFileSync } from 'node:fs';
 import * as z from 'zod';
@@ -7,7 +7,7 @@ import * as z from 'zod';
 export const REGION = String.raw`[a-z]{2,4}(?:-[a-z]+)+-\d`;
 
 export const OBJECT = 'must be an object';
-export const TEXT = 'must be a text';
+export const TEXT = 'must be a string';
 
 export const text = z.string(TEXT).min(1, 'must not be empty');
 export const flag = z.boolean('must be true or false');

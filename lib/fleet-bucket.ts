@@ -3,7 +3,7 @@ import { BlockPublicAccess, Bucket, BucketEncryption, type IBucket } from 'aws-c
 import type { Construct } from 'constructs';
 import { RUNS_PREFIX } from '../lambda/configuration/fleet-files';
 
-/** The bucket of a fleet: its manifest, what each run did, and when each database was swept last. */
+/** The bucket of a fleet: its manifest, the results of its runs, and when each database was last swept. */
 export function createFleetBucket(scope: Construct): IBucket {
   const bucket = new Bucket(scope, 'Bucket', {
     encryption: BucketEncryption.S3_MANAGED,

@@ -34,5 +34,5 @@ export const fleetSchema = z
     OBJECT,
   )
   .refine(({ iamUser, secretTag }) => iamUser !== undefined || secretTag !== undefined, {
-    error: 'must have iamUser or secretTag, by which its servers let the function in',
+    error: 'must have iamUser or secretTag, with which the function logs in',
   });

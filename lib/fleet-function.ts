@@ -20,7 +20,7 @@ export interface SecretTag {
   readonly value: string;
 }
 
-/** How the function of a fleet reaches the servers and logs in, and what it deletes. */
+/** The network, login and targets of the function of a fleet. */
 export interface FleetFunctionProps extends CleanupSettings, CleanupPlace, FunctionSettings {
   /**
    * The lists of targets, by the names that the manifest uses. A server whose line names none has the list `default`.
@@ -30,21 +30,21 @@ export interface FleetFunctionProps extends CleanupSettings, CleanupPlace, Funct
   readonly targetLists?: { [name: string]: CleanupTarget[] };
 
   /**
-   * The function may read every secret of the account and the region that has this tag. This or `iamUserName` is required.
+   * The function may read every secret of the account and region that has this tag. This or `iamUserName` is required.
    *
    * @default - no secrets
    */
   readonly secretTag?: SecretTag;
 
   /**
-   * The key of the secrets, if they have one of their own.
+   * The customer managed key of the secrets, if they have one.
    *
    * @default - the AWS managed key of Secrets Manager
    */
   readonly secretsKey?: IKey;
 
   /**
-   * The function may log in with IAM as the user of this name, on every database of the account and the region.
+   * The function may log in with IAM as the user of this name, on every database of the account and region.
    *
    * @default - none
    */
@@ -58,7 +58,7 @@ export interface FleetFunctionProps extends CleanupSettings, CleanupPlace, Funct
   readonly databasePorts?: number[];
 }
 
-/** The function that sweeps the databases of a server of a fleet, one server an invocation. */
+/** The function that sweeps the databases of a fleet, one server in each invocation. */
 export class FleetFunction extends DatabaseFunction {
   /** The lists of targets as JSON; undefined for the default. */
   readonly targetLists: string | undefined;
@@ -84,7 +84,7 @@ export class FleetFunction extends DatabaseFunction {
 function checkLogin({ secretTag, secretsKey, iamUserName, secretsManagerEndpoint }: FleetFunctionProps): void {
   const mistakes: string[] = [];
   if (!secretTag && iamUserName === undefined) {
-    mistakes.push('TokenCleanupFleet must have secretTag or iamUserName, by which its servers let the function in');
+    mistakes.push('TokenCleanupFleet must have secretTag or iamUserName, with which the function logs in');
   }
   if (!secretTag && secretsKey) {
     mistakes.push('secretsKey must not be set without secretTag');
@@ -128,7 +128,7 @@ function anyDatabase(scope: Construct, user: string): string {
   return Stack.of(scope).formatArn({ service: 'rds-db', resource: 'dbuser', resourceName: `*/${user}`, arnFormat });
 }
 
-/** The servers are data, and change without a deployment. */
+/** Servers are data that changes without a deployment. */
 function wildcards(scope: Construct, { secretTag, iamUserName }: FleetFunctionProps) {
   return [
     ...(secretTag

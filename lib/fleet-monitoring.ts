@@ -35,14 +35,14 @@ export interface FleetMonitoringProps {
   readonly runbookUrl?: string;
 
   /**
-   * The time within which each database has to be swept to its end.
+   * The time within which each database must be swept completely.
    *
    * @default - three times the time between two runs
    */
   readonly sweptWithin?: Duration;
 }
 
-/** Alarms, a dashboard and saved queries for a fleet: one of each for the whole, however many databases it has. */
+/** Alarms, a dashboard and saved queries for a whole fleet, however many databases it has. */
 export class FleetMonitoring extends Construct {
   readonly alarms: cloudwatch.Alarm[];
   readonly dashboard: cloudwatch.Dashboard;
@@ -79,7 +79,7 @@ function failedRun({ stateMachine }: TokenCleanupFleet): AlarmDetails {
     name: 'failed-run',
     section: 'failed-fleet-run',
     happened: 'A run failed: at least one database or server did, the manifest has mistakes, or the run was cut off.',
-    look: 'The last failures on the dashboard, and the execution in the console of Step Functions.',
+    look: 'The last failures on the dashboard, and the execution in the Step Functions console.',
     metric: new cloudwatch.MathExpression({
       expression: 'failed + timedOut + aborted',
       usingMetrics: {
@@ -94,12 +94,12 @@ function failedRun({ stateMachine }: TokenCleanupFleet): AlarmDetails {
   };
 }
 
-/** The heartbeat: goes off without any data, too. A run that failed for some databases is a run. */
+/** The heartbeat, which goes off even if there is no data at all. A run that failed for some databases counts. */
 function noRun(fleet: TokenCleanupFleet, hours: number): AlarmDetails {
   return {
     name: 'no-run',
     section: 'no-fleet-run',
-    happened: `No run came to its end in ${hours} hours. (Expected before the first run of a new deployment.)`,
+    happened: `No run finished in ${hours} hours. (Expected before the first run of a new deployment.)`,
     look: 'The executions of the state machine, the off switch, then the dead letters.',
     metric: fleet.metric(FLEET_METRICS.duration, {
       statistic: cloudwatch.Stats.SAMPLE_COUNT,
@@ -118,7 +118,7 @@ function backlogGrows(fleet: TokenCleanupFleet, { count, hours, period }: Period
     section: 'growing-backlog',
     happened: `Every run of the last ${hours} hours left databases unfinished, or more dead rows than the run before.`,
     look: 'The databases that were not swept, in the saved query databases, and the stop reasons of their tables.',
-    // The least of a period: a single run without growth ends the alarm.
+    // The minimum of a period, so that a single run without growth ends the alarm.
     metric: fleet.metric(FLEET_METRICS.backlogGrows, {
       statistic: cloudwatch.Stats.MINIMUM,
       period,
@@ -132,7 +132,7 @@ function notSwept(fleet: TokenCleanupFleet, sweptWithin: Duration): AlarmDetails
   return {
     name: 'database-not-swept',
     section: 'database-not-swept',
-    happened: `A database was not swept to its end for more than ${hoursOf(sweptWithin)} hours.`,
+    happened: `A database was not swept completely for more than ${hoursOf(sweptWithin)} hours.`,
     look: 'oldestSweep of the last run in the saved query fleet-runs: it names the server and the database.',
     metric: fleet.metric(FLEET_METRICS.oldestSweepHours),
     comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,

@@ -10,7 +10,7 @@ import { connectionSettings, settingsOfStage } from './stage-settings';
 import type { CleanupTarget } from './target';
 import { TokenCleanupFleet } from './token-cleanup-fleet';
 
-/** The place of a fleet in its stack. */
+/** What the stack gives to its fleet. */
 export interface FleetSurroundings {
   readonly stage: string;
   readonly vpc?: ec2.IVpc;
@@ -35,7 +35,7 @@ export function fleetOfStage(
     ...settingsOfStage(config),
     ...connectionSettings(fleet),
     ...given({
-      // An endpoint serves secrets only.
+      // The endpoint serves only to read secrets.
       secretsManagerEndpoint: secretTag && secretsManagerEndpoint,
       offSwitch,
       targetLists: fleet.targets as { [name: string]: CleanupTarget[] } | undefined,

@@ -19,8 +19,8 @@ export function functionCode(name: BundleName) {
 }
 
 /**
- * One file, and the notices of the packages whose code it contains. The published package contains the bundles, each in a
- * folder of its name. A checkout has none, and bundles its source.
+ * One file, and the notices of the packages whose code it contains. The published package has each bundle in a folder of
+ * that name. A checkout has none, and bundles its source.
  */
 function bundleOf(name: BundleName): lambda.Code {
   const prebuilt = join(PROJECT, name);
@@ -28,12 +28,12 @@ function bundleOf(name: BundleName): lambda.Code {
     return lambda.Code.fromAsset(prebuilt);
   }
   return lambda.Code.fromAsset(join(PROJECT, 'lambda'), {
-    // By the output: an updated dependency changes it too.
+    // Hash the output, which an updated dependency changes, too.
     assetHashType: AssetHashType.OUTPUT,
     bundling: {
-      // Required by CDK and never used: bundling on this machine either works or throws.
+      // Required by the CDK, never used: local bundling either works or throws.
       image: DockerImage.fromRegistry('none'),
-      // The CDK takes bundlings with the same options for the same, whatever `tryBundle` does.
+      // The CDK considers bundlings with equal options equal, whatever `tryBundle` does.
       command: [name],
       local: {
         tryBundle(directory) {

@@ -10,29 +10,29 @@ import { given } from './given';
 import { IAM_USER_NAME, type IamUser, loginMistakes, RESOURCE_ID, type SslMode } from './login';
 import { type CleanupTarget, targetListsJson, targetsJson } from './target';
 
-/** Names of databases, in which `*` stands for any run of characters. */
+/** Patterns of database names, in which `*` stands for any characters. */
 export interface DatabasePattern {
   /** The databases to sweep. */
   readonly like: string[];
 
   /**
-   * The databases to leave out of those.
+   * The databases among those to leave out.
    *
    * @default - none
    */
   readonly except?: string[];
 }
 
-/** How a function connects, at which pace it deletes, and what it is called. */
+/** The connection, the pace and the names of a function. */
 export interface CleanupSettings {
-  /** The name of the deployment: a dimension of every metric and a key of every log line. */
+  /** The name of the deployment, a dimension of every metric and a key of every log line. */
   readonly stage: string;
 
   /** @default SslMode.VERIFY_FULL */
   readonly sslMode?: SslMode;
 
   /**
-   * A local PEM file of certificate authorities to trust in addition to those of Node.js. Deployed as a layer.
+   * A local PEM file of certificate authorities to trust in addition to those of Node.js. It is deployed as a layer.
    *
    * @default - the authorities of RDS, which the Lambda runtime contains
    */
@@ -53,33 +53,32 @@ export interface CleanupSettings {
   readonly maxLoad?: number;
 
   /**
-   * How many rows of a table a run deletes, and one batch more at most: 1 to 1,000,000,000,000. The next run continues
-   * from there. A run with this limit works on one connection and drops no partitions.
+   * About how many rows of a table a run may delete, at most one batch more: 1 to 1,000,000,000,000. The next run continues
+   * where it ended. A run with this limit works on one connection and drops no partitions.
    *
-   * @default - no limit but the time
+   * @default - limited only by time
    */
   readonly maxRows?: number;
 
   /**
-   * The run pauses while a streaming replica is further behind.
+   * The run pauses while a streaming replica is further behind than this.
    *
    * @default - replicas are not checked
    */
   readonly maxReplicaLag?: Duration;
 
   /**
-   * The variable `NODE_ENV` of the function. With `test` the job never runs and its schedule is disabled.
+   * The variable `NODE_ENV` of the function. If it is `test`, the job never runs and its schedule is disabled.
    *
    * @default production
    */
   readonly nodeEnv?: string;
 
   /**
-   * An endpoint of Secrets Manager through which the function reads the secret. Its policy gets a statement for this
-   * secret. It needs no private DNS, since the function receives its address. Not allowed with `iamUser`, which needs
-   * no secret.
+   * A Secrets Manager endpoint through which the function reads the secret. Its policy gets a statement for this secret.
+   * It needs no private DNS, since the function receives its address. Not allowed with `iamUser`, which needs no secret.
    *
-   * @default - the public address, over a NAT gateway or an endpoint with private DNS
+   * @default - the public address, by way of a NAT gateway or an endpoint with private DNS
    */
   readonly secretsManagerEndpoint?: ec2.InterfaceVpcEndpoint;
 
@@ -91,26 +90,26 @@ export interface CleanupSettings {
   readonly serviceName?: string;
 }
 
-/** The address of the database, the login, and the tables with the pace. */
+/** The database, the login and the targets of a function. */
 export interface CleanupJobProps extends CleanupSettings {
   /**
-   * The user and password to log in with, in the shape that RDS writes. The function may read this secret and no other,
-   * and decrypt it with its `encryptionKey`, if it has one.
+   * The user and password to log in with, in the format that RDS writes. The function may read only this secret, and
+   * decrypt it with its `encryptionKey`, if it has one.
    *
    * @default - the secret of `database`, unless the function logs in as `iamUser`
    */
   readonly secret?: ISecret;
 
   /**
-   * Logs in as this user with a token that the function signs, instead of a password. The function may connect as this
-   * user only and needs no secret. Requires `database` or `databaseHost`, and an encrypted connection.
+   * Log in as this user with a token that the function signs, instead of a password. The function may connect only as this
+   * user and needs no secret. Requires `database` or `databaseHost`, and an encrypted connection.
    *
    * @default - the function logs in with `secret`
    */
   readonly iamUser?: IamUser;
 
   /**
-   * Required with `iamUser`, where it must be the endpoint that RDS shows: tokens for an alias are refused.
+   * Required with `iamUser`. It must then be the endpoint that RDS shows: tokens for an alias are refused.
    *
    * @default - the host of `database`, else the one in the secret
    */
@@ -148,7 +147,7 @@ const ENVIRONMENT_BYTES = 4096;
 /** The folder in which Lambda mounts layers. */
 const LAYERS = '/opt';
 
-/** The environment of a function, and the targets that the function will read from it. */
+/** The environment of a function, and the targets in it. */
 export interface FunctionEnvironment {
   readonly variables: { [name: string]: string };
   readonly targets: readonly Target[];

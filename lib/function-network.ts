@@ -7,24 +7,24 @@ import { given } from './given';
 
 /** The place of a function and its databases in the network. */
 export interface CleanupPlace {
-  /** @default - the VPC of the database if that is known, else the function is outside of any VPC */
+  /** @default - the VPC of the database if it is known, else none */
   readonly vpc?: ec2.IVpc;
 
   /** @default - the private subnets */
   readonly vpcSubnets?: ec2.SubnetSelection;
 
   /**
-   * The security groups of the function. They get the same rules as the one that is created by default.
+   * The security groups of the function. They get the same rules as the default group.
    *
    * @default - a new one, without ingress
    */
   readonly securityGroups?: ec2.ISecurityGroup[];
 
   /**
-   * The function's security group opens its egress to this group. This group gets an ingress rule, unless it is imported
-   * with `mutable: false`.
+   * The security group of the database. The function may connect to it, and it gets an ingress rule, unless it is
+   * imported with `mutable: false`.
    *
-   * @default - the groups of the database if they are known, else egress to `databaseCidrs`
+   * @default - the groups of `database`, else the function may connect to `databaseCidrs`
    */
   readonly databaseSecurityGroup?: ec2.ISecurityGroup;
 
@@ -32,25 +32,25 @@ export interface CleanupPlace {
   readonly databaseCidrs?: string[];
 }
 
-/** The job, and where its function and its database are in the network. */
+/** The job, and its place in the network. */
 export interface CleanupNetworkProps extends CleanupJobProps, CleanupPlace {
   /**
-   * The database as a construct. Host, port, VPC, security groups, and the secret or the resource id come from it, and
-   * its security groups let the function in.
+   * The database as a construct. The host, port, VPC, security groups, and secret or resource id come from it, and its
+   * security groups let the function in.
    *
-   * @default - a database elsewhere, described by the other props
+   * @default - the other props describe the database
    */
   readonly database?: IDatabaseCluster | IDatabaseInstance | IServerlessCluster | DatabaseProxy;
 }
 
-/** The peers of a function. */
+/** The network connections of a function. */
 export interface Connections extends CleanupPlace, Pick<CleanupNetworkProps, 'stage' | 'secretsManagerEndpoint'> {
   readonly database?: NonNullable<CleanupNetworkProps['database']>;
   readonly ports: number[];
   readonly readsSecrets: boolean;
 }
 
-/** The place of a function in a VPC, with the rules that let it out, and in at the other end. Nothing outside of a VPC. */
+/** Puts a function into its VPC, with the egress rules and the matching ingress rules. Does nothing without a VPC. */
 export function networkOf(
   scope: Construct,
   props: Connections,
@@ -71,7 +71,7 @@ export function networkOf(
       if (!group.allowAllOutbound) {
         group.addEgressRule(peer, port, description);
       }
-      // A remote rule belongs to this stack, so that the stack of a database does not depend on this one in turn.
+      // A remote rule belongs to this stack, so that the database's stack does not depend on it in turn.
       other?.addIngressRule(group, port, `Token cleanup (${stage})`, true);
     }
   }
@@ -82,13 +82,13 @@ interface Peer {
   readonly peer: ec2.IPeer;
   readonly port: ec2.Port;
   readonly description: string;
-  /** Gets the rule for ingress, if it is a group. */
+  /** If set, this group gets an ingress rule. */
   readonly group?: ec2.ISecurityGroup;
 }
 
 function peersOf(props: Connections, vpc: ec2.IVpc): Peer[] {
   const { database, databaseSecurityGroup, databaseCidrs, ports, readsSecrets, secretsManagerEndpoint } = props;
-  // By id, so that the rules are inline: CloudFormation creates a group without inline rules with every port open.
+  // By id, so that the rules are inline. CloudFormation creates a group without inline egress rules with all egress open.
   const toGroup = (group: ec2.ISecurityGroup, port: ec2.Port, description: string) => ({
     peer: ec2.Peer.securityGroupId(group.securityGroupId),
     port,

@@ -1,8 +1,8 @@
-/** The rules for logging in to a database, for the construct and for the stages of cdk.json. Imports nothing of the CDK. */
+/** The rules of a database login, for the construct and for the stages of cdk.json. Imports nothing of the CDK. */
 
 /** A database user that logs in with IAM. */
 export interface IamUser {
-  /** A PostgreSQL role that was granted `rds_iam`. */
+  /** A PostgreSQL role to which `rds_iam` was granted. */
   readonly name: string;
 
   /**
@@ -13,7 +13,7 @@ export interface IamUser {
   readonly resourceId?: string;
 }
 
-/** Whether the connection to the database is encrypted. There is nothing in between. */
+/** Whether the connection to the database is encrypted. */
 export enum SslMode {
   /** Encrypted, and both the certificate and the name of the host are verified. */
   VERIFY_FULL = 'verify-full',
@@ -27,7 +27,7 @@ export const IAM_USER_NAME = {
   pattern: /^[^\s*?$/]{1,63}$/,
 };
 
-/** Database identifiers are lower case, so upper case tells a resource id from them. */
+/** Database identifiers are lower case, so upper case distinguishes a resource id from them. */
 export const RESOURCE_ID = {
   rule: 'must be a resource id, which begins with db-, cluster- or prx-, and not a name',
   pattern: /^(?:(?:db|cluster)-[A-Z0-9]{8,}|prx-[A-Za-z0-9]{8,})$/,
@@ -36,7 +36,7 @@ export const RESOURCE_ID = {
 export const ENCRYPTED_WITH_IAM =
   'must be verify-full with iamUser: anyone who reads a token off the network can log in with it';
 
-/** The fields that decide how a function logs in, of any type. */
+/** The fields that decide how a function logs in. They may be of any type. */
 export interface LoginFields {
   readonly secret?: unknown;
   readonly iamUser?: unknown;

@@ -21,8 +21,8 @@ export interface MonitoringProps {
   readonly dashboardName?: string;
 
   /**
-   * Whether the dashboard lists the last runs, with buttons that start a run or a dry run and stop the state machine. They
-   * are for whoever may see the dashboard and invoke the function behind them.
+   * Whether the dashboard lists the last runs, with buttons that start a run or a dry run and stop the state machine.
+   * Anyone who may see the dashboard and invoke the function behind it can use them.
    *
    * @default false
    */
@@ -36,30 +36,30 @@ export interface MonitoringProps {
   readonly runbookUrl?: string;
 
   /**
-   * The number of dead rows of a table that may remain, run after run. Raise it if a constraint keeps some for good; a
-   * partial run then counts as a successful one.
+   * The number of dead rows of a table that may remain, run after run. Raise it if a constraint keeps some for good. A
+   * partial run then counts as a success.
    *
    * @default 0
    */
   readonly rowsRemainingThreshold?: number;
 
   /**
-   * The time within which a vacuum has to remove deleted rows from the table and its indexes. An alarm for each table
-   * goes off if a run finds that some may be older.
+   * The time within which a vacuum must remove deleted rows from the table and its indexes. Each table gets an alarm that
+   * goes off if no run can show that.
    *
    * @default - no alarm
    */
   readonly unlinkWithin?: Duration;
 }
 
-/** The number of alarms that CloudWatch accepts in one composite alarm. */
+/** CloudWatch's limit of alarms in one composite alarm. */
 const LARGEST_COMPOSITE = 100;
 
-/** Alarms for each of several token cleanups, and one dashboard and saved queries for all of them. */
+/** Alarms for each of several cleanups, and one dashboard and saved queries for all of them. */
 export class Monitoring extends Construct {
   readonly alarms: Alarm[];
   /**
-   * Is on while any of the alarms is: to gate deployments, or for one entry on a page of states. It has no action.
+   * In alarm while any of the alarms is, for example to gate deployments or for a status page. It has no action.
    * Undefined for a single cleanup.
    */
   readonly anyAlarm?: CompositeAlarm;
@@ -88,7 +88,7 @@ export class Monitoring extends Construct {
   }
 }
 
-/** A composite alarm; of several others if there are too many alarms for one. */
+/** A composite alarm, of other composite alarms if there are too many alarms for one. */
 function anyOf(scope: Construct, id: string, alarms: readonly IAlarm[]): CompositeAlarm {
   const parts = Array.from({ length: Math.ceil(alarms.length / LARGEST_COMPOSITE) }, (_, i) =>
     alarms.slice(i * LARGEST_COMPOSITE, (i + 1) * LARGEST_COMPOSITE),

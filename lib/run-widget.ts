@@ -10,12 +10,12 @@ import { given } from './given';
 import type { TokenCleanup } from './token-cleanup';
 import { wildcard } from './wildcard';
 
-/** The height of a cleanup, in rows of CloudWatch's grid: the buttons, and a table of up to ten runs. */
+/** The height of a cleanup in CloudWatch's grid: the buttons, and a table of up to ten runs. */
 const ROWS_OF_GRID = 7;
 
 /**
- * The function behind a widget that shows the last runs, with buttons that start and stop them. Whoever may see the
- * dashboard and invoke this function may press the buttons.
+ * The function behind a widget that shows the last runs, with buttons that start and stop them. Anyone who may see the
+ * dashboard and invoke this function can press the buttons.
  */
 export class RunWidget extends Construct {
   readonly widget: CustomWidget;
@@ -61,7 +61,7 @@ export class RunWidget extends Construct {
       resourceName: logGroup.logGroupName,
       arnFormat: ArnFormat.COLON_RESOURCE_NAME,
     };
-    // The group is meant by both forms. IAM's reference has the one, the documents of CloudWatch Logs the other.
+    // Both forms name the group. The IAM reference has one, the documentation of CloudWatch Logs the other.
     allow(['logs:FilterLogEvents'], stack.formatArn(group), logGroup.logGroupArn);
     if (!stateMachine) {
       allow(['lambda:InvokeFunction'], invoked.functionArn);
@@ -77,7 +77,7 @@ export class RunWidget extends Construct {
     allow(['states:StopExecution'], executions);
     Validations.of(role).acknowledge({
       id: wildcard(this, executions),
-      reason: 'The names of executions are known when they run. It is those of this one state machine.',
+      reason: 'Executions get their names when they start. All are of this one state machine.',
     });
   }
 }

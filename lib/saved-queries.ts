@@ -1,7 +1,7 @@
 import { type ILogGroup, QueryDefinition, QueryString, type QueryStringProps } from 'aws-cdk-lib/aws-logs';
 import type { Construct } from 'constructs';
 
-/** Selects failures. The functions log their own. If one crashed, Lambda writes a report instead. */
+/** Selects failures. A function logs its own, and if it crashed, Lambda reports that. */
 export const FAILURES = 'level = "ERROR" or (type = "platform.report" and record.status != "success")';
 
 export type SavedQueries = Readonly<Record<string, QueryStringProps>>;
@@ -40,7 +40,7 @@ export const FLEET_QUERIES: SavedQueries = {
   },
 };
 
-/** Saved queries of CloudWatch Logs Insights over the logs of several functions, in a folder of their own. */
+/** Saves queries of CloudWatch Logs Insights over the logs of several functions in a folder. */
 export function createQueries(scope: Construct, folder: string, logGroups: ILogGroup[], queries: SavedQueries): void {
   for (const [name, query] of Object.entries(queries)) {
     new QueryDefinition(scope, `Query-${name}`, {

@@ -5,10 +5,10 @@ import { DAY_OF_MONTH, type Field, HOUR, MINUTE, MONTH, parse, WEEKDAYS } from '
 /**
  * The schedules that together fire when the crontab does, such as `cron(0 3 * * ? *)`.
  *
- * There are two where both day fields pick days: a crontab then fires when either matches, and EventBridge takes only
- * one of them. On a date that matches both, both schedules fire in the same minute: one needless run.
+ * There are two if both day fields pick days: a crontab then fires when either matches, and EventBridge accepts only one
+ * of them. On a date that matches both, both schedules fire in the same minute, which costs one needless run.
  *
- * No crontab has an expression of more than 240 characters; EventBridge accepts 256.
+ * No crontab gives an expression of more than 240 characters; EventBridge accepts 256.
  *
  * @throws {CrontabError} if the text is not a crontab, never fires, or has no equivalent in EventBridge
  */
@@ -18,18 +18,18 @@ export function scheduleExpressions(crontab: string): string[] {
   const month = compact(months, MONTH);
   const expressions: string[] = [];
   if (daysOfMonth.length > 0) expressions.push(`cron(${time} ${compact(daysOfMonth, DAY_OF_MONTH)} ${month} ? *)`);
-  // Names, because EventBridge counts from Sunday as 1.
+  // As names, because EventBridge counts Sunday as 1.
   if (daysOfWeek.length > 0) expressions.push(`cron(${time} ? ${month} ${list(daysOfWeek, WEEKDAYS)} *)`);
   return expressions;
 }
 
-/** All values as a star, an even series as its start and step, others as a list. */
+/** All values as a star, a series with a constant step as its start and step, others as a list. */
 function compact(values: readonly number[], { min, max }: Field): string {
   if (values.length === max - min + 1) return '*';
   const [first = 0, second = 0] = values;
   const step = second - first;
   const isSeries = values.length > 2 && step > 1 && values.every((value, i) => value === first + i * step);
-  // With its start, as AWS documents it: nobody has to know whether `*/2` counts from 0 or from 1.
+  // With a start, as AWS documents it, since `*/2` could count from 0 or from 1.
   if (isSeries && first + values.length * step > max) return `${first}/${step}`;
   return list(values);
 }

@@ -1,4 +1,4 @@
-/** Finds the longest times between the fires of a crontab, by the clocks of a time zone. */
+/** Finds the longest times between the runs of a crontab, by the clocks of a time zone. */
 
 import { parse, type Schedule } from './crontab';
 
@@ -11,9 +11,9 @@ const CYCLE_START_DAY = Date.UTC(2000, 0, 1) / MS_PER_DAY;
 const CYCLE_DAYS = 146_097;
 
 /**
- * The longest time, in milliseconds, that passes between two fires, as the crontab runs through the 400 years of the
- * calendar: eight years for 29 February, which 2100 skips. If the zone's clocks change, it is an upper bound, because
- * a day may have 25 hours, and because EventBridge leaves out a fire that falls into the hour that clocks skip.
+ * The longest time, in milliseconds, between two runs of a crontab in the 400-year cycle of the calendar: eight years for
+ * 29 February, which 2100 skips. If the zone's clocks change, it is an upper bound, because a day may have 25 hours, and
+ * because EventBridge leaves out a run that falls into the hour that clocks skip.
  *
  * @param timeZone a name of the IANA database
  * @throws {CrontabError} as {@link scheduleExpressions}
@@ -31,8 +31,8 @@ export function longestGapMs(crontab: string, timeZone = 'UTC'): number {
 }
 
 /**
- * The longest time, in milliseconds, from a fire of a crontab to the next time that clocks show a time of day: at most a
- * day, and the hour that clocks may repeat.
+ * The longest time, in milliseconds, from a run of a crontab to the next time that clocks show a time of day: at most a
+ * day, plus the hour that clocks may repeat.
  *
  * @param until such as `06:00`
  * @param timeZone a name of the IANA database
@@ -56,7 +56,7 @@ function longestGapDays(schedule: Schedule): number {
   if (months.length === 12 && (daysOfMonth.length === 31 || daysOfWeek.length === 7)) {
     return 1;
   }
-  // A year more than the cycle, so that the gap across its end counts too.
+  // A year more than the cycle, to include the gap across its end.
   const days = Array.from({ length: CYCLE_DAYS + 366 }, (_, i) => CYCLE_START_DAY + i);
   return widest(days.filter((day) => firesOn(schedule, new Date(day * MS_PER_DAY))));
 }
@@ -69,7 +69,7 @@ interface ClockLeap {
 /** By time zone, since all databases of a stage have the same one. */
 const knownLeaps = new Map<string, readonly ClockLeap[]>();
 
-/** The minutes of the day that the clocks of a zone skip as they go forward; as many are repeated when they go back. */
+/** The minutes of the day that the clocks of a zone skip when they go forward. They repeat as many when they go back. */
 function clockLeaps(timeZone: string): readonly ClockLeap[] {
   const leaps = knownLeaps.get(timeZone) ?? findClockLeaps(timeZone);
   knownLeaps.set(timeZone, leaps);
@@ -88,12 +88,12 @@ function findClockLeaps(timeZone: string): ClockLeap[] {
   const offset = (minute: number) => wallClock(minute) - minute;
 
   const leaps = new Map<string, ClockLeap>();
-  // Years that are written down, so that a stack comes out the same whenever it is synthesized.
+  // Fixed years, so that a stack is the same whenever it is synthesized.
   const end = Date.UTC(2036, 0, 1) / MS_PER_MINUTE;
   for (let day = Date.UTC(2026, 0, 1) / MS_PER_MINUTE; day < end; day += MINUTES_PER_DAY) {
     const shift = offset(day + MINUTES_PER_DAY) - offset(day);
     if (shift <= 0) continue;
-    // Clocks change on a quarter of an hour everywhere.
+    // Everywhere, clocks change on a quarter of an hour.
     let change = day;
     while (offset(change) === offset(day)) change += 15;
     const from = (change + offset(day)) % MINUTES_PER_DAY;

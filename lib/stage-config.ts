@@ -41,7 +41,7 @@ export function readStage(stages: unknown, name: string, crontab?: string): Stag
   return crontab === undefined ? stage : { ...stage, schedule: crontab };
 }
 
-/** The account and the ids of AWS's documentation, and domains that are reserved for examples. */
+/** The account and the ids of AWS's documentation, and the domains reserved for examples. */
 const EXAMPLE = /111122223333|-0123456789abcdef\d?$|-ABCDEFGHIJKL01234$|[@.]example\.(?:com|org|net)$/;
 
 /** Paths of fields that still hold the placeholders of cdk.json. */
@@ -57,7 +57,7 @@ function mistakesInStage(root: string, stage: unknown): string[] {
   return error ? mistakesIn(error, root, stage, { schema: stageSchema }) : [];
 }
 
-/** An account has one registry in each region, so that only one of the stages there may create it. */
+/** An account has one registry in each region, so only one of the stages there may create it. */
 function mistakesInRegistry(stages: Record<string, unknown>, name: string): string[] {
   const creators = Object.entries(stages as Record<string, Partial<StageConfig> | undefined>).filter(
     ([, stage]) => stage?.consoleTestEvents === 'new-registry',
@@ -76,7 +76,7 @@ function mistakesInRegistry(stages: Record<string, unknown>, name: string): stri
       );
 }
 
-/** Whether two settings may turn out to be equal. An absent one is only known at the deployment. */
+/** Whether two settings may be equal. The deployment decides on an absent one. */
 function mayEqual(one: string | undefined, other: string | undefined): boolean {
   return one === undefined || other === undefined || one === other;
 }

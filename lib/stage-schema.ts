@@ -9,7 +9,7 @@ import { arn, flag, matching, OBJECT, REGION, text, wholeNumber } from './fields
 import { DEFAULT_SERVERS_AT_ONCE, type FleetConfig, fleetSchema } from './fleet-config';
 import { ENCRYPTED_WITH_IAM, loginMistakes } from './login';
 
-/** A stage before the defaults, which are those of the construct. */
+/** A stage without the defaults, which the construct applies. */
 export type StageConfig = z.input<typeof stageSchema>;
 
 // Both names are part of the function's name, which Lambda limits to 64 characters: `token-cleanup-`, 20, `-` and 24.
@@ -24,14 +24,14 @@ const RETENTION_DAYS = [
   1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 ];
 
-/** Names whose author wants the job off, and would get it on. */
+/** Names by which somebody meant to switch the job off, and would not. */
 const LIKE_TEST = /^\s*(test(s|ing)?|tst|tset)\s*$/i;
-const TEST_ENVIRONMENT = 'must be exactly test if the job is to be off, or a name that is less like it';
+const TEST_ENVIRONMENT = 'must be exactly test to switch the job off, or a name that does not look like it';
 
 const vpcSchema = z.strictObject(
   {
     vpcId: matching(/^vpc-[0-9a-f]{8,17}$/, 'must be the id of a VPC'),
-    // By zone, because an endpoint accepts one subnet in each.
+    // By zone, because an endpoint accepts only one subnet in each.
     subnets: z
       .record(
         z.string(),
@@ -49,7 +49,7 @@ const alarmsSchema = z.strictObject(
     email: z.email('must be an e-mail address').optional(),
     topicArn: arn('sns', '[A-Za-z0-9_-]+', 'the ARN of an SNS topic').optional(),
     rowsRemainingThreshold: wholeNumber(0, 1_000_000_000).optional(),
-    // A year: beyond, backups hold the rows in any case.
+    // At most a year. Backups hold the rows longer in any case.
     unlinkWithinHours: wholeNumber(1, 8_760).optional(),
   },
   OBJECT,
@@ -88,13 +88,13 @@ export const stageSchema = z
     },
     OBJECT,
   )
-  // Also if a single field is invalid, so that one message lists all mistakes.
+  // Runs even if a single field is invalid, so that one message lists all mistakes.
   .superRefine(checkTogether, { when: ({ value }) => isObject(value) });
 
 /** The fields that databases and fleets share. */
 type Place = Pick<DatabaseConfig, 'securityGroupId' | 'cidrs' | 'sslMode' | 'rootCertificates' | 'encryptionKeyArn'>;
 
-/** Keys about single databases, or for which a fleet has its own. It always announces its runs. */
+/** Keys that apply to single databases only. `events` is one, since a fleet always announces its runs. */
 const NOT_WITH_FLEET: readonly (readonly [key: keyof StageConfig, inner?: string])[] = [
   ['consoleTestEvents'],
   ['events'],
@@ -114,7 +114,7 @@ function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$Ref
   };
   for (const zone of isObject(vpc?.subnets) ? Object.keys(vpc.subnets) : []) {
     if (!new RegExp(`^${region ?? REGION}[\\w-]*[a-z]$`).test(zone)) {
-      refuse(['vpc', 'subnets', zone], `must stand under an availability zone such as ${region ?? 'eu-central-1'}a`);
+      refuse(['vpc', 'subnets', zone], `must be under an availability zone such as ${region ?? 'eu-central-1'}a`);
     }
   }
   refuseOtherRegion(['alarms', 'topicArn'], alarms?.topicArn);

@@ -5,7 +5,7 @@ import { given } from './given';
 import type { SslMode } from './login';
 import type { StageConfig } from './stage-schema';
 
-/** The props that all databases of a stage share, or its fleet has: the schedule, and the resources of the function. */
+/** The props that come from the stage itself: the schedule, and the resources of the function. */
 export function settingsOfStage(config: StageConfig) {
   const { timeZone, flexibleWindowMinutes, timeoutSeconds } = config;
   return given({
@@ -23,7 +23,7 @@ export function settingsOfStage(config: StageConfig) {
   });
 }
 
-/** The props of a database or a fleet for the encryption of its connections and for its pace. */
+/** The props that databases and fleets have in common: the encryption of connections, and the pace. */
 export function connectionSettings(config: DatabaseConfig | FleetConfig) {
   const { maxReplicaLagSeconds } = config;
   return given({

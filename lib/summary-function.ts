@@ -18,7 +18,7 @@ export interface SummarySettings {
   readonly tracing: boolean;
 }
 
-/** The function that checks the manifest and sums up. It is outside of any VPC, and has no login. */
+/** The function that checks the manifest and sums up. It runs outside of any VPC, and has no database login. */
 export function createSummaryFunction(
   scope: Construct,
   settings: SummarySettings,

@@ -1,7 +1,6 @@
 /**
  * A table with the rules that select its dead rows, or the preset of a known system. The keys are those of the JSON.
- * Written by hand instead of derived from the schema, so that it has a form in every language of the CDK. The schema
- * validates it at synth.
+ * Written by hand, not derived from the schema, so that every language of the CDK has it. The schema validates it at synth.
  */
 export interface CleanupTarget {
   /**
@@ -11,11 +10,11 @@ export interface CleanupTarget {
    */
   readonly schema?: string;
 
-  /** @default - the tables of `preset`; one of the two is required */
+  /** @default - the tables of `preset`, which is then required */
   readonly table?: string;
 
   /**
-   * Rules joined by OR. Each is an object of columns and their tests joined by AND, such as
+   * Rules joined by OR. Each is an object that maps columns to tests, joined by AND, such as
    * `{ "revoked": true, "revoked_at": { "olderThan": "30d" } }`.
    *
    * @default - the rules of `preset`
@@ -23,37 +22,37 @@ export interface CleanupTarget {
   readonly deleteWhen?: { [column: string]: unknown }[];
 
   /**
-   * Tables whose foreign keys protect the rows to which they refer, regardless of ON DELETE.
+   * Tables whose foreign keys protect the rows that they refer to, whatever their ON DELETE.
    *
    * @default - none
    */
   readonly unlessReferredToBy?: string[];
 
   /**
-   * The time zone of timestamps without time zone.
+   * The IANA time zone of timestamps without time zone.
    *
    * @default UTC
    */
   readonly timeZone?: string;
 
   /**
-   * Whether a run vacuums the table after it deleted rows, so that no index leads to them any more. The role needs the
-   * privilege MAINTAIN, or before PostgreSQL 17 has to own the table.
+   * Whether a run vacuums the table after it has deleted rows, so that no index leads to them any more. The role needs the
+   * privilege MAINTAIN; before PostgreSQL 17 it must own the table.
    *
    * @default false
    */
   readonly vacuum?: boolean;
 
   /**
-   * Whether a run drops partitions that are dead by their bound, instead of deleting their rows. Requires the function
-   * in lambda/erasure/README.md, and must not be combined with `unlessReferredToBy` or `timeZone`.
+   * Whether a run drops the partitions whose bound proves all of their rows dead, instead of deleting the rows. Requires the
+   * function in lambda/erasure/README.md. Must not be combined with `unlessReferredToBy` or `timeZone`.
    *
    * @default false
    */
   readonly dropPartitions?: boolean;
 
   /**
-   * The schemas that have the table, by patterns: `like` and `except`, in which `*` is any run of characters.
+   * The schemas that have the table, by patterns `like` and `except`, in which `*` stands for any characters.
    *
    * @default - `schema`
    */
@@ -67,14 +66,14 @@ export interface CleanupTarget {
   readonly preset?: string;
 
   /**
-   * The settings of the preset, such as a retention that the system itself can be set to.
+   * The settings of the preset, such as a retention that is a setting of the system itself.
    *
-   * @default - those of the system
+   * @default - the defaults of the system
    */
   readonly presetSettings?: { [name: string]: unknown };
 }
 
-/** The order of the keys in the JSON. That of the props depends on the language: jsii sorts them by name. */
+/** The order of the keys in the JSON. The order of the props depends on the language: jsii sorts them by name. */
 const KEYS = [
   'preset',
   'schema',
@@ -87,7 +86,7 @@ const KEYS = [
   'dropPartitions',
 ] as const satisfies readonly (keyof CleanupTarget)[];
 
-/** The list as JSON for the function, the same for targets that are equal. */
+/** The list as JSON for the function. Equal targets give equal JSON. */
 export function targetsJson(targets: readonly CleanupTarget[]): string {
   return JSON.stringify(asWritten(targets));
 }

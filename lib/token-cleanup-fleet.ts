@@ -28,22 +28,22 @@ import { createStateMachine } from './workflow/state-machine';
 
 export interface TokenCleanupFleetProps extends FleetFunctionProps, CleanupScheduleProps {
   /**
-   * How many servers are swept at once, 1 to 1000. Each takes one of the account's concurrent executions of Lambda.
+   * The number of servers that are swept at once, 1 to 1000. Each takes one of the account's concurrent Lambda executions.
    *
    * @default 50
    */
   readonly serversAtOnce?: number;
 
   /**
-   * The share of servers, in percent, that may fail as a whole before the run ends early: more is a mistake of everybody's.
+   * The percentage of servers that may fail as a whole. If more do, the run ends early, since they probably share a cause.
    *
    * @default 25
    */
   readonly toleratedFailurePercentage?: number;
 
   /**
-   * The time of day in `timeZone`, such as `06:00`, at which a run ends. The databases that it has not reached by then are
-   * left to the next run.
+   * The time of day in `timeZone`, such as `06:00`, at which a run ends. It leaves the databases that it has not reached
+   * by then to the next run.
    *
    * @default - a run ends when all servers are done
    */
@@ -58,11 +58,11 @@ export interface TokenCleanupFleetProps extends FleetFunctionProps, CleanupSched
 }
 
 /**
- * The scheduled deletion of dead rows in the databases of many PostgreSQL servers, which are lines of a manifest in S3: a
- * server more is no resource more.
+ * The scheduled deletion of dead rows in the databases of many PostgreSQL servers. A manifest in S3 lists the servers, so
+ * that more servers take no more resources.
  */
 export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.IConnectable {
-  /** With which the names of the alarms begin. */
+  /** The names of the alarms begin with it. */
   readonly name: string;
   readonly stage: string;
   /** Sweeps the databases of one server. */
@@ -70,7 +70,7 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
   /** Checks the manifest, and sums up. */
   readonly summaryFunction: lambda.Function;
   readonly grantPrincipal: iam.IPrincipal;
-  /** Has the manifest as `manifest.jsonl`, and the results of runs for 90 days. */
+  /** Holds the manifest as `manifest.jsonl`, and the results of runs for 90 days. */
   readonly bucket: IBucket;
   readonly stateMachine: StateMachine;
   /** The parameter that stops the state machine before its next round. */
@@ -127,9 +127,9 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
   }
 
   /**
-   * A metric of the whole fleet, which every run but a dry run emits once.
+   * A metric of the whole fleet. Every run except a dry run emits it once.
    *
-   * @param metricName one of those in lambda/README.md, such as `DatabasesFailed` and `OldestSweepHours`
+   * @param metricName one of those in lambda/README.md, such as `DatabasesFailed` or `OldestSweepHours`
    * @default - maximum over 5 minutes
    */
   metric(metricName: string, props: MetricOptions = {}): Metric {
@@ -170,7 +170,7 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
       tracing: props.tracing ?? false,
       logRetention: props.logRetention,
     });
-    // The id of the role's own policy is that of the bucket by its name, and of the objects by its ARN.
+    // The role's policy names the bucket in the first of these, and the objects by their ARN in the second.
     Validations.of(stateMachine.role).acknowledge(
       {
         id: wildcard(this, `arn:${Aws.PARTITION}:s3:::${this.bucket.bucketName}/*`),
@@ -198,5 +198,5 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
   }
 }
 
-/** Beyond, an alarm may say that no run was completed, though one is under way. */
+/** A run that takes longer may set off the alarm about missing runs. */
 const LONGEST_RUN = Duration.hours(6);

@@ -28,7 +28,7 @@ export interface TokenCleanupStackProps {
   readonly config: StageConfig;
 }
 
-/** The registry of the Lambda console's shareable test events, one for each account and region. */
+/** The registry of the Lambda console's shareable test events. Each account has one in each region. */
 const TEST_EVENT_REGISTRY = 'lambda-testevent-schemas';
 
 /** The domain of the console by partition. */
@@ -39,11 +39,11 @@ const CONSOLES = {
   'aws-eusc': { domain: 'console.amazonaws-eusc.eu' },
 };
 
-/** The token cleanup of a stage: a function for each database, or a fleet; one topic for all alarms, one dashboard. */
+/** The token cleanup of a stage: a function for each database, or a fleet, with one topic for all alarms and one dashboard. */
 export class TokenCleanupStack extends Stack {
   readonly #stage: string;
   readonly #config: StageConfig;
-  /** One for all state machines of the stage. */
+  /** All state machines of the stage share it. */
   readonly #offSwitch: IStringParameter | undefined;
 
   constructor(scope: Construct, id: string, { stage, config }: TokenCleanupStackProps) {
@@ -126,7 +126,7 @@ export class TokenCleanupStack extends Stack {
       stage,
       // An underscore, since neither name contains one: prod and eu-auth must not meet prod-eu and auth.
       functionName: `token-cleanup-${stage}_${name}`,
-      // Also for the only database, so that a second one does not rename the metrics of the first.
+      // With the name even if there is only one database, so that a second one does not rename the metrics of the first.
       serviceName: `${SERVICE}-${name}`,
       ...settingsOfStage(this.#config),
       ...connectionSettings(database),
@@ -211,7 +211,7 @@ export class TokenCleanupStack extends Stack {
       registryName: TEST_EVENT_REGISTRY,
       description: 'Shareable test events of the Lambda console',
     });
-    // Other functions may have added their events by the time this stack is removed.
+    // Other functions may have their events in it by the time this stack is removed.
     registry.applyRemovalPolicy(RemovalPolicy.RETAIN);
     return registry.attrRegistryName;
   }
@@ -266,7 +266,7 @@ export class TokenCleanupStack extends Stack {
   }
 }
 
-/** `auth-eu` as `AuthEu`: ids of outputs may contain only letters and digits. */
+/** `auth-eu` as `AuthEu`, since ids of outputs may contain only letters and digits. */
 function pascal(name: string): string {
   return name.replace(/(?:^|-)(.)/g, (_, letter: string) => letter.toUpperCase());
 }

@@ -21,7 +21,7 @@ import { CleanupStateMachine, type CleanupStateMachineProps } from './workflow/c
 
 export interface TokenCleanupProps extends CleanupFunctionProps, CleanupScheduleProps, CleanupStateMachineProps {
   /**
-   * The registry `lambda-testevent-schemas`, to offer shareable test events in the Lambda console.
+   * The registry `lambda-testevent-schemas`, in which the construct puts shareable test events for the Lambda console.
    *
    * @default - no test events
    */
@@ -39,7 +39,7 @@ export interface TableMetricOptions extends MetricOptions {
 
 /** The scheduled deletion of dead rows from the token tables of one PostgreSQL database. */
 export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConnectable {
-  /** The name of the function, with which the names of the alarms begin. */
+  /** The name of the function. The names of the alarms begin with it. */
   readonly name: string;
   readonly stage: string;
   readonly function: lambda.Function;
@@ -47,7 +47,7 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
   readonly logGroup: LogGroup;
   /** Receives events that could not be delivered to the function, and invocations in which the function crashed. */
   readonly deadLetterQueue: Queue;
-  /** The state machine that the schedule starts in place of the function; undefined without `continueUntil` and `events`. */
+  /** The state machine that the schedule starts; undefined without `continueUntil` and `events`. */
   readonly stateMachine?: StateMachine;
   /** The parameter that stops the state machine before its next round; undefined without one. */
   readonly offSwitch?: IStringParameter;
@@ -129,7 +129,7 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
   }
 
   /**
-   * The dead rows that a run left in a table; no value if they were not counted.
+   * The dead rows that a run left in a table. No value if they were not counted.
    *
    * @default - maximum over 5 minutes
    */
@@ -138,8 +138,8 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
   }
 
   /**
-   * An upper bound for the age of the oldest deleted row that a table or its indexes may still hold, in hours; no value
-   * if the run deleted nothing from the table, or no vacuum of it was ever recorded.
+   * An upper bound for the age, in hours, of the oldest deleted row that a table or its indexes may still hold. No value
+   * if the server does not show it.
    *
    * @default - maximum over 5 minutes
    */
@@ -157,7 +157,7 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
   }
 
   /**
-   * Runs of all tables that left no dead row in any of them.
+   * Runs of all tables that left no dead row.
    *
    * @default - sum over 5 minutes
    */
@@ -166,7 +166,7 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
   }
 
   /**
-   * Runs that left dead rows to the next one.
+   * Runs that left dead rows to the next run.
    *
    * @default - sum over 5 minutes
    */
@@ -184,7 +184,7 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
   }
 
   /**
-   * Runs that did not start, since another session held the lock of a run.
+   * Runs that did nothing, because another run held the lock.
    *
    * @default - sum over 5 minutes
    */
@@ -203,14 +203,14 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
     return new Metric({
       namespace: METRIC_NAMESPACE,
       metricName,
-      // A metric is its name and exactly these dimensions: with one more or one less there is no data.
+      // A metric has exactly these dimensions: with one more or one less there is no data.
       dimensionsMap: { service: this.#service, [STAGE_DIMENSION]: this.stage, ...dimensions },
       statistic: Stats.SUM,
       ...props,
     });
   }
 
-  /** Test events in the Lambda console, for everyone who may see the function. */
+  /** Test events in the Lambda console, for anyone who may see the function. */
   #createTestEvents(registryName: string): void {
     const examples = {
       'dry-run': { value: { dryRun: true } },

@@ -2,8 +2,7 @@ import { Stack } from 'aws-cdk-lib';
 import type { IConstruct } from 'constructs';
 
 /**
- * The id of cdk-nag's finding about a resource with a wildcard, in which references are written as `<Id.Attribute>` and
- * functions as JSON.
+ * The id of cdk-nag's finding about a resource with a wildcard. It has references as `<Id.Attribute>`, and functions as JSON.
  */
 export function wildcard(scope: IConstruct, resource: string): string {
   return `AwsSolutions-IAM5[Resource::${flattened(Stack.of(scope).resolve(resource))}]`;

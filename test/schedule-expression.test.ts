@@ -183,7 +183,7 @@ describe('scheduleExpressions', () => {
   ])('refuses %s, which fires on dates that match both day fields', (crontab, got) => {
     expect(() => scheduleExpressions(crontab)).toThrow(
       new CrontabError([
-        `day of month and day of week must not both pick days where one begins with *: a crontab then fires on dates that match both, which EventBridge cannot say, got ${got}`,
+        `day of month and day of week must not both pick days where one begins with *: a crontab then fires on dates that match both, which EventBridge cannot express, got ${got}`,
       ]),
     );
   });

@@ -33,7 +33,7 @@ test.each([
     [
       'the secret.username is required',
       'the secret.password is required',
-      'the secret.host must be a text that is not empty',
+      'the secret.host must be a non-empty string',
       'the secret.port must be a whole number from 1 to 65535',
     ].join('\n'),
   ],

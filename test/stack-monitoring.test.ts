@@ -87,7 +87,7 @@ test('goes off when a run fails, until the next run of all tables is due, regard
     EvaluationPeriods: 1,
     TreatMissingData: 'ignore',
     AlarmDescription:
-      'Token cleanup of auth (test): A run failed, as a whole or for at least one table. Look at first: The errors in the ' +
+      'Token cleanup of auth (test): A run failed, as a whole or for at least one table. Look first at: The errors in the ' +
       'log, which the dashboard lists: they name the table and the reason. More: ' +
       'https://github.com/token-cleanup/token-cleanup/blob/v0.1.0/lib/RUNBOOK.md#alarm-failed-run',
   });

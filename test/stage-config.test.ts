@@ -73,7 +73,7 @@ test.each<[string, unknown, string]>([
   ...['Test', 'TEST', 'testing', 'test '].map((name): [string, unknown, string] => [
     'nodeEnv',
     name,
-    'must be exactly test if the job is to be off, or a name that is less like it',
+    'must be exactly test to switch the job off, or a name that does not look like it',
   ]),
   ['schedule', 3, 'must be a crontab'],
   ['timeZone', 'Mars/Phobos', 'must be a time zone of the IANA database'],
@@ -171,7 +171,7 @@ test.each<[string, Properties, string]>([
       vpc: { ...VPC, subnets: { 'eu-west-1a': 'subnet-0a1b2c3d' } },
       databases: { auth: { ...DATABASE, cidrs: ['10.0.0.0/8'] } },
     },
-    'stages.prod.vpc.subnets.eu-west-1a must stand under an availability zone such as eu-central-1a, got "subnet-0a1b2c3d"',
+    'stages.prod.vpc.subnets.eu-west-1a must be under an availability zone such as eu-central-1a, got "subnet-0a1b2c3d"',
   ],
   [
     'a VPC and no way to the database in it',
@@ -240,7 +240,7 @@ describe('a fleet', () => {
     expect(mistakes({ fleet: FLEET })).toEqual([]);
     expect(mistakes({ fleet: { iamUser: 'token_cleanup' } })).toEqual([]);
     expect(mistakes({ fleet: {} })).toEqual([
-      'stages.prod.fleet must have iamUser or secretTag, by which its servers let the function in, got {}',
+      'stages.prod.fleet must have iamUser or secretTag, with which the function logs in, got {}',
     ]);
   });
 

@@ -75,7 +75,7 @@ const roundsSchema = z.strictObject(
     rowsDeleted: count,
     durationMs: count,
     status: z.enum(['succeeded', 'partial', 'skipped', 'failed'], 'must be the status of a run'),
-    error: z.string('must be a text').optional(),
+    error: z.string('must be a string').optional(),
     after: z.string(AFTER_RULE).optional(),
   },
   'must be the rounds of an earlier answer',

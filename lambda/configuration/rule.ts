@@ -84,14 +84,14 @@ const age = z
   })
   .transform(({ olderThan, ...test }): AgeTest => ({ olderThanMs: millisecondsOf(olderThan), ...test }));
 
-const VALUE_RULE = 'must be a text or a whole number';
+const VALUE_RULE = 'must be a string or a whole number';
 
 const values = z.strictObject({
   in: z
     .array(
       z.union(
         [
-          z.string().refine((text) => !text.includes('\0'), 'must be a text without a NUL character'),
+          z.string().refine((text) => !text.includes('\0'), 'must be a string without a NUL character'),
           z.int(VALUE_RULE),
         ],
         VALUE_RULE,

@@ -118,7 +118,7 @@ export const targetsSchema = z
     });
   });
 
-const targetsObject = z.strictObject({ $schema: z.string('must be a text').optional(), targets: targetsSchema });
+const targetsObject = z.strictObject({ $schema: z.string('must be a string').optional(), targets: targetsSchema });
 
 /** The input of {@link parseTargets}: a list, or an object that leads an editor to the JSON Schema. */
 export const targetsFile = z.union([targetsSchema, targetsObject]);

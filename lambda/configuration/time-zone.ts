@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { didYouMean } from './validation';
 
 /** A time zone by its name in the IANA database, such as `Europe/Berlin`. */
-export const timeZone = z.string('must be a text').refine(isTimeZone, { error: ({ input }) => rule(input) });
+export const timeZone = z.string('must be a string').refine(isTimeZone, { error: ({ input }) => rule(input) });
 
 function isTimeZone(name: string): boolean {
   try {

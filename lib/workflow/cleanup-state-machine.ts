@@ -9,19 +9,19 @@ import { rounds } from './rounds';
 import { announce, announceFailure } from './run-completed';
 import { createStateMachine } from './state-machine';
 
-/** The steps after the time limit of the function, and after a run. Each needs a state machine. */
+/** The settings that need a state machine. */
 export interface CleanupStateMachineProps {
   /**
-   * The time of day in `timeZone`, such as `06:00`, until which a state machine runs the function again while its time
-   * limit ends its work early.
+   * The time of day in `timeZone`, such as `06:00`, until which a state machine invokes the function again if its timeout
+   * cut a run short.
    *
-   * @default - the next run of the schedule continues from there; no state machine
+   * @default - no state machine; the next scheduled run continues where the last one ended
    */
   readonly continueUntil?: string;
 
   /**
-   * Whether a state machine puts an event `Token Cleanup Run Completed` on the default bus of EventBridge after each run,
-   * with the report as detail.
+   * Whether a state machine puts an event `Token Cleanup Run Completed` on the default event bus after each run, with the
+   * report as detail.
    *
    * @default false
    */
@@ -79,8 +79,8 @@ export class CleanupStateMachine extends Construct {
 }
 
 /**
- * What the input of the execution does not say: until when, and from when that counts. A redrive by day is not bound by the
- * window of the night before.
+ * JSONata for the request: the input of the execution, and defaults for what it lacks. The window counts from the start of
+ * the execution, or from its redrive, so that a redrive by day is not bound by the window of the night before.
  */
 export function requestOf(defaults: Readonly<Record<string, string>>): string {
   return (

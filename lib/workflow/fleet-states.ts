@@ -48,7 +48,7 @@ export interface FleetStatesProps {
 }
 
 /**
- * The states of a run on a fleet: check the manifest, run the function on each server, sum up, announce.
+ * The states of a run on a fleet: check the manifest, invoke the function for each server, sum up, announce.
  *
  * @returns the first of them
  */
@@ -102,7 +102,7 @@ function invokeSummary(
   return invoke;
 }
 
-/** An execution whose run failed fails, after it was announced. */
+/** If the run failed, the execution fails, once the run was announced. */
 function ending(scope: Construct): State {
   const failed = Fail.jsonata(scope, 'Failed', {
     error: 'RunFailed',
@@ -120,7 +120,7 @@ export const MAP_LABEL = 'servers';
 
 const RESULT_WRITER_V2 = '@aws-cdk/aws-stepfunctions:useDistributedMapResultWriterV2';
 
-/** The function on each server of the manifest, in an execution of its own that takes as many rounds as it needs. */
+/** Invokes the function for each server of the manifest, in an execution of its own with as many rounds as it takes. */
 function servers(scope: Construct, props: FleetStatesProps): DistributedMap {
   const { bucket } = props;
   const results = { bucket, prefix: JsonPath.format('runs/{}/executions', JsonPath.executionName) };
@@ -135,7 +135,7 @@ function servers(scope: Construct, props: FleetStatesProps): DistributedMap {
     },
     maxConcurrency: props.serversAtOnce,
     toleratedFailurePercentage: props.toleratedFailurePercentage,
-    // The map ignores the one that the app's feature flags do not select. The older is deprecated.
+    // A feature flag of the app decides which one the map reads. The older one is deprecated.
     ...(FeatureFlags.of(scope).isEnabled(RESULT_WRITER_V2)
       ? { resultWriterV2: new ResultWriterV2(results) }
       : { resultWriter: new ResultWriter(results) }),

@@ -8,12 +8,12 @@ export interface OffSwitchProps {
   readonly parameterName?: string;
 }
 
-/** The value of the parameter with which runs start and continue. Any other stops them, so that a slip does. */
+/** The value with which runs start and continue. Any other stops them, even one with a typing mistake. */
 const ON = 'on';
 
 /**
- * A parameter of SSM that state machines read before each round. An operator sets it to `off`, and back to `on`; a
- * deployment does neither.
+ * An SSM parameter that state machines read before each round. An operator sets it to `off`, and back to `on`; a
+ * deployment does not change it.
  */
 export class OffSwitch extends Construct {
   readonly parameter: IStringParameter;
@@ -29,7 +29,7 @@ export class OffSwitch extends Construct {
 }
 
 /**
- * States that read the switch and branch. Both branches get the input of the first state.
+ * States that read the switch and branch. Both branches receive the input of the first state.
  *
  * @returns the first of them
  */

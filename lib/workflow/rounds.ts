@@ -29,28 +29,28 @@ export interface RoundsProps {
   /** The request of a round, a JSONata expression of the input of the first state. The id of the execution is added. */
   readonly request: string;
 
-  /** Whether another round follows if the function answers with one. */
+  /** Whether another round follows if the function asks for one. */
   readonly continues: boolean;
 
   /**
-   * Keeps the answer of every round, which is its input and its output.
+   * A state that stores the result of every round. Its output must equal its input.
    *
-   * @default - the answer is the output of the execution alone
+   * @default - only the output of the execution has the result
    */
   readonly keep?: TaskStateBase;
 
-  /** Follows the last round, with its answer as input. */
+  /** Follows the last round, with its result as input. */
   readonly done: IChainable;
 }
 
-/** States that invoke the function, again and again as long as it answers with the request of another round. */
+/** States that invoke the function, again and again as long as its result has the request of another round. */
 export interface Rounds {
   readonly start: State;
-  /** To catch the failures of. If nothing catches them, an execution that failed can be redriven. */
+  /** The state whose failures may be caught. If they are not, a failed execution can be redriven. */
   readonly cleanUp: LambdaInvoke;
 }
 
-/** Lambda refused or lost the invocation. A failure that the function throws is not among them: it has been reported. */
+/** Lambda refused or lost the invocation. Errors that the function throws are not among them: they have been reported. */
 const TRANSIENT_ERRORS = [
   'Lambda.ClientExecutionTimeoutException',
   'Lambda.ServiceException',
@@ -88,7 +88,7 @@ export function rounds(scope: Construct, props: RoundsProps): Rounds {
   return { start, cleanUp };
 }
 
-/** Also when the account's concurrency is used up: for some twenty minutes. */
+/** Retries for some twenty minutes, also if the account's concurrency is used up. */
 export function retryTransientErrors(invoke: LambdaInvoke): void {
   invoke.addRetry({
     errors: TRANSIENT_ERRORS,

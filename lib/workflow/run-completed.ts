@@ -9,8 +9,8 @@ export const EVENT_SOURCE = 'token-cleanup';
 export const RUN_COMPLETED = 'Token Cleanup Run Completed';
 
 /**
- * A state that puts an event on the default bus, with the report that is its input as detail, and ends the execution. It is
- * the state machine that puts it, since the function has no way to EventBridge from within a VPC.
+ * A state that puts an event on the default bus, with its input, the report, as detail. The state machine does this because
+ * a function in a VPC may have no route to EventBridge.
  */
 export function announce(scope: Construct, id = 'Announce'): EventBridgePutEvents {
   const announced = EventBridgePutEvents.jsonata(scope, id, {
@@ -29,8 +29,8 @@ export function announce(scope: Construct, id = 'Announce'): EventBridgePutEvent
 }
 
 /**
- * Has a failure announced too, before it ends the execution. Such an execution is not redriven but started anew: a redrive
- * begins at the state that failed, which would only fail again.
+ * Announces a failure, too, before the execution fails. Such an execution has to be started again: a redrive would resume at
+ * the state `Failed`, and fail again.
  */
 export function announceFailure(scope: Construct, cleanUp: LambdaInvoke, stage: string): void {
   const announced = announce(scope, 'Announce the failure');

@@ -11,13 +11,13 @@ export interface StateMachineSettings {
   readonly comment: string;
   readonly start: State;
   readonly queryLanguage: QueryLanguage;
-  /** The functions that it invokes. */
+  /** The functions that the state machine invokes. */
   readonly functions: lambda.Function[];
   readonly tracing: boolean;
   readonly logRetention?: RetentionDays | undefined;
 }
 
-/** The longest window, a day, of 25 hours in autumn; and two hours for retries. A longer execution hangs. */
+/** The longest window, a day of 25 hours in autumn, and two hours for retries. A longer execution hangs. */
 const LONGEST_EXECUTION = Duration.hours(27);
 
 /** A state machine with a log, and with the reasons for the wildcards in its policy. */
@@ -34,10 +34,10 @@ export function createStateMachine(scope: Construct, settings: StateMachineSetti
       level: LogLevel.ALL,
       includeExecutionData: true,
       destination: new LogGroup(scope, 'Logs', {
-        // Log groups of this name need no resource policy each, of which an account has ten.
+        // With this prefix log groups need no resource policies of their own, of which an account may have only ten.
         logGroupName: `/aws/vendedlogs/states/${name ?? Names.uniqueResourceName(scope, {})}`,
         retention: settings.logRetention ?? RetentionDays.THREE_MONTHS,
-        // A fixed name would be in the way of the next deployment, and Step Functions keeps the history.
+        // A retained group would block the next deployment by its name, and Step Functions keeps the history.
         removalPolicy: RemovalPolicy.DESTROY,
       }),
     },

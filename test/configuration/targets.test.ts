@@ -97,11 +97,11 @@ test.each<[string, unknown, readonly string[]]>([
     'values of other types',
     { x: { in: ['used', null, true, 1.5, 2 ** 53, 'nul\0'] } },
     [
-      '.x.in[1] must be a text or a whole number, got null',
-      '.x.in[2] must be a text or a whole number, got true',
-      '.x.in[3] must be a text or a whole number, got 1.5',
-      '.x.in[4] must be a text or a whole number, got 9007199254740992',
-      '.x.in[5] must be a text without a NUL character, got "nul\\u0000"',
+      '.x.in[1] must be a string or a whole number, got null',
+      '.x.in[2] must be a string or a whole number, got true',
+      '.x.in[3] must be a string or a whole number, got 1.5',
+      '.x.in[4] must be a string or a whole number, got 9007199254740992',
+      '.x.in[5] must be a string without a NUL character, got "nul\\u0000"',
     ],
   ],
   ['nothing but NULL', { x: null, y: null }, [` ${DECISION}, got {"x":null,"y":null}`]],
@@ -182,7 +182,7 @@ test('takes the list from an object in which an editor finds the JSON Schema', (
   const targets = [{ table: 'tokens', deleteWhen: [{ revoked: true }] }];
   expect(parseTargets({ $schema: './targets.schema.json', targets })).toEqual(parseTargets(targets));
   expect(mistakesIn({ $schema: 1, targets: [{ table: 't' }], stage: 'prod' }, 'FILE')).toEqual([
-    'FILE.$schema must be a text, got 1',
+    'FILE.$schema must be a string, got 1',
     'FILE.targets[0].deleteWhen is required',
     'FILE.stage is not a known key',
   ]);
