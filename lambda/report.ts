@@ -140,7 +140,7 @@ export const MOST_WARNINGS = MOST_LINES;
 export type RunResult = Omit<RunReport, 'stage' | 'dryRun' | 'durationMs'>;
 
 interface Facts {
-  readonly cutoff?: Date;
+  readonly cutoff?: Date | undefined;
   readonly server?: ServerReport | undefined;
   readonly warnings: readonly string[];
 }

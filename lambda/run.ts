@@ -35,6 +35,9 @@ const PROGRESS_INTERVAL_MS = 250;
 /** Without a deadline, a vacuum of more than a day has hung. */
 const LONGEST_VACUUM_MS = 86_400_000;
 
+/** The state of the server at the start of a run. */
+type Start = Awaited<ReturnType<typeof checkServer>>;
+
 /** The differences between a run and a dry run. */
 interface Plan {
   readonly needs: 'read' | 'delete';
@@ -59,6 +62,7 @@ export class Run {
   /** One for all tables: they share the server with the same sessions. */
   readonly #turns: Turns;
   readonly #warnings: string[] = [];
+  #start: Start | undefined;
   #further: Promise<void> | undefined;
 
   constructor(options: RunOptions, clock: Clock, deadlines: Deadlines) {
@@ -67,7 +71,7 @@ export class Run {
     this.#deadlines = deadlines;
     this.#plan = options.dryRun ? this.#examination : this.#purge;
     this.#targets = options.targets.filter(({ name }) => options.tables?.includes(name) ?? true);
-    this.#sessions = [this.#session(this.#plan.onConnect)];
+    this.#sessions = [this.#session((query) => this.#begin(query))];
     const { maxReplicaLagSeconds } = options;
     this.#brake = maxReplicaLagSeconds
       ? new ReplicaLagBrake(maxReplicaLagSeconds, clock, (event) => this.#warn(event))
@@ -125,12 +129,12 @@ export class Run {
 
   async execute(): Promise<RunResult> {
     const [main] = this.#sessions;
-    const facts: { cutoff?: Date; server?: ServerReport | undefined } = {};
+    let described: ServerReport | undefined;
+    const facts = () => ({ cutoff: this.#start?.cutoff, server: described });
     try {
-      const { cutoff, server } = await checkServer(main, this.#clock, this.#plan.needs);
-      facts.cutoff = cutoff;
       const inspected = await this.#inspectAll(main);
-      facts.server = await this.#plan.describe(server, main);
+      const { cutoff, server } = this.#start as Start;
+      described = await this.#plan.describe(server, main);
       const tables = [...inspected].flatMap(([target, found]) =>
         found instanceof PreflightError ? [] : [this.#table(target, found, cutoff)],
       );
@@ -144,17 +148,24 @@ export class Run {
               : targetReport(target, worked.get(target) as Examined),
           ] as const,
       );
-      return runResult({ ...facts, targets: reports, warnings: this.#warnings });
+      return runResult({ ...facts(), targets: reports, warnings: this.#warnings });
     } catch (error) {
       if (error instanceof AnotherRunError) {
         this.#warn(error.message);
-        return notRunResult({ ...facts, targets: this.#targets, status: 'skipped', warnings: this.#warnings });
+        return notRunResult({ ...facts(), targets: this.#targets, status: 'skipped', warnings: this.#warnings });
       }
       const reason = describeError(error);
-      return notRunResult({ ...facts, targets: this.#targets, status: 'failed', reason, warnings: this.#warnings });
+      return notRunResult({ ...facts(), targets: this.#targets, status: 'failed', reason, warnings: this.#warnings });
     } finally {
       await Promise.all(this.#sessions.map((session) => session.close()));
     }
+  }
+
+  /** Runs on every new connection of the first session. The cutoff stays that of the first one. */
+  async #begin(query: Query): Promise<void> {
+    const locked = this.#plan.onConnect?.(query);
+    const check = this.#start ?? checkServer(query, this.#clock, this.#plan.needs);
+    [this.#start] = await Promise.all([check, locked]);
   }
 
   #session(onConnect?: (query: Query) => Promise<void>): Session {

@@ -27,18 +27,12 @@ const GREATEST_CLOCK_DIFFERENCE_MS = 5 * 60_000;
  * @throws Error if the server is too old, is a replica, or its clock is wrong
  */
 export async function checkServer(
-  session: Queryable,
+  query: Query,
   clock: Clock,
   needs: 'read' | 'delete',
 ): Promise<{ readonly cutoff: Date; readonly server: ServerReport }> {
   const askedAt = clock.date().getTime();
-  const { rows } = await session.query<{ now: number; version: number; versionText: string; isReplica: boolean }>(
-    `select
-       floor(extract(epoch from clock_timestamp()) * 1000)::float8 as now,
-       current_setting('server_version_num')::int as version,
-       current_setting('server_version') as "versionText",
-       pg_is_in_recovery() as "isReplica"`,
-  );
+  const { rows } = await query<{ now: number; version: number; versionText: string; isReplica: boolean }>(SERVER_SQL);
   const [server] = rows;
   if (!server) {
     throw new Error('the server returned no time');
@@ -63,6 +57,15 @@ export async function checkServer(
     server: { version: server.versionText, isReplica: server.isReplica, clockDifferenceMs: aheadMs },
   };
 }
+
+const SERVER_SQL = `
+  select
+    pg_catalog.floor(
+      extract(epoch from pg_catalog.clock_timestamp()) operator(pg_catalog.*) 1000::pg_catalog.numeric
+    )::pg_catalog.float8 as now,
+    pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version,
+    pg_catalog.current_setting('server_version') as "versionText",
+    pg_catalog.pg_is_in_recovery() as "isReplica"`;
 
 /** A streaming replica, as the primary sees it. */
 export interface Replica {
@@ -127,13 +130,15 @@ const REPLICAS_SQL = `
 /** The key of the advisory lock. In ASCII, and so in the hexadecimal of pg_locks, it reads `tokencln`. */
 const LOCK_KEY = [0x746f6b65, 0x6e636c6e];
 
+const LOCK_SQL = 'select pg_catalog.pg_try_advisory_lock($1::pg_catalog.int4, $2::pg_catalog.int4) as taken';
+
 export class AnotherRunError extends Error {
   override readonly name = 'AnotherRunError';
 }
 
 /** @throws AnotherRunError if another run holds the lock of the database */
 export async function takeLock(query: Query): Promise<void> {
-  const { rows } = await query<{ taken: boolean }>('select pg_try_advisory_lock($1, $2) as taken', LOCK_KEY);
+  const { rows } = await query<{ taken: boolean }>(LOCK_SQL, LOCK_KEY);
   if (!rows[0]?.taken) {
     throw new AnotherRunError('another run is at work on this database');
   }

@@ -1,6 +1,5 @@
 import { systemClock } from '../lambda/clock';
 import type { TargetsInput } from '../lambda/configuration/targets';
-import type { Queryable } from '../lambda/database/queryable';
 import { checkServer } from '../lambda/server';
 import { useDatabase } from './support/database';
 
@@ -127,15 +126,12 @@ test('takes a clock that differs by less than five minutes', async () => {
 });
 
 test('refuses a server older than version 14', async () => {
-  const session: Queryable = {
-    reconnections: 0,
-    query: async <Row>() => ({
-      rows: [{ now: Date.now(), version: 130_014, versionText: '13.14', isReplica: false } as Row],
-      rowCount: 1,
-    }),
-  };
+  const query = async <Row>() => ({
+    rows: [{ now: Date.now(), version: 130_014, versionText: '13.14', isReplica: false } as Row],
+    rowCount: 1,
+  });
 
-  await expect(checkServer(session, systemClock, 'read')).rejects.toThrow(
+  await expect(checkServer(query, systemClock, 'read')).rejects.toThrow(
     'the server must be PostgreSQL 14 or newer, is 13.14',
   );
 });

@@ -1,5 +1,5 @@
 import { Socket } from 'node:net';
-import { Client } from 'pg';
+import { Client, type ClientConfig } from 'pg';
 import { ConnectionLostError, OutdatedError, sqlStateOf } from './database-error';
 import type { Check, Limits, QueryResult, Statement } from './queryable';
 
@@ -57,6 +57,7 @@ export class Connection {
   /** The settings of the last statement, as JSON. */
   #limits: string | undefined;
   #searchPath: string | undefined;
+  #lastAnswer: Promise<void> = Promise.resolve();
   usable = true;
   /** Whether a commit waits until it is on disk. */
   synchronous = false;
@@ -86,7 +87,8 @@ export class Connection {
       stream: () => socket,
       keepAlive: true,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    });
+      pipeline: true, // a statement is sent at once, behind those whose answers have not come
+    } as ClientConfig);
     const connection = new Connection(client, socket);
     try {
       await client.connect();
@@ -119,13 +121,17 @@ export class Connection {
   }
 
   async query<Row>(text: string, values: readonly unknown[], limits: Limits, check?: Check): Promise<QueryResult<Row>> {
-    if (JSON.stringify(this.#settingsOf(limits)) !== this.#limits) {
-      await this.set({}, limits);
-    }
+    const isSet = JSON.stringify(this.#settingsOf(limits)) === this.#limits;
+    const setting = isSet ? undefined : this.set({}, limits);
     const timeoutMs = limits.statementTimeoutMs;
-    return check
-      ? await this.#sendChecked({ text, values }, timeoutMs, check)
-      : await this.#send<Row>(text, values, timeoutMs);
+    if (check || !limits.ownSearchPath) {
+      await setting; // whatever the statement calls, it must not be on the role's search path
+    }
+    if (check) {
+      return await this.#sendChecked({ text, values }, timeoutMs, check);
+    }
+    const [result] = await Promise.all([this.#send<Row>(text, values, timeoutMs), setting]);
+    return result;
   }
 
   async #sendChecked<Row>({ text, values }: Statement, timeoutMs: number, check: Check): Promise<QueryResult<Row>> {
@@ -146,11 +152,16 @@ export class Connection {
     }
   }
 
-  /** Makes the given settings and those of the statements to come. */
+  /** Makes the given settings and those of the statements to come, which need not wait for the answer. */
   async set(settings: Readonly<Record<string, string>>, limits: Limits): Promise<void> {
     const ofStatements = this.#settingsOf(limits);
-    await this.#send(SET_SQL, [JSON.stringify({ ...settings, ...ofStatements })], 0);
     this.#limits = JSON.stringify(ofStatements);
+    try {
+      await this.#send(SET_SQL, [JSON.stringify({ ...settings, ...ofStatements })], 0);
+    } catch (error) {
+      this.usable = false; // the statement behind it had other limits
+      throw error;
+    }
   }
 
   #settingsOf({
@@ -169,9 +180,17 @@ export class Connection {
   }
 
   async #send<Row>(text: string, values: readonly unknown[], timeoutMs: number): Promise<QueryResult<Row>> {
-    // The driver knows query_timeout, its types do not.
-    const query = { text, values: [...values], query_timeout: timeoutMs + ANSWER_GRACE_MS };
+    const before = this.#lastAnswer;
+    let answered = () => {};
+    this.#lastAnswer = new Promise((resolve) => {
+      answered = resolve;
+    });
     try {
+      if (this.isLent) {
+        await before; // not every pooler is known to take several statements at once
+      }
+      // The driver knows query_timeout, its types do not.
+      const query = { text, values: [...values], query_timeout: timeoutMs + ANSWER_GRACE_MS };
       // Several statements without values have a result each.
       const results = [await this.#client.query(query)].flat();
       const { rows = [], rowCount = null } = results.at(-1) ?? {};
@@ -179,6 +198,8 @@ export class Connection {
     } catch (error) {
       // An error that the server did not send is a failure of the connection.
       throw sqlStateOf(error) === undefined ? new ConnectionLostError(error) : error;
+    } finally {
+      answered();
     }
   }
 

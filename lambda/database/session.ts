@@ -80,12 +80,13 @@ export class Session implements Queryable {
   synchronous: boolean | undefined;
   readonly #onConnect: (query: Query) => Promise<void>;
   #connection: Connection | undefined;
+  #connecting: Promise<Connection> | undefined;
   /** The time of the first failure since the last success. */
   #failingSince: number | undefined;
   #gaveUp = false;
   #previous: Backend | undefined;
 
-  /** @param onConnect runs first on every new connection */
+  /** @param onConnect runs first on every new connection; its statements must qualify all names */
   constructor(
     options: ConnectionOptions,
     context: SessionContext,
@@ -111,8 +112,9 @@ export class Session implements Queryable {
     const { clock, stop, abandon, onRetry } = this.#context;
     const timeoutMs = this.#options.reconnectTimeoutMs ?? RECONNECT_TIMEOUT_MS;
     for (let retryMs = FIRST_RETRY_MS; ; retryMs = Math.min(2 * retryMs, LONGEST_RETRY_MS)) {
+      let connection: Connection | undefined;
       try {
-        const connection = await this.#connected();
+        connection = await this.#connected();
         connection.synchronous = this.synchronous ?? false;
         const result = await connection.query<Row>(text, values, limits, check);
         this.#failingSince = undefined;
@@ -127,7 +129,7 @@ export class Session implements Queryable {
           throw error;
         }
         if (kind === 'connection-lost') {
-          await this.#disconnect();
+          await this.#disconnect(connection);
         }
         this.#failingSince ??= clock.now();
         this.#gaveUp ||= stop.aborted || clock.now() - this.#failingSince + retryMs > timeoutMs;
@@ -153,14 +155,22 @@ export class Session implements Queryable {
 
   /** Ends the connection, by force if the server does not answer. Never throws. */
   async close(): Promise<void> {
-    await this.#disconnect();
+    await this.#disconnect(this.#connection);
   }
 
   async #connected(): Promise<Connection> {
     if (this.#connection?.usable) {
       return this.#connection;
     }
-    await this.#disconnect();
+    // Statements that are sent at the same time share the connection.
+    this.#connecting ??= this.#reconnect().finally(() => {
+      this.#connecting = undefined;
+    });
+    return await this.#connecting;
+  }
+
+  async #reconnect(): Promise<Connection> {
+    await this.#disconnect(this.#connection);
     const { credentials } = this.#options;
     const { abandon } = this.#context;
     const login = await credentials.current(abandon);
@@ -185,11 +195,14 @@ export class Session implements Queryable {
         connection.isLent = true;
       }
       const query: Query = (text, values = []) => connection.query(text, values, LIMITS);
-      await connection.set(SETTINGS, LIMITS);
-      this.reconnections += this.#previous ? 1 : 0;
-      await this.#endPrevious(query);
+      const setting = connection.set(SETTINGS, LIMITS);
+      if (this.#previous) {
+        this.reconnections += 1;
+        await setting;
+        await this.#endPrevious(query, this.#previous);
+      }
       this.#previous = backend;
-      await this.#onConnect(query);
+      await Promise.all([setting, this.#onConnect(query)]);
       this.#connection = connection;
       return connection;
     } catch (error) {
@@ -203,20 +216,19 @@ export class Session implements Queryable {
   }
 
   /** A server that has not noticed the loss of the connection still holds the advisory lock, and perhaps rows. */
-  async #endPrevious(query: Query): Promise<void> {
-    if (this.#previous) {
-      await query(
-        `select pg_terminate_backend(pid, ${CLOSE_TIMEOUT_MS})
-         from pg_stat_activity
-         where pid = $1 and backend_start::text = $2 and pid <> pg_backend_pid()`,
-        [this.#previous.pid, this.#previous.startedAt],
-      );
-    }
+  async #endPrevious(query: Query, { pid, startedAt }: Backend): Promise<void> {
+    await query(
+      `select pg_terminate_backend(pid, ${CLOSE_TIMEOUT_MS})
+       from pg_stat_activity
+       where pid = $1 and backend_start::text = $2 and pid <> pg_backend_pid()`,
+      [pid, startedAt],
+    );
   }
 
-  async #disconnect(): Promise<void> {
-    const connection = this.#connection;
-    this.#connection = undefined;
+  async #disconnect(connection: Connection | undefined): Promise<void> {
+    if (connection === this.#connection) {
+      this.#connection = undefined;
+    }
     await connection?.close();
   }
 }

@@ -114,12 +114,12 @@ export class Sweep {
   async #sweep(): Promise<Partial<SweepOutcome>> {
     const { sessions, turns, openFurther } = this.#options;
     for (let number = 1; ; number += 1) {
-      const table = await wholeTable(this.#options);
+      const [table] = await Promise.all([
+        wholeTable(this.#options),
+        number === 1 ? turns.commit(() => this.#tally.deleted.begin(sessions[0])) : undefined,
+      ]);
       if (blocksOf(table.pieces) > SMALL_TABLE_BLOCKS) {
         await openFurther?.();
-      }
-      if (number === 1 && blocksOf(table.pieces) > 0) {
-        await turns.commit(() => this.#tally.deleted.begin(sessions[0]));
       }
       const before = this.#state();
       this.#files = table.files;

@@ -89,7 +89,7 @@ test('returns in time when the server falls silent after the last delete, and wa
   const report = await faults.run({
     maxLoad: 1,
     request: { timeLeftMs },
-    strike: async () => faults.proxy.stallAt('pg_replication_slots'),
+    strike: async () => faults.proxy.stallAt('pg_get_replication_slots'),
   });
 
   expect(performance.now() - startedAt).toBeLessThan(timeLeftMs);
