@@ -1,8 +1,8 @@
+import { RoundTrips } from '../support/round-trips';
 import { type Contender, ONE_DELETE, OTHERS, OURS, titleOf } from './contenders';
 import { count, digits, duration, percent, times } from './figures';
 import { connect, type Prepared } from './laboratory';
 import { blocksTouched, race, runCapped, type Standing } from './race';
-import { RoundTrips } from './round-trips';
 import type { Bench, Section } from './section';
 import { median } from './statistics';
 import { fillTokens, REFRESH_TOKENS } from './tables';
