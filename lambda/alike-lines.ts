@@ -1,3 +1,5 @@
+import { groupedBy } from './totals';
+
 /** A line about one of many tables or databases. */
 export interface Line {
   /** The table or the database. */
@@ -14,15 +16,7 @@ export const MOST_LINES = 100;
 
 /** Joins lines about thousands of tables: those of a kind name the first tables and count the others. */
 export function joinAlike(lines: readonly Line[]): string[] {
-  const groups = new Map<string | Line, [Line, ...Line[]]>();
-  for (const line of lines) {
-    const group = groups.get(line.kind ?? line);
-    if (group) {
-      group.push(line);
-    } else {
-      groups.set(line.kind ?? line, [line]);
-    }
-  }
+  const groups = groupedBy<string | Line, Line>(lines, (line) => line.kind ?? line);
   return limited(
     [...groups.values()].map((group) => `${subjectsOf(group.map(({ subject }) => subject))}: ${group[0].text}`),
   );

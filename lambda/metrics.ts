@@ -1,5 +1,6 @@
 import type { FleetReport } from './fleet/fleet-report';
-import type { RunReport, RunStatus, TargetReport } from './report';
+import type { RunReport, RunStatus } from './report';
+import { groupedBy, sum, sumIfKnown } from './totals';
 
 export const METRIC_NAMESPACE = 'TokenCleanup';
 
@@ -54,11 +55,13 @@ export function emitReport(metrics: RunMetrics, report: RunReport, complete = tr
   if (report.dryRun) {
     return;
   }
-  for (const [table, targets] of groupedByName(report.targets)) {
+  // The tables that one target matches in many schemas share a metric, since each value of a dimension costs money.
+  for (const [table, targets] of groupedBy(report.targets, (target) => target.pattern ?? target.table)) {
+    const sumOf = (key: 'rowsDeleted' | 'durationMs') => sum(targets.map(({ [key]: value }) => value));
     metrics.addDimensions({ [STAGE_DIMENSION]: report.stage, [TABLE_DIMENSION]: table });
-    metrics.addMetric(TABLE_METRICS.rowsDeleted, 'Count', sumOf(targets, 'rowsDeleted') ?? 0);
-    metrics.addMetric(TABLE_METRICS.duration, 'Milliseconds', sumOf(targets, 'durationMs') ?? 0);
-    const rowsRemaining = sumOf(targets, 'rowsRemaining');
+    metrics.addMetric(TABLE_METRICS.rowsDeleted, 'Count', sumOf('rowsDeleted'));
+    metrics.addMetric(TABLE_METRICS.duration, 'Milliseconds', sumOf('durationMs'));
+    const rowsRemaining = sumIfKnown(targets.map((target) => target.rowsRemaining));
     if (rowsRemaining !== undefined) {
       metrics.addMetric(TABLE_METRICS.rowsRemaining, 'Count', rowsRemaining);
     }
@@ -113,16 +116,6 @@ function groupedByName(targets: readonly TargetReport[]): Map<string, TargetRepo
     group.push(target);
     groups.set(name, group);
   }
-  return groups;
 }
 
-/** Unknown if any of them is. */
-function sumOf(
-  targets: readonly TargetReport[],
-  key: 'rowsDeleted' | 'durationMs' | 'rowsRemaining',
-): number | undefined {
-  return targets.reduce<number | undefined>(
-    (sum, { [key]: value }) => (sum === undefined || value === undefined ? undefined : sum + value),
-    0,
-  );
-}
+const MS_PER_HOUR = 3_600_000;

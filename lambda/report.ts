@@ -8,6 +8,7 @@ import type { Erasure } from './erasure/ladder';
 import type { PaceReport } from './pace/pace-report';
 import type { PreflightError } from './preflight/preflight';
 import type { ServerReport } from './server';
+import { sum, sumIfKnown } from './totals';
 
 /**
  * - `succeeded`: every table was swept to its end
@@ -16,6 +17,15 @@ import type { ServerReport } from './server';
  * - `failed`: at least one table, or the run as a whole, failed
  */
 export type RunStatus = 'succeeded' | 'partial' | 'skipped' | 'failed';
+
+/** The status of a whole: `failed` if any part is, and `partial` if some parts went otherwise than others. */
+export function overall([first = 'succeeded', ...others]: readonly RunStatus[]): RunStatus {
+  return [first, ...others].includes('failed')
+    ? 'failed'
+    : others.every((status) => status === first)
+      ? first
+      : 'partial';
+}
 
 /** The result of a run. */
 export interface RunReport {
@@ -92,7 +102,8 @@ function titleOf({ database, table }: TargetReport): string {
   return database === undefined ? table : `${database}, ${table}`;
 }
 
-const LEVELS = { succeeded: 'info', partial: 'warn', skipped: 'info', failed: 'error' } as const;
+/** Levels of the log. */
+export const LEVELS = { succeeded: 'info', partial: 'warn', skipped: 'info', failed: 'error' } as const;
 
 function summaryOf(part: RunReport | TargetReport, dryRun: boolean): string {
   const deleted = dryRun ? 'dry run, nothing deleted' : `${part.rowsDeleted} rows deleted`;
@@ -112,19 +123,17 @@ interface ServerFacts {
 export function serverResult(runs: ReadonlyMap<string, RunResult>, facts: ServerFacts): RunResult {
   const { isCutShort, next } = facts;
   const results = [...runs];
-  const of = (status: RunStatus) => results.filter(([, result]) => result.status === status).length;
+  const statuses = results.map(([, { status }]) => status);
   const targets = results.flatMap(([database, run]) => run.targets.map((target) => ({ database, ...target })));
   const lines = (texts: (result: RunResult) => readonly string[]) =>
     joinAlike(results.flatMap(([subject, result]) => texts(result).map((text) => ({ subject, text, kind: text }))));
   const errors = lines(({ error }) => error?.split('\n') ?? []);
   const warnings = limited([...facts.warnings, ...lines((result) => result.warnings ?? [])]);
-  const isPartial = isCutShort || of('partial') > 0 || (of('skipped') > 0 && of('skipped') < runs.size);
-  const status = of('failed') > 0 ? 'failed' : isPartial ? 'partial' : of('skipped') > 0 ? 'skipped' : 'succeeded';
   const [first] = runs.values();
   return {
-    status,
+    status: overall(isCutShort ? [...statuses, 'partial'] : statuses),
     ...(first?.cutoff && { cutoff: first.cutoff }),
-    rowsDeleted: results.reduce((sum, [, { rowsDeleted }]) => sum + rowsDeleted, 0),
+    rowsDeleted: sum(results.map(([, { rowsDeleted }]) => rowsDeleted)),
     ...(errors.length > 0 && { error: errors.join('\n') }),
     ...(warnings.length > 0 && { warnings }),
     ...(first?.server && { server: first.server }),
@@ -152,7 +161,7 @@ export function runResult({
 }: Facts & { readonly targets: readonly (readonly [Target, TargetReport])[] }): RunResult {
   const lines = targets.flatMap(([target, { error }]) => error?.split('\n').map((text) => lineOf(target, text)) ?? []);
   const reports = targets.map(([, report]) => report);
-  return result(statusOf(reports), facts, reports, joinAlike(lines).join('\n'));
+  return result(overall(reports.map(({ status }) => status)), facts, reports, joinAlike(lines).join('\n'));
 }
 
 /** A line about a table. Those of the tables that one target matches are of a kind if they differ only in the schema. */
@@ -182,7 +191,7 @@ function result(status: RunStatus, facts: Facts, targets: readonly TargetReport[
   return {
     status,
     ...(cutoff && { cutoff: cutoff.toISOString() }),
-    rowsDeleted: targets.reduce((sum, target) => sum + target.rowsDeleted, 0),
+    rowsDeleted: sum(targets.map(({ rowsDeleted }) => rowsDeleted)),
     ...(error && { error }),
     ...(warnings.length > 0 && { warnings }),
     ...(server && { server }),
@@ -239,10 +248,4 @@ function notSwept(target: Target, status: RunStatus, error?: string): TargetRepo
     durationMs: 0,
     ...(error && { error }),
   };
-}
-
-/** A run is as good as the worst of its tables. */
-function statusOf(reports: readonly TargetReport[]): RunStatus {
-  const worst = (['failed', 'partial'] as const).find((status) => reports.some((report) => report.status === status));
-  return worst ?? 'succeeded';
 }

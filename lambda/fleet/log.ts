@@ -1,7 +1,5 @@
-import type { RunLogger } from '../report';
+import { LEVELS, type RunLogger } from '../report';
 import type { FleetDatabaseResult, FleetReport } from './fleet-report';
-
-const LEVELS = { succeeded: 'info', partial: 'warn', skipped: 'info', failed: 'error' } as const;
 
 /** Writes one line for each database, one for each server that failed as a whole, and one for the run. */
 export function logFleetReport(

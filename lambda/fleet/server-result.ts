@@ -1,4 +1,5 @@
-import { type DatabaseResult, type ServerRound, sum } from './server-round';
+import { groupedBy } from '../totals';
+import type { DatabaseResult, ServerRound } from './server-round';
 
 /** The result of all rounds of a run on one server. */
 export interface ServerResult {
@@ -43,14 +44,11 @@ export function serverResult(server: string, rounds: readonly ServerRound[], fai
 
 /** A database that a round did not finish is in the next one again. */
 function joined(results: readonly DatabaseResult[]): DatabaseResult[] {
-  const byName = new Map<string, DatabaseResult>();
-  for (const result of results) {
-    const earlier = byName.get(result.database);
-    byName.set(result.database, {
-      ...result,
-      rowsDeleted: sum([earlier?.rowsDeleted ?? 0, result.rowsDeleted]),
-      durationMs: sum([earlier?.durationMs ?? 0, result.durationMs]),
-    });
-  }
-  return [...byName.values()];
+  return [...groupedBy(results, ({ database }) => database).values()].map((rounds) =>
+    rounds.reduce((earlier, later) => ({
+      ...later,
+      rowsDeleted: earlier.rowsDeleted + later.rowsDeleted,
+      durationMs: earlier.durationMs + later.durationMs,
+    })),
+  );
 }
