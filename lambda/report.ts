@@ -45,7 +45,9 @@ export interface RunReport {
   readonly targets: readonly TargetReport[];
   /** How many targets the list lacks, since it would be too long to be handed on; absent if it has all. */
   readonly targetsLeftOut?: number;
-  /** The last database that was swept, if the run stopped before the last one. Give it to the next run as `after`. */
+  /** Only if the run sweeps the databases of a server, and ended before it was done with the last one. */
+  readonly isCutShort?: true;
+  /** The last database that such a run was done with; absent if there is none. Give it to the next run as `after`. */
   readonly next?: string;
 }
 
@@ -146,6 +148,7 @@ export function serverResult(runs: ReadonlyMap<string, RunResult>, facts: Server
 export const MOST_WARNINGS = MOST_LINES;
 
 /** A report without the fields that only the service knows. */
+    ...(isCutShort && { isCutShort }),
 export type RunResult = Omit<RunReport, 'stage' | 'dryRun' | 'durationMs'>;
 
 interface Facts {

@@ -36,7 +36,7 @@ export function serverResult(server: string, rounds: readonly ServerRound[], fai
           : last.status === 'skipped' && databases.length === 0
             ? 'skipped'
             : 'swept',
-    isComplete: error === undefined && last !== undefined && last.status !== 'skipped' && last.next === undefined,
+    isComplete: error === undefined && last !== undefined && last.status !== 'skipped' && !last.isCutShort,
     databases,
     ...(error !== undefined && { error }),
   };
