@@ -1,7 +1,7 @@
 import { Logger } from '@aws-lambda-powertools/logger';
 import { Metrics } from '@aws-lambda-powertools/metrics';
 import type { Context } from 'aws-lambda';
-import { abridged } from './abridged-report';
+import { abridged, LONGEST_ANSWER, LONGEST_STATE } from './abridged-report';
 import { identityOf } from './configuration/environment';
 import { executionOf } from './configuration/event';
 import { RunFailed, runJob } from './job';
@@ -30,6 +30,7 @@ export async function handler(
     report,
     request = {},
     complete = true,
+    hasMaxRows = false,
   } = await runJob(event, {
     environment: () => process.env,
     timeLeftMs: context.getRemainingTimeInMillis(),
@@ -42,11 +43,11 @@ export async function handler(
     logger.error('the metrics could not be emitted', error as Error);
   }
   if (execution === undefined) {
-    return abridged(report);
+    return abridged(report, LONGEST_ANSWER);
   }
-  const answer = answerOf(report, request);
+  const answer = answerOf(report, request, { hasMaxRows });
   if (answer.rounds.error !== undefined && answer.again === undefined) {
     throw new RunFailed(report.status === 'failed' ? answer.error : `an earlier round failed: ${answer.rounds.error}`);
   }
-  return answer;
+  return abridged(answer, LONGEST_STATE);
 }

@@ -31,15 +31,19 @@ interface Handled {
   readonly request?: FunctionRequest;
   /** Whether the run was to sweep all that is configured, or to complete that. */
   readonly complete?: boolean;
+  /** Whether it deleted a limited number of rows of a table. */
+  readonly hasMaxRows?: boolean;
 }
 
 /** Runs the job once, as an environment and an event describe it. Never throws: a failure is logged and reported. */
 export async function runJob(event: unknown, invocation: Invocation): Promise<Handled> {
   const { logger, stage, mostDatabases } = invocation;
-  const notRun = (reason: Pick<RunReport, 'status' | 'error' | 'warnings'>): { readonly report: RunReport } => {
-    const report = { ...reason, stage, dryRun: false, rowsDeleted: 0, durationMs: 0, targets: [] };
+  let request: FunctionRequest | undefined;
+  const notRun = (reason: Pick<RunReport, 'status' | 'error' | 'warnings'>): Handled => {
+    const dryRun = request?.dryRun ?? false;
+    const report = { ...reason, stage, dryRun, rowsDeleted: 0, durationMs: 0, targets: [] };
     logReport(logger, report);
-    return { report };
+    return { report, ...(request && { request }) };
   };
   const interrupt = new AbortController();
   const onSignal = () => interrupt.abort();
@@ -49,15 +53,14 @@ export async function runJob(event: unknown, invocation: Invocation): Promise<Ha
       return notRun({ status: 'skipped', warnings: ['NODE_ENV is test, where the job does not run'] });
     }
     const config = readConfig(environment);
-    const request = readRequest(event, config);
-    const timeLeftMs = Math.min(invocation.timeLeftMs, windowLeftMs(request));
-    if (windowLeftMs(request) < SHORTEST_ROUND_MS) {
-      return {
-        ...notRun({ status: 'skipped', warnings: [`less than a minute is left until ${request.until}`] }),
-        request,
-      };
+    request = readRequest(event, config);
+    const { tables, dryRun = false } = request;
+    const leftMs = windowLeftMs(request);
+    if (leftMs < SHORTEST_ROUND_MS) {
+      return notRun({ status: 'skipped', warnings: [`less than a minute is left until ${request.until}`] });
     }
-    const complete = isWhole(request) && config.targets.every(({ name }) => request.tables?.includes(name) ?? true);
+    const timeLeftMs = Math.min(invocation.timeLeftMs, leftMs);
+    const complete = isWhole(request) && config.targets.every(({ name }) => tables?.includes(name) ?? true);
     // Lambda sends SIGTERM before it ends a runtime, a person in a terminal SIGINT.
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
     const service = new TokenCleanupService({ ...config, connection: connectionOf(config), stage, logger });
@@ -65,6 +68,7 @@ export async function runJob(event: unknown, invocation: Invocation): Promise<Ha
       report: await service.run({ ...request, timeLeftMs, mostDatabases, signal: interrupt.signal }),
       request,
       complete,
+      hasMaxRows: config.maxRows !== undefined && !dryRun,
     };
   } catch (error) {
     return notRun({ status: 'failed', error: (error as Error).message });

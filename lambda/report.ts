@@ -91,13 +91,21 @@ export interface RunLogger {
   error(message: string, details: Record<string, unknown>): void;
 }
 
-/** Writes one line for each table and one for the run. */
+/** Whether a run deleted anything. */
+export function hasDeleted({ rowsDeleted, targets }: RunReport): boolean {
+  return rowsDeleted > 0 || targets.some(({ partitionsDropped }) => partitionsDropped !== undefined);
+}
+
+/** Writes one line for each table and one for the run, with the sum of the remaining rows if all tables were counted. */
 export function logReport(logger: RunLogger, report: RunReport): void {
   for (const target of report.targets) {
     logger[LEVELS[target.status]](`${titleOf(target)}: ${summaryOf(target, report.dryRun)}`, { target });
   }
   const { targets, ...run } = report;
-  logger[LEVELS[report.status]](`token cleanup: ${summaryOf(report, report.dryRun)}`, { run });
+  const rowsRemaining = sumIfKnown(targets.map((target) => target.rowsRemaining));
+  logger[LEVELS[report.status]](`token cleanup: ${summaryOf(report, report.dryRun)}`, {
+    run: { ...run, ...(targets.length > 0 && rowsRemaining !== undefined && { rowsRemaining }) },
+  });
 }
 
 function titleOf({ database, table }: TargetReport): string {

@@ -1,7 +1,6 @@
-import { abridged } from './abridged-report';
 import type { FunctionRequest, Rounds } from './configuration/event';
 import { nextTimeOfDay } from './configuration/time-of-day';
-import type { RunReport, RunStatus, TargetReport } from './report';
+import { hasDeleted, overall, type RunReport, type TargetReport } from './report';
 
 /** The report of a round to the state machine that invoked it. */
 export interface Answer extends RunReport {
@@ -17,9 +16,6 @@ export const SHORTEST_ROUND_MS = 60_000;
 /** Step Functions cuts a longer cause of a failure. */
 const LONGEST_ERROR = 10_000;
 
-/** From the worst on. */
-const STATUSES = ['failed', 'partial', 'skipped', 'succeeded'] as const satisfies RunStatus[];
-
 /** @returns the time until the run has to end by its request, in milliseconds; negative if that is over */
 export function windowLeftMs({ until, timeZone = 'UTC', scheduledAt }: FunctionRequest): number {
   if (until === undefined) {
@@ -34,36 +30,47 @@ export function isWhole({ after, rounds }: FunctionRequest): boolean {
   return rounds ? rounds.after === undefined && rounds.status === 'succeeded' : after === undefined;
 }
 
+export interface Limits {
+  /** Whether the execution may go on without a time until which it may. */
+  readonly isEndless?: boolean;
+  /** Whether a run deletes a limited number of rows of a table. An execution then comes to no database twice. */
+  readonly hasMaxRows?: boolean;
+}
+
 /**
  * The answer of a round. It contains the event of the next one if the request has a time until which it may go on, the time
  * of the function was up before the work was done, and this round got further than the one before.
- *
- * @param isEndless whether it may also go on if the request has no such time
  */
-export function answerOf(report: RunReport, request: FunctionRequest, { isEndless = false } = {}): Answer {
-  const { next, rowsDeleted, targets, error } = report;
-  const isProgress =
-    rowsDeleted > 0 ||
-    next !== request.after ||
-    targets.some(({ partitionsDropped }) => partitionsDropped !== undefined);
+export function answerOf(
+  report: RunReport,
+  request: FunctionRequest,
+  { isEndless = false, hasMaxRows = false }: Limits = {},
+): Answer {
+  const { targets, error, isCutShort = false } = report;
+  const next = hasMaxRows && isCutShort ? (targets.at(-1)?.database ?? report.next) : report.next;
+  const isProgress = hasDeleted(report) || next !== request.after;
   const mayGoOn = (isEndless || request.until !== undefined) && windowLeftMs(request) >= SHORTEST_ROUND_MS;
-  const goesOn = mayGoOn && isProgress && (next !== undefined || isCutShort(report));
-  const rounds = roundsWith(report, request, goesOn);
-  return abridged({
+  const goesOn = mayGoOn && isProgress && (isCutShort || (!hasMaxRows && isTimeUp(report)));
+  const rounds = roundsWith({ ...report, next }, request, goesOn);
+  return {
     ...report,
     ...(!goesOn && { status: rounds.status }),
     ...(error !== undefined && { error: error.slice(0, LONGEST_ERROR) }),
     rounds,
     ...(goesOn && { again: { ...request, rounds, ...(next !== undefined && { after: next }) } }),
-  });
+  };
 }
 
 /** Also if a replica lagged behind when the time was up: it may have caught up. A dry run would count the same rows again. */
-function isCutShort({ dryRun, targets }: RunReport): boolean {
+function isTimeUp({ dryRun, targets }: RunReport): boolean {
   return !dryRun && targets.some(({ stopReason }) => stopReason === 'deadline' || stopReason === 'replica-lag');
 }
 
-function roundsWith(report: RunReport, { rounds: before, after }: FunctionRequest, goesOn: boolean): Rounds {
+type Ended = Pick<RunReport, 'status' | 'rowsDeleted' | 'durationMs' | 'targets' | 'error'> & {
+  readonly next: string | undefined;
+};
+
+function roundsWith(report: Ended, { rounds: before, after }: FunctionRequest, goesOn: boolean): Rounds {
   const { rowsDeleted, durationMs, targets, next } = report;
   // The next round comes to the databases behind `next` again, and to all tables if there is no list of databases.
   const isOver = ({ database }: TargetReport) => database !== undefined && next !== undefined && database <= next;
@@ -74,12 +81,8 @@ function roundsWith(report: RunReport, { rounds: before, after }: FunctionReques
     count: (before?.count ?? 0) + 1,
     rowsDeleted: (before?.rowsDeleted ?? 0) + rowsDeleted,
     durationMs: (before?.durationMs ?? 0) + durationMs,
-    status: worst([before?.status ?? 'succeeded', ...statuses]),
+    status: overall(before ? [before.status, ...statuses] : statuses),
     ...(error !== undefined && { error: error.slice(0, LONGEST_ERROR) }),
     ...(from !== undefined && { after: from }),
   };
-}
-
-function worst(statuses: readonly RunStatus[]): RunStatus {
-  return STATUSES.find((status) => statuses.includes(status)) ?? 'succeeded';
 }

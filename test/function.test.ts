@@ -5,6 +5,8 @@ import {
   invoke,
   type LogLine,
 } from '../bin/local/invocation';
+import { LONGEST_STATE } from '../lambda/abridged-report';
+import type { RunReport } from '../lambda/report';
 import type { Answer } from '../lambda/rounds';
 import { useDatabase } from './support/database';
 import { FaultySecretsEndpoint } from './support/faulty-secrets-endpoint';
@@ -225,6 +227,21 @@ test('ends after its batch when the runtime is shut down, and reports it', async
   await database.untilGone();
 });
 
+test('returns more than a state machine could hold, since nothing but Lambda limits its answer', async () => {
+  const tables = Array.from({ length: 1_500 }, (_, i) => ({ table: `missing_${i}`, deleteWhen: [{ revoked: true }] }));
+
+  const { report } = await run({ environment: { CLEANUP_TARGETS: JSON.stringify(tables) } });
+
+  expect(JSON.stringify(report).length).toBeGreaterThan(LONGEST_STATE);
+  expect((report as RunReport).targets).toHaveLength(1_500);
+});
+
+test('logs the rows that remain in all tables, which the dashboard shows', async () => {
+  const { logs } = await run({ event: { dryRun: true } });
+
+  expect(logs.at(-1)).toMatchObject({ run: { status: 'succeeded', rowsRemaining: 500 } });
+});
+
 describe('called by a state machine', () => {
   const execution = 'arn:aws:states:eu-central-1:111122223333:execution:token-cleanup-prod_auth:1';
   const environment = { STAGE: 'prod' };
@@ -263,7 +280,7 @@ describe('called by a state machine', () => {
 
   test('continues until nothing is left, and counts one success for all rounds', async () => {
     await database.sql(
-      `insert into refresh_tokens select id, repeat('x', 200), true, null from generate_series(1, 50000) as id`,
+      `insert into refresh_tokens select id, repeat('x', 200), true, null from generate_series(1, 200000) as id`,
     );
     const event = { execution, until: hoursFromNow(2) };
 
@@ -275,14 +292,29 @@ describe('called by a state machine', () => {
     expect(rounds).toMatchObject({ count: 1, rowsDeleted: first.report.rowsDeleted });
     expect(again).toMatchObject({ ...event, rounds });
     expect(metricsOf(first.logs)[STAGE_KEY]).toEqual({ Succeeded: 0, Partial: 1, Failed: 0, Skipped: 0 });
-    expect(last.report).toMatchObject({ status: 'succeeded', rounds: { count: 2, rowsDeleted: 50_500 } });
+    expect(last.report).toMatchObject({ status: 'succeeded', rounds: { count: 2, rowsDeleted: 200_500 } });
     expect(last.report).not.toHaveProperty('again');
     expect(metricsOf(last.logs)[STAGE_KEY]).toEqual({ Succeeded: 1, Partial: 0, Failed: 0, Skipped: 0 });
     expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([500]);
   });
 
+  test('is not continued with a limit of rows, which would be one for each round', async () => {
+    await database.sql(
+      `insert into refresh_tokens select id, repeat('x', 200), true, null from generate_series(1, 200000) as id`,
+    );
+
+    const { report } = await run({
+      environment: { ...environment, CLEANUP_MAX_ROWS: '1000000' },
+      event: { execution, until: hoursFromNow(2), maxLoad: 0.01 },
+      timeLimitMs: 3000,
+    });
+
+    expect(report).toMatchObject({ status: 'partial', targets: [{ stopReason: 'deadline' }] });
+    expect(report).not.toHaveProperty('again');
+  });
+
   test('deletes nothing once its window is over, and says so', async () => {
-    const event = { execution, until: hoursFromNow(-1), scheduledAt: new Date(Date.now() - 7_200_000).toISOString() };
+    const event = { execution, until: hoursFromNow(-1), scheduledAt: hoursAgo(2) };
 
     const { report, logs } = await run({ environment, event });
 
@@ -292,6 +324,15 @@ describe('called by a state machine', () => {
     });
     expect(endpoint.requests).toBe(0);
     expect(metricsOf(logs)[STAGE_KEY]).toEqual({ Succeeded: 0, Partial: 0, Failed: 0, Skipped: 1 });
+  });
+
+  test('calls a dry run outside of its window a dry run, which emits no metric', async () => {
+    const event = { dryRun: true, until: hoursFromNow(-1), scheduledAt: hoursAgo(2) };
+
+    const { report, logs } = await run({ environment, event });
+
+    expect(report).toMatchObject({ status: 'skipped', dryRun: true });
+    expect(metricsOf(logs)).toEqual({});
   });
 
   test('throws at the end if an earlier round failed', async () => {
@@ -315,4 +356,8 @@ describe('called by a state machine', () => {
 /** A time of day in UTC. */
 function hoursFromNow(hours: number): string {
   return new Date(Date.now() + hours * 3_600_000).toISOString().slice(11, 16);
+}
+
+function hoursAgo(hours: number): string {
+  return new Date(Date.now() - hours * 3_600_000).toISOString();
 }

@@ -63,7 +63,11 @@ test('continues a run whose time was up, with the same request and the sum of th
 test.each<[string, Partial<RunReport>, FunctionRequest?]>([
   ['that succeeded', { status: 'succeeded', targets: [target(SUCCESS)] }],
   ['that deleted nothing', { rowsDeleted: 0, targets: [target({ rowsDeleted: 0 })] }],
-  ['that came no further than the database before', { rowsDeleted: 0, next: 'a' }, { ...WINDOW, after: 'a' }],
+  [
+    'that came no further than the database before',
+    { rowsDeleted: 0, targets: [target({ rowsDeleted: 0 })], isCutShort: true, next: 'a' },
+    { ...WINDOW, after: 'a' },
+  ],
   ['whose rows were blocked', { targets: [target({ stopReason: 'blocked' })] }],
   ['that reached maxRows', { targets: [target({ stopReason: 'max-rows' })] }],
   ['that was interrupted', { targets: [target({ stopReason: 'interrupted' })] }],
@@ -81,11 +85,11 @@ test.each<[string, Partial<RunReport>, FunctionRequest?]>([
 test.each<[string, Partial<RunReport>, FunctionRequest?]>([
   [
     'that left databases, even if it deleted nothing',
-    { rowsDeleted: 0, targets: [], next: 'b' },
+    { rowsDeleted: 0, targets: [], isCutShort: true, next: 'b' },
     { ...WINDOW, after: 'a' },
   ],
-  ['that left databases, even if it counts', { dryRun: true, next: 'b' }],
-  ['that deleted from the same database as before', { next: 'a' }, { ...WINDOW, after: 'a' }],
+  ['that left databases, even if it counts', { dryRun: true, isCutShort: true, next: 'b' }],
+  ['that deleted from the same database as before', { isCutShort: true, next: 'a' }, { ...WINDOW, after: 'a' }],
   ['that a replica held back', { targets: [target({ stopReason: 'replica-lag' })] }],
   ['that only dropped partitions', { rowsDeleted: 0, targets: [target({ partitionsDropped: [] })] }],
   ['of which a table failed', { status: 'failed', targets: [target(), target({ status: 'failed', error: 'no' })] }],
@@ -102,6 +106,7 @@ test('calls the end as bad as the worst of the databases that it does not come t
     status: 'failed',
     error: 'tenant_b: refresh_tokens: the table does not exist',
     targets: [tenant('tenant_a', 'succeeded'), tenant('tenant_b', 'failed'), tenant('tenant_c', 'partial')],
+    isCutShort: true,
     next: 'tenant_b',
   });
   const second = answerOf(first, WINDOW).again;
@@ -113,7 +118,7 @@ test('calls the end as bad as the worst of the databases that it does not come t
 });
 
 test('takes only rounds from the first database on for a run of all databases', () => {
-  const done = report({ ...SUCCESS, targets: [target({ ...SUCCESS, database: 'b' })], next: 'b' });
+  const done = report({ ...SUCCESS, targets: [target({ ...SUCCESS, database: 'b' })], isCutShort: true, next: 'b' });
   const [fromTheFirst, fromAnother] = [WINDOW, { ...WINDOW, after: 'a' }].map(
     (request) => answerOf(done, request).again,
   );
@@ -123,16 +128,54 @@ test('takes only rounds from the first database on for a run of all databases', 
   ).toEqual([true, true, false, false]);
 });
 
-test('leaves out targets that a state machine could not hold, those that succeeded first, and counts them', () => {
-  const targets = Array.from({ length: 5000 }, (_, i) =>
-    target({ table: `tenant_${i}.refresh_tokens`, ...(i % 1000 === 999 ? { error: 'ü'.repeat(100) } : SUCCESS) }),
-  );
-  const answer = answerOf(report({ targets, error: 'x'.repeat(1_000_000) }), WINDOW);
+test('keeps the error of an answer, of which a state machine holds little, short', () => {
+  const { error, rounds } = answerOf(report({ status: 'failed', error: 'x'.repeat(1_000_000) }), WINDOW);
 
-  expect(Buffer.byteLength(JSON.stringify(answer))).toBeLessThan(230_000);
-  expect(Buffer.byteLength(JSON.stringify(answer))).toBeGreaterThan(190_000);
-  expect(answer.targets.filter(({ error }) => error)).toHaveLength(5);
-  expect(answer.targets.length + (answer.targetsLeftOut ?? 0)).toBe(5000);
+  expect([error?.length, rounds.error?.length]).toEqual([10_000, 10_000]);
+});
+
+test('is partial if a later round was skipped, and skipped only if the first one was', () => {
+  const skipped = report({ status: 'skipped', rowsDeleted: 0, targets: [] });
+  const { again } = answerOf(report(), WINDOW);
+
+  expect(answerOf(skipped, again as never)).toMatchObject({ status: 'partial', rounds: { count: 2, rowsDeleted: 7 } });
+  expect(answerOf(skipped, WINDOW)).toMatchObject({ status: 'skipped', rounds: { count: 1 } });
+});
+
+describe('with a limit of rows', () => {
+  const answer = (part: Partial<RunReport>, request = WINDOW) => answerOf(report(part), request, { hasMaxRows: true });
+
+  test('comes to no table again, since it would delete as many rows once more', () => {
+    const reached = target({ stopReason: 'max-rows' });
+
+    expect(answer({ targets: [reached, target()] })).toMatchObject({ status: 'partial', rounds: { count: 1 } });
+    expect(answer({ targets: [reached, target()] })).not.toHaveProperty('again');
+  });
+
+  test('goes on behind the database that the time limit cut short, and remains partial', () => {
+    const [done, cut] = [target({ ...SUCCESS, database: 'a' }), target({ database: 'b' })];
+    const { again } = answer({ targets: [done, cut], isCutShort: true, next: 'a' });
+
+    expect(again).toMatchObject({ after: 'b', rounds: { status: 'partial' } });
+    expect(answer({ ...SUCCESS, targets: [{ ...done, database: 'c' }] }, again as never)).toMatchObject({
+      status: 'partial',
+      rounds: { count: 2, status: 'partial' },
+    });
+  });
+
+  test('ends if not even one database was begun', () => {
+    expect(answer({ rowsDeleted: 0, targets: [], isCutShort: true })).not.toHaveProperty('again');
+  });
+});
+
+test.each<[string, FunctionRequest, boolean]>([
+  ['without a time until which it may', { execution: 'id' }, true],
+  ['within its window', WINDOW, true],
+  ['at the end of its window', { ...WINDOW, until: '05:00', scheduledAt: '2026-11-25T03:59:00Z' }, false],
+])('an execution on a server of a fleet %s', (_, request, goesOn) => {
+  const answer = answerOf(report({ isCutShort: true, next: 'a' }), request, { isEndless: true });
+
+  expect('again' in answer).toBe(goesOn);
 });
 
 test.each<[string, FunctionRequest, number]>([

@@ -20,7 +20,7 @@ interface RunSettings {
 export function readRequest(event: unknown, { targets, databases }: RunSettings): FunctionRequest {
   const schema = requestSchema(
     targets.map(({ name }) => name),
-    databases !== undefined,
+    { hasDatabases: databases !== undefined, hasExecution: executionOf(event) !== undefined },
   );
   if (isObject(event) && ENVELOPES.includes(event.source as string)) {
     const keys = [...Object.keys(event), ...keysOfDetail(event.detail).map((key) => `detail.${key}`)];
@@ -84,7 +84,12 @@ const roundsSchema = z.strictObject(
 /** Rounds of an execution: runs of the function that continue one another. */
 export type Rounds = Readonly<z.output<typeof roundsSchema>>;
 
-function requestSchema(tables: readonly string[], hasDatabases: boolean) {
+interface Presence {
+  readonly hasDatabases: boolean;
+  readonly hasExecution: boolean;
+}
+
+function requestSchema(tables: readonly string[], { hasDatabases, hasExecution }: Presence) {
   const tablesRule = `must be a list of configured tables (${tables.join(', ')})`;
   return z.strictObject(
     {
@@ -101,7 +106,7 @@ function requestSchema(tables: readonly string[], hasDatabases: boolean) {
       timeZone: timeZone.optional(),
       scheduledAt: z.iso.datetime('must be a time of UTC such as 2027-01-30T03:00:00Z').optional(),
       execution: z.string(EXECUTION_RULE).min(1, EXECUTION_RULE).optional(),
-      rounds: roundsSchema.optional(),
+      rounds: roundsSchema.refine(() => hasExecution, 'must not be set unless execution is').optional(),
     },
     'must be an object',
   );

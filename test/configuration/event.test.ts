@@ -42,6 +42,14 @@ describe('the event', () => {
     expect(readRequest(event, { targets })).toEqual(event);
   });
 
+  test('may have rounds only from a state machine', () => {
+    const rounds = { count: 1, rowsDeleted: 7, durationMs: 1000, status: 'succeeded' };
+
+    expect(mistakes(() => readRequest({ rounds }, { targets }))).toEqual([
+      `event.rounds must not be set unless execution is, got ${JSON.stringify(rounds)}`,
+    ]);
+  });
+
   test('is refused by name for any other key, type or range', () => {
     expect(
       mistakes(() =>
