@@ -6,8 +6,9 @@ import { LISTS_VARIABLE, readTargetLists } from './configuration/target-lists';
 import { isObject } from './configuration/validation';
 import { environmentOf } from './fleet/environment';
 import { readServer } from './fleet/manifest';
-import { databaseResults, MOST_DATABASES, type ServerRound } from './fleet/server-round';
+import { databaseResults, fitting, MOST_DATABASES, type ServerRound } from './fleet/server-round';
 import { RunFailed, runJob } from './job';
+import { hasDeleted } from './report';
 import { answerOf } from './rounds';
 
 /** The report of a round to the state machine of a fleet. */
@@ -22,7 +23,8 @@ interface FleetAnswer extends ServerRound {
  * Entry point of Lambda for a fleet: a round on the server in the event, which is its line in the manifest. Nothing is kept
  * from one invocation to the next, which may be for another server.
  *
- * @throws RunFailed if no database of the server was swept, after the failure was logged: the state machine sees no other
+ * @throws RunFailed if no database of the server was swept and nothing was deleted, after the failure was logged: the state
+ * machine sees no other, and keeps no report of it
  */
 export async function handler(
   event: unknown,
@@ -33,7 +35,11 @@ export async function handler(
   const server = isObject(line) ? String(line.name) : '';
   const keys = { stage, execution: executionOf(event), fleetRun: run, server };
   const logger = new Logger({ serviceName: service, persistentLogAttributes: keys });
-  const { report, request: read = {} } = await runJob(request, {
+  const {
+    report,
+    request: read = {},
+    hasMaxRows = false,
+  } = await runJob(request, {
     environment: () => {
       const lists = readTargetLists(process.env[LISTS_VARIABLE]);
       return environmentOf(readServer(line, Object.keys(lists)), lists, process.env);
@@ -44,10 +50,11 @@ export async function handler(
     stage,
   });
   const databases = databaseResults(report.targets);
-  if (report.status === 'failed' && !databases.some(({ isSwept }) => isSwept)) {
+  if (report.status === 'failed' && !hasDeleted(report) && !databases.some(({ isSwept }) => isSwept)) {
     throw new RunFailed(report.error);
   }
-  const { targets: _, again, rounds, ...answer } = answerOf(report, read, { isEndless: true });
+  const { targets: _, again, rounds, ...answer } = answerOf(report, read, { isEndless: true, hasMaxRows });
   const next = again && { again: { ...again, server: line, run } };
-  return { ...answer, server, run, round: rounds.count, databases, ...next };
+  // The status is that of this round, of which it is the file.
+  return fitting({ ...answer, status: report.status, server, run, round: rounds.count, databases, ...next });
 }

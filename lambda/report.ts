@@ -148,6 +148,7 @@ export function serverResult(runs: ReadonlyMap<string, RunResult>, facts: Server
     ...(warnings.length > 0 && { warnings }),
     ...(first?.server && { server: first.server }),
     targets,
+    ...(isCutShort && { isCutShort }),
     ...(next !== undefined && { next }),
   };
 }
@@ -156,7 +157,6 @@ export function serverResult(runs: ReadonlyMap<string, RunResult>, facts: Server
 export const MOST_WARNINGS = MOST_LINES;
 
 /** A report without the fields that only the service knows. */
-    ...(isCutShort && { isCutShort }),
 export type RunResult = Omit<RunReport, 'stage' | 'dryRun' | 'durationMs'>;
 
 interface Facts {

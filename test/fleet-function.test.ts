@@ -1,6 +1,7 @@
 import { Client } from 'pg';
 import { EmbeddedPostgres } from '../bin/local/embedded-postgres';
 import { SecretsEndpoint } from '../bin/local/secrets-endpoint';
+import { serverResult } from '../lambda/fleet/server-result';
 import { handler } from '../lambda/fleet-handler';
 import { handler as plainHandler } from '../lambda/handler';
 import { startPostgres } from './support/postgres';
@@ -10,6 +11,7 @@ const CONTEXT = { getRemainingTimeInMillis: () => 60_000 };
 const LISTS = {
   default: [{ table: 'refresh_tokens', deleteWhen: [{ revoked: true }] }],
   sessions: [{ table: 'sessions', deleteWhen: [{ expires_at: { olderThan: '0s' } }] }],
+  broken: ['refresh_tokens', 'no_table'].map((table) => ({ table, deleteWhen: [{ revoked: true }] })),
 };
 
 const names = ['a', 'b'] as const;
@@ -135,7 +137,49 @@ test('reports a database that fails, and one that does not exist, beside those t
   ]);
 });
 
-test('throws if no database of the server was swept', async () => {
+test('reports what it deleted even if no database of the server was swept to its end', async () => {
+  const answer = await handler({ server: lineOf('a', { databases: ['tenant_1'], targets: 'broken' }) }, CONTEXT);
+
+  expect(answer).toMatchObject({ status: 'failed', rowsDeleted: 1, databases: [{ isSwept: false, rowsDeleted: 1 }] });
+  expect(answer.databases[0]?.error).toContain('no_table');
+  expect(await left('a', 'tenant_1', 'refresh_tokens')).toEqual([2]);
+});
+
+test('tells a server that was left in its first database from one that is done, and goes on with it', async () => {
+  await sql('a', 'tenant_1', 'insert into refresh_tokens select id, true from generate_series(3, 50000) as id');
+
+  const event = { server: lineOf('a'), run: 'nightly', execution: 'id', maxLoad: 0.01 };
+  const first = await handler(event, { getRemainingTimeInMillis: () => 2_000 });
+  const { again = {} } = first;
+  const last = await handler({ ...again, maxLoad: 1 }, CONTEXT);
+
+  expect(first).toMatchObject({ status: 'partial', isCutShort: true, again: { server: event.server, run: 'nightly' } });
+  expect(first).not.toHaveProperty('next');
+  expect(last).toMatchObject({ status: 'succeeded', round: 2, databases: { length: 3 } });
+  expect(last).not.toHaveProperty('isCutShort');
+  const results = [serverResult('a', [first]), serverResult('a', [first, last])];
+  expect(results.map(({ isComplete }) => isComplete)).toEqual([false, true]);
+});
+
+test('deletes nothing once its window is over, and leaves the rest of the server to the next run', async () => {
+  const hourAgo = new Date(Date.now() - 3_600_000).toISOString();
+  const window = { until: hourAgo.slice(11, 16), scheduledAt: new Date(Date.now() - 7_200_000).toISOString() };
+  const rounds = { count: 1, rowsDeleted: 7, durationMs: 100, status: 'succeeded' };
+  const event = { server: lineOf('a'), run: 'nightly', execution: 'id', ...window };
+
+  const first = await handler(event, CONTEXT);
+  const later = await handler({ ...event, rounds, after: 'tenant_1' }, CONTEXT);
+
+  expect([first, later]).toMatchObject([
+    { status: 'skipped', round: 1, databases: [] },
+    { status: 'skipped', round: 2, databases: [] },
+  ]);
+  expect([first, later].filter((answer) => 'again' in answer)).toEqual([]);
+  expect(serverResult('a', [first]).outcome).toBe('skipped');
+  expect(await left('a', 'tenant_2', 'refresh_tokens')).toEqual([1, 2]);
+});
+
+test('throws if no database of the server was swept, and nothing was deleted', async () => {
   await expect(handler({ server: lineOf('a', { databases: ['nobody'] }) }, CONTEXT)).rejects.toMatchObject({
     name: 'RunFailed',
     message: expect.stringContaining('"nobody" does not exist'),
@@ -146,7 +190,7 @@ test('refuses a line with mistakes, and a list of targets that the fleet does no
   const server = { ...lineOf('a'), targets: 'session', hots: 'x' };
 
   await expect(handler({ server }, CONTEXT)).rejects.toThrow(
-    'server.targets must be one of default, sessions (did you mean sessions?), got "session"\n' +
+    'server.targets must be one of default, sessions, broken (did you mean sessions?), got "session"\n' +
       'server.hots is not a known key (did you mean host?)',
   );
   await expect(handler({}, CONTEXT)).rejects.toThrow('server is required');

@@ -1,7 +1,9 @@
+import { LONGEST_STATE, sizeOf } from '../abridged-report';
 import type { RunStatus } from '../report';
-import { type Memory, type OldestSweep, oldestSweep, remember } from './memory';
+import { groupedBy, sum } from '../totals';
+import { type Memory, type OldestSweep, oldestSweep, remember, rowsRemainingIn } from './memory';
 import type { ServerResult } from './server-result';
-import { type DatabaseResult, sum } from './server-round';
+import type { DatabaseResult } from './server-round';
 
 /** The result of a run on a fleet. */
 export interface FleetReport {
@@ -10,6 +12,8 @@ export interface FleetReport {
   /** The id of the execution of the state machine. */
   readonly execution: string;
   readonly dryRun: boolean;
+  /** Whether the run was to sweep all tables of all databases. */
+  readonly isWhole: boolean;
   readonly startedAt: string;
   readonly durationMs: number;
   /** Why the run ended early, if it did. */
@@ -21,7 +25,7 @@ export interface FleetReport {
   readonly rowsRemaining: number;
   /** Databases that were not swept to their end, though their server was reached. */
   readonly databasesCutShort: number;
-  /** Whether databases were cut short or not reached, or more dead rows remain than after the last run. */
+  /** Whether databases were cut short or not reached, or, after a whole run, more dead rows remain than after the last. */
   readonly backlogGrows: boolean;
   readonly oldestSweep?: OldestSweep;
   readonly failures: readonly Failure[];
@@ -47,22 +51,24 @@ export interface FleetRun {
   readonly stage: string;
   readonly execution: string;
   readonly dryRun: boolean;
+  readonly isWhole: boolean;
   readonly startedAt: Date;
   readonly endedAt: Date;
   readonly error?: string | undefined;
 }
 
-/** Step Functions and EventBridge accept 256 KiB, together with what they add. */
-const MOST_BYTES = 200_000;
-
-/** Sums up the results of all servers of the manifest. */
+/**
+ * Sums up the results of all servers of the manifest. The memory changes only after a whole run: a dry run sweeps nothing, and a
+ * run whose manifest was refused has no servers.
+ */
 export function fleetReport(
   { startedAt, endedAt, error, ...run }: FleetRun,
   servers: readonly ServerResult[],
   before: Memory,
 ): { readonly report: FleetReport; readonly results: readonly FleetDatabaseResult[]; readonly memory: Memory } {
   const results = servers.flatMap(({ server, databases }) => databases.map((result) => ({ server, ...result })));
-  const memory = remember(before, servers, startedAt.toISOString());
+  const isSweep = run.isWhole && !run.dryRun && servers.length > 0;
+  const memory = isSweep ? remember(before, servers, startedAt.toISOString()) : before;
   const isUndone = servers.some(({ outcome, isComplete }) => outcome !== 'failed' && !isComplete);
   const databasesCutShort = results.filter(({ isSwept, status }) => !isSwept && status !== 'failed').length;
   const oldest = oldestSweep(memory);
@@ -75,7 +81,7 @@ export function fleetReport(
     servers: counted(servers.map(({ outcome }) => outcome)),
     databases: counted(results.map(({ status }) => status)),
     rowsDeleted: sum(results.map(({ rowsDeleted }) => rowsDeleted)),
-    rowsRemaining: memory.rowsRemaining,
+    rowsRemaining: rowsRemainingIn(servers),
     databasesCutShort,
     backlogGrows: isUndone || databasesCutShort > 0 || memory.rowsRemaining > before.rowsRemaining,
     ...(oldest && { oldestSweep: oldest }),
@@ -110,28 +116,21 @@ function failuresOf(servers: readonly ServerResult[]): Failure[] {
 }
 
 function counted<Outcome extends string>(outcomes: readonly Outcome[]): Counts<Outcome> {
-  const counts: Partial<Record<Outcome, number>> = {};
-  for (const outcome of outcomes) {
-    counts[outcome] = (counts[outcome] ?? 0) + 1;
-  }
-  return { total: outcomes.length, ...counts } as Counts<Outcome>;
+  const counts = [...groupedBy(outcomes, (outcome) => outcome)].map(([outcome, { length }]) => [outcome, length]);
+  return { total: outcomes.length, ...Object.fromEntries(counts) };
 }
 
 /** With the results if they fit, and with as many of the failures as fit. */
 function fitting(report: FleetReport, results: readonly FleetDatabaseResult[]): FleetReport {
   const whole = { ...report, results };
-  if (sizeOf(whole) <= MOST_BYTES) {
+  if (sizeOf(whole) <= LONGEST_STATE) {
     return whole;
   }
   let bytes = sizeOf({ ...report, failures: [] });
   const failures = report.failures.filter((failure) => {
     bytes += sizeOf(failure) + 1;
-    return bytes <= MOST_BYTES;
+    return bytes <= LONGEST_STATE;
   });
   const failuresLeftOut = report.failures.length - failures.length;
   return { ...report, failures, ...(failuresLeftOut > 0 && { failuresLeftOut }) };
-}
-
-function sizeOf(value: object): number {
-  return Buffer.byteLength(JSON.stringify(value));
 }

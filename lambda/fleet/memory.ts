@@ -1,3 +1,4 @@
+import { sum } from '../totals';
 import type { ServerResult } from './server-result';
 
 /** What a fleet knows from its earlier runs. */
@@ -40,10 +41,13 @@ export function remember({ servers }: Memory, results: readonly ServerResult[], 
         return [server, { since, sweptAt: { ...(!isComplete && sweptAt), ...Object.fromEntries(met) } }];
       }),
     ),
-    rowsRemaining: results
-      .flatMap(({ databases }) => databases)
-      .reduce((sum, row) => sum + (row.rowsRemaining ?? 0), 0),
+    rowsRemaining: rowsRemainingIn(results),
   };
+}
+
+/** Where they were counted. */
+export function rowsRemainingIn(results: readonly ServerResult[]): number {
+  return sum(results.flatMap(({ databases }) => databases.map(({ rowsRemaining = 0 }) => rowsRemaining)));
 }
 
 export function oldestSweep({ servers }: Memory): OldestSweep | undefined {

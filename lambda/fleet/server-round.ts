@@ -1,4 +1,6 @@
-import type { RunReport, RunStatus, TargetReport } from '../report';
+import { LONGEST_STATE, sizeOf } from '../abridged-report';
+import { overall, type RunReport, type RunStatus, type TargetReport } from '../report';
+import { groupedBy, sum, sumIfKnown } from '../totals';
 
 /** The result of a run for one database of a server. */
 export interface DatabaseResult {
@@ -23,48 +25,51 @@ export interface ServerRound extends Omit<RunReport, 'server' | 'targets'> {
 }
 
 /**
- * The databases of a round, whose results fit into the 256 KiB of a state, also if each of them failed at length. The next
- * round goes on behind the last one.
+ * The databases of a round at the most, whose results fit into the state of a state machine, apart from their errors. The
+ * next round goes on behind the last one.
  */
 export const MOST_DATABASES = 300;
 
-/** The log of the function has the whole texts. */
-const LONGEST_ERROR = 500;
-
 /** The results of a run by database, in the order of the run. */
 export function databaseResults(targets: readonly TargetReport[]): DatabaseResult[] {
-  return [...groupedByDatabase(targets)].map(([database, tables]) => {
-    const remaining = tables.map(({ rowsRemaining }) => rowsRemaining);
+  return [...groupedBy(targets, ({ database }) => database)].flatMap(([database, tables]) => {
+    if (database === undefined) {
+      return []; // the run did not come to its databases
+    }
+    const rowsRemaining = sumIfKnown(tables.map((table) => table.rowsRemaining));
     const errors = tables.flatMap(({ table, error }) => (error === undefined ? [] : [`${table}: ${error}`]));
     return {
       database,
-      status: worstOf(tables.map(({ status }) => status)),
+      status: overall(tables.map(({ status }) => status)),
       isSwept: tables.every(({ stopReason }) => stopReason === 'drained' || stopReason === 'blocked'),
       rowsDeleted: sum(tables.map(({ rowsDeleted }) => rowsDeleted)),
-      ...(remaining.every((rows) => rows !== undefined) && { rowsRemaining: sum(remaining) }),
+      ...(rowsRemaining !== undefined && { rowsRemaining }),
       durationMs: sum(tables.map(({ durationMs }) => durationMs)),
-      ...(errors.length > 0 && { error: errors.join('\n').slice(0, LONGEST_ERROR) }),
+      ...(errors.length > 0 && { error: errors.join('\n') }),
     };
   });
 }
 
-/** From the worst on. */
-const STATUSES = ['failed', 'partial', 'skipped', 'succeeded'] as const satisfies RunStatus[];
-
-export function worstOf(statuses: readonly RunStatus[]): RunStatus {
-  return STATUSES.find((status) => statuses.includes(status)) ?? 'succeeded';
+/** A round with as much of the errors of its databases as a state holds. The log of the function has the whole texts. */
+export function fitting<Round extends ServerRound>(round: Round): Round {
+  const errors = round.databases.flatMap(({ error }) => error ?? []);
+  const bare = { ...round, databases: round.databases.map(({ error: _, ...result }) => result) };
+  const bytes = (LONGEST_STATE - sizeOf(bare)) / errors.length - sizeOf({ error: '' });
+  const databases = round.databases.map(({ error, ...result }) => ({
+    ...result,
+    ...(error !== undefined && { error: beginning(error, Math.min(bytes, LONGEST_ERROR)) }),
+  }));
+  return { ...round, databases };
 }
 
-export function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0);
-}
+/** Of the error of a database, in bytes. */
+const LONGEST_ERROR = 500;
 
-function groupedByDatabase(targets: readonly TargetReport[]): Map<string, TargetReport[]> {
-  const groups = new Map<string, TargetReport[]>();
-  for (const target of targets) {
-    if (target.database !== undefined) {
-      groups.set(target.database, [...(groups.get(target.database) ?? []), target]);
-    }
+/** The beginning of a text that takes no more bytes as JSON. */
+function beginning(text: string, bytes: number): string {
+  let part = text.slice(0, Math.max(0, bytes));
+  while (part && sizeOf(part) > bytes) {
+    part = part.slice(0, -1);
   }
-  return groups;
+  return part;
 }
