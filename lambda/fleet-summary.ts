@@ -20,6 +20,7 @@ import { type ServerResult, serverResult } from './fleet/server-result';
 import type { ServerRound } from './fleet/server-round';
 import { ConflictError, FleetBucket } from './fleet-bucket';
 import { emitFleetReport, METRIC_NAMESPACE } from './metrics';
+import { groupedBy } from './totals';
 
 /** The event of the first step. */
 interface CheckEvent {
@@ -36,6 +37,8 @@ interface SumUpEvent {
   readonly execution: string;
   readonly startedAt: string;
   readonly dryRun?: boolean;
+  /** Whether all tables of all databases were to be swept. */
+  readonly isWhole: boolean;
   /** Why the run ended early, if it did. */
   readonly error?: string;
 }
@@ -77,6 +80,7 @@ async function sumUp(bucket: FleetBucket, event: SumUpEvent): Promise<FleetRepor
     stage,
     execution: event.execution,
     dryRun: event.dryRun ?? false,
+    isWhole: event.isWhole,
     startedAt: new Date(event.startedAt),
     endedAt: new Date(),
     error: event.error,
@@ -93,11 +97,11 @@ async function resultsOf(bucket: FleetBucket, run: string): Promise<ServerResult
   const manifest = await bucket.read(manifestOf(run));
   const keys = await bucket.list(executionsOf(run));
   const failures = new Map((await bucket.readAll(keys.filter(isFailureFile))).flatMap((text) => [...failuresIn(text)]));
-  const rounds = new Map<string, ServerRound[]>();
-  for (const text of await bucket.readAll(await bucket.list(roundsOf(run)))) {
-    const round = JSON.parse(text) as ServerRound;
-    rounds.set(round.server, [...(rounds.get(round.server) ?? []), round]);
-  }
+  const files = await bucket.readAll(await bucket.list(roundsOf(run)));
+  const rounds = groupedBy(
+    files.map((text): ServerRound => JSON.parse(text)),
+    ({ server }) => server,
+  );
   return (manifest ? serverNames(manifest.text) : []).map((name) =>
     serverResult(name, rounds.get(name) ?? [], failures.get(name)),
   );
@@ -109,9 +113,9 @@ const MOST_ATTEMPTS = 5;
 async function remembered(bucket: FleetBucket, run: FleetRun, servers: readonly ServerResult[]) {
   for (let attempt = 1; ; attempt += 1) {
     const before = await bucket.read(MEMORY_KEY);
-    const summary = fleetReport(run, servers, before ? (JSON.parse(before.text) as Memory) : NO_MEMORY);
-    // A dry run sweeps nothing, and a run without a manifest says nothing of the servers.
-    if (run.dryRun || servers.length === 0) {
+    const memory: Memory = before ? JSON.parse(before.text) : NO_MEMORY;
+    const summary = fleetReport(run, servers, memory);
+    if (summary.memory === memory) {
       return summary;
     }
     try {

@@ -73,48 +73,42 @@ export function emitReport(metrics: RunMetrics, report: RunReport, complete = tr
     metrics.publishStoredMetrics();
   }
   metrics.addDimensions({ [STAGE_DIMENSION]: report.stage });
-  for (const [status, name] of Object.entries(RUN_METRICS)) {
-    const counts = status === report.status && (complete || status !== 'succeeded');
-    metrics.addMetric(name, 'Count', counts ? 1 : 0);
-  }
+  addOutcome(metrics, report.status, complete);
   metrics.publishStoredMetrics();
 }
 
-/** Emits the metrics of a run on a fleet: one value of each, however many servers it has. A dry run has none. */
+/**
+ * Emits the metrics of a run on a fleet: one value of each, however many servers it has. A dry run has none. A run of some
+ * tables or databases has only those of what it did: it counts as no success, and ends no alarm about the whole fleet.
+ */
 export function emitFleetReport(metrics: RunMetrics, report: FleetReport): void {
   if (report.dryRun) {
     return;
   }
-  const { status, servers, databases, oldestSweep, startedAt, durationMs } = report;
+  const { status, isWhole, servers, databases, oldestSweep, startedAt, durationMs } = report;
   metrics.addDimensions({ [STAGE_DIMENSION]: report.stage });
-  for (const [outcome, name] of Object.entries(RUN_METRICS)) {
-    metrics.addMetric(name, 'Count', outcome === status ? 1 : 0);
-  }
+  addOutcome(metrics, status, isWhole);
   metrics.addMetric(FLEET_METRICS.serversFailed, 'Count', servers.failed ?? 0);
-  metrics.addMetric(FLEET_METRICS.databases, 'Count', databases.total);
   metrics.addMetric(FLEET_METRICS.databasesFailed, 'Count', databases.failed ?? 0);
-  metrics.addMetric(FLEET_METRICS.databasesCutShort, 'Count', report.databasesCutShort);
   metrics.addMetric(FLEET_METRICS.rowsDeleted, 'Count', report.rowsDeleted);
-  metrics.addMetric(FLEET_METRICS.rowsRemaining, 'Count', report.rowsRemaining);
-  metrics.addMetric(FLEET_METRICS.duration, 'Milliseconds', durationMs);
-  metrics.addMetric(FLEET_METRICS.backlogGrows, 'Count', report.backlogGrows ? 1 : 0);
-  if (oldestSweep) {
+  if (isWhole) {
+    metrics.addMetric(FLEET_METRICS.databases, 'Count', databases.total);
+    metrics.addMetric(FLEET_METRICS.databasesCutShort, 'Count', report.databasesCutShort);
+    metrics.addMetric(FLEET_METRICS.rowsRemaining, 'Count', report.rowsRemaining);
+    metrics.addMetric(FLEET_METRICS.duration, 'Milliseconds', durationMs);
+    metrics.addMetric(FLEET_METRICS.backlogGrows, 'Count', report.backlogGrows ? 1 : 0);
+  }
+  if (isWhole && oldestSweep) {
     const ageMs = Date.parse(startedAt) + durationMs - Date.parse(oldestSweep.at);
     metrics.addMetric(FLEET_METRICS.oldestSweepHours, 'Count', ageMs / MS_PER_HOUR);
   }
   metrics.publishStoredMetrics();
 }
 
-const MS_PER_HOUR = 3_600_000;
-
-/** The tables that one target matches in many schemas share a metric, since each value of a dimension costs money. */
-function groupedByName(targets: readonly TargetReport[]): Map<string, TargetReport[]> {
-  const groups = new Map<string, TargetReport[]>();
-  for (const target of targets) {
-    const name = target.pattern ?? target.table;
-    const group = groups.get(name) ?? [];
-    group.push(target);
-    groups.set(name, group);
+function addOutcome(metrics: RunMetrics, status: RunStatus, isWhole: boolean): void {
+  for (const [outcome, name] of Object.entries(RUN_METRICS)) {
+    const counts = outcome === status && (isWhole || status !== 'succeeded');
+    metrics.addMetric(name, 'Count', counts ? 1 : 0);
   }
 }
 

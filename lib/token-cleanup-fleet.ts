@@ -116,8 +116,9 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
     this.schedules = schedule.schedules;
     this.scheduleInWords = schedule.inWords;
     if (enabled) {
-      const delay = (props.flexibleWindow ?? Duration.millis(0)).plus(DELIVERY_WINDOW).plus(LONGEST_RUN);
-      this.completedWithin = schedule.longestGap.plus(delay);
+      const delay = (props.flexibleWindow ?? Duration.millis(0)).plus(DELIVERY_WINDOW);
+      const longestRun = props.continueUntil === undefined ? LONGEST_RUN : schedule.longestWindow.plus(timeout);
+      this.completedWithin = schedule.longestGap.plus(delay).plus(longestRun);
     }
   }
 
@@ -198,5 +199,5 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
   }
 }
 
-/** A run that takes longer may set off the alarm about missing runs. */
+/** Without `continueUntil`. A run that takes longer may set off the alarm about missing runs. */
 const LONGEST_RUN = Duration.hours(6);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { transformSync } from '@swc/core';
-import type { Stack } from 'aws-cdk-lib';
+import { type Stack, TimeZone } from 'aws-cdk-lib';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import { readServer } from '../lambda/fleet/manifest';
 import { FLEET_METRICS, RUN_METRICS } from '../lambda/metrics';
@@ -79,6 +79,39 @@ test('sums up and announces whatever became of the manifest and the servers, and
     Choices: [{ Condition: "{% $states.input.status = 'failed' %}", Next: 'Failed' }],
     Default: 'Done',
   });
+});
+
+test('tells the summary whether the run was one of all tables and databases', () => {
+  const { States } = definitionOf(createFleet().stack);
+
+  expect(States['Sum up'].Arguments.Payload).toContain('$request := $states.context.Execution.Input; ');
+  expect(States['Sum up'].Arguments.Payload).toContain(
+    "'isWhole': $not($exists($request.tables) or $exists($request.after))",
+  );
+});
+
+test('ends in the form of a report if it is switched off', () => {
+  expect(definitionOf(createFleet().stack).States['Switched off'].Output).toMatchObject({
+    status: 'skipped',
+    stage: 'test',
+    dryRun: '{% $states.input.dryRun = true %}',
+    rowsDeleted: 0,
+    durationMs: 0,
+  });
+});
+
+test.each([
+  // A day, an hour for the delivery, and six for a run that ends with the last server.
+  [undefined, 'Etc/UTC', 24 + 1 + 6],
+  // The window, and the 15 minutes of a round.
+  ['06:00', 'Etc/UTC', 24 + 1 + 3.25],
+  ['02:00', 'Etc/UTC', 24 + 1 + 23.25],
+  // The clocks of a day in autumn repeat an hour, both of the day and of the window.
+  ['06:00', 'Europe/Berlin', 25 + 1 + 4.25],
+])('comes to its end as late as its window does: until %s in %s', (continueUntil, zone, hours) => {
+  const { fleet } = createFleet({ continueUntil, timeZone: TimeZone.of(zone) });
+
+  expect(fleet.completedWithin?.toMinutes()).toBe(hours * 60);
 });
 
 test('lets the function read the secrets with the tag, or log in as the one user, and nothing else', () => {

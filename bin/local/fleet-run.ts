@@ -41,6 +41,7 @@ export async function runFleet(fleet: Fleet, terminal: Terminal, options: FleetR
       stage: fleet.settings.STAGE ?? 'local',
       execution: 'local',
       dryRun: options.dryRun,
+      isWhole: true,
       startedAt,
       endedAt: new Date(),
     },

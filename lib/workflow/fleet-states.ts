@@ -3,10 +3,7 @@ import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import type { IBucket } from 'aws-cdk-lib/aws-s3';
 import type { IStringParameter } from 'aws-cdk-lib/aws-ssm';
 import {
-  Choice,
-  Condition,
   DistributedMap,
-  Fail,
   JsonPath,
   Pass,
   ResultWriter,
@@ -21,7 +18,7 @@ import { CallAwsService, LambdaInvoke } from 'aws-cdk-lib/aws-stepfunctions-task
 import { Construct } from 'constructs';
 import { whileOn } from './off-switch';
 import { retryTransientErrors, rounds } from './rounds';
-import { announce, messageOf } from './run-completed';
+import { announce, ending, messageOf } from './run-completed';
 
 export interface FleetStatesProps {
   readonly stage: string;
@@ -54,7 +51,7 @@ export interface FleetStatesProps {
  */
 export function fleetStates(scope: Construct, props: FleetStatesProps): State {
   const sumUp = invokeSummary(scope, 'Sum up', props, SUM_UP, '{% $states.result.Payload %}');
-  sumUp.next(announce(scope).next(ending(scope)));
+  sumUp.next(announce(scope).next(ending(scope, CAUSE)));
   const check = invokeSummary(scope, 'Check the manifest', props, CHECK, {
     manifest: '{% $states.result.Payload.manifest %}',
     request: `{% ${props.request} %}`,
@@ -62,7 +59,14 @@ export function fleetStates(scope: Construct, props: FleetStatesProps): State {
   check.addCatch(sumUp, { outputs: { failure: '{% $states.errorOutput %}' } });
   check.next(servers(scope, props).addCatch(sumUp, { resultPath: '$.failure' }).next(sumUp));
   const off = Pass.jsonata(scope, 'Switched off', {
-    outputs: { status: 'skipped', stage: props.stage, rowsDeleted: 0, warnings: ['the off switch is set'] },
+    outputs: {
+      status: 'skipped',
+      stage: props.stage,
+      dryRun: '{% $states.input.dryRun = true %}',
+      rowsDeleted: 0,
+      durationMs: 0,
+      warnings: ['the off switch is set'],
+    },
   });
   off.next(announce(scope, 'Announce that').next(Succeed.jsonata(scope, 'Skipped')));
   return whileOn(scope, props.offSwitch, { on: check, off });
@@ -72,6 +76,7 @@ const CHECK = "{% {'step': 'check', 'run': $states.context.Execution.Name} %}";
 
 const SUM_UP = `{% (
   $failure := $states.input.failure;
+  $request := $states.context.Execution.Input;
   $error := ${messageOf('$failure', "$failure.Error & ': ' & $failure.Cause")};
   $merge([
     {
@@ -79,7 +84,8 @@ const SUM_UP = `{% (
       'run': $states.context.Execution.Name,
       'execution': $states.context.Execution.Id,
       'startedAt': $states.context.Execution.StartTime,
-      'dryRun': $states.input.request.dryRun = true
+      'dryRun': $request.dryRun = true,
+      'isWhole': $not($exists($request.tables) or $exists($request.after))
     },
     $exists($failure) ? {'error': $error} : {}
   ])
@@ -102,18 +108,10 @@ function invokeSummary(
   return invoke;
 }
 
-/** If the run failed, the execution fails, once the run was announced. */
-function ending(scope: Construct): State {
-  const failed = Fail.jsonata(scope, 'Failed', {
-    error: 'RunFailed',
-    cause:
-      "{% $join(['servers failed: ' & $string($sum([$states.input.servers.failed])), " +
-      "'databases failed: ' & $string($sum([$states.input.databases.failed])), $states.input.error], '; ') %}",
-  });
-  return Choice.jsonata(scope, 'Did it fail?')
-    .when(Condition.jsonata("{% $states.input.status = 'failed' %}"), failed)
-    .otherwise(Succeed.jsonata(scope, 'Done'));
-}
+/** Of an execution whose run failed. */
+const CAUSE =
+  "{% $join(['servers failed: ' & $string($sum([$states.input.servers.failed])), " +
+  "'databases failed: ' & $string($sum([$states.input.databases.failed])), $states.input.error], '; ') %}";
 
 /** Part of the ids of the executions for single servers. */
 export const MAP_LABEL = 'servers';

@@ -1,7 +1,14 @@
 import { fleetReport } from '../../lambda/fleet/fleet-report';
 import { type Memory, NO_MEMORY } from '../../lambda/fleet/memory';
 import { serverResult } from '../../lambda/fleet/server-result';
-import { type DatabaseResult, databaseResults, type ServerRound } from '../../lambda/fleet/server-round';
+import {
+  type DatabaseResult,
+  databaseResults,
+  fitting,
+  MOST_DATABASES,
+  type ServerRound,
+} from '../../lambda/fleet/server-round';
+import { emitFleetReport } from '../../lambda/metrics';
 import type { RunStatus, TargetReport } from '../../lambda/report';
 
 const FIRST = '2027-01-29T03:00:00.000Z';
@@ -20,6 +27,7 @@ const run = (startedAt = SECOND) => ({
   stage: 'prod',
   execution: 'arn:1',
   dryRun: false,
+  isWhole: true,
   startedAt: new Date(startedAt),
   endedAt: new Date(Date.parse(startedAt) + 5_000),
 });
@@ -42,6 +50,7 @@ test('sums up servers that were swept, failed, were skipped and were not reached
     stage: 'prod',
     execution: 'arn:1',
     dryRun: false,
+    isWhole: true,
     startedAt: SECOND,
     durationMs: 5_000,
     servers: { total: 4, swept: 1, failed: 1, skipped: 1, 'not-reached': 1 },
@@ -66,7 +75,11 @@ test('sums up servers that were swept, failed, were skipped and were not reached
 test.each<[RunStatus, string, Parameters<typeof serverResult>[]]>([
   ['succeeded', 'every database of every server was swept', [['a', [round('a', [swept('a1')])]]]],
   ['partial', 'rows remain', [['a', [round('a', [swept('a1', { status: 'partial', rowsRemaining: 2 })])]]]],
-  ['partial', 'databases were left', [['a', [round('a', [swept('a1')], { status: 'partial', next: 'a1' })]]]],
+  [
+    'partial',
+    'databases were left',
+    [['a', [round('a', [swept('a1')], { status: 'partial', isCutShort: true, next: 'a1' })]]],
+  ],
   [
     'partial',
     'some servers were skipped',
@@ -103,7 +116,10 @@ test('fails if the run ended early, whatever its servers did', () => {
 test('joins the rounds of a server: a database that one did not finish counts once, as it was left', () => {
   const result = serverResult('a', [
     round('a', [swept('a2', { rowsDeleted: 1 })], { round: 2 }),
-    round('a', [swept('a1'), swept('a2', { status: 'partial', isSwept: false, rowsDeleted: 5 })], { next: 'a1' }),
+    round('a', [swept('a1'), swept('a2', { status: 'partial', isSwept: false, rowsDeleted: 5 })], {
+      isCutShort: true,
+      next: 'a1',
+    }),
   ]);
 
   expect(result).toMatchObject({ outcome: 'swept', isComplete: true });
@@ -111,7 +127,9 @@ test('joins the rounds of a server: a database that one did not finish counts on
 });
 
 test('keeps what the first rounds of a server did if a later one failed', () => {
-  expect(serverResult('a', [round('a', [swept('a1')], { next: 'a1' })], 'the function timed out')).toEqual({
+  expect(
+    serverResult('a', [round('a', [swept('a1')], { isCutShort: true, next: 'a1' })], 'the function timed out'),
+  ).toEqual({
     server: 'a',
     outcome: 'failed',
     isComplete: false,
@@ -147,7 +165,15 @@ describe('the memory', () => {
     ['failed', ['a', [], 'down']],
     ['was skipped', ['a', [round('a', [], { status: 'skipped' })]]],
     ['was not reached', ['a', []]],
-    ['was left in the middle', ['a', [round('a', [swept('a1')], { next: 'a1', status: 'partial' })]]],
+    ['was left in the middle', ['a', [round('a', [swept('a1')], { isCutShort: true, next: 'a1', status: 'partial' })]]],
+    ['was left in its first database', ['a', [round('a', [swept('a1')], { isCutShort: true, status: 'partial' })]]],
+    [
+      'was skipped after a round',
+      [
+        'a',
+        [round('a', [swept('a1')], { isCutShort: true, next: 'a1' }), round('a', [], { round: 2, status: 'skipped' })],
+      ],
+    ],
   ])('keeps the databases of a server that %s', (_, server) => {
     expect(Object.keys(after(server).memory.servers.a?.sweptAt ?? {})).toEqual(['a1', 'a2', 'gone']);
   });
@@ -157,6 +183,21 @@ describe('the memory', () => {
     const second = fleetReport(run(SECOND), [serverResult('b', [], 'down')], first.memory);
 
     expect(second.report.oldestSweep).toEqual({ server: 'b', at: FIRST });
+  });
+
+  test.each([
+    ['a dry run', { dryRun: true }],
+    ['a run of some tables', { isWhole: false }],
+  ])('does not change after %s, which sweeps no database to its end', (_, kind) => {
+    const servers = [serverResult('a', [round('a', [swept('a1', { rowsRemaining: 9 }), swept('new')])])];
+    const { memory, report } = fleetReport({ ...run(), ...kind }, servers, before);
+
+    expect(memory).toBe(before);
+    expect(report).toMatchObject({ rowsRemaining: 9, backlogGrows: false, oldestSweep: { at: FIRST } });
+  });
+
+  test('does not change after a run whose manifest was refused', () => {
+    expect(fleetReport({ ...run(), error: 'line 1' }, [], before).memory).toBe(before);
   });
 
   test.each([
@@ -213,4 +254,44 @@ test('sums up the tables of each database of a round', () => {
     { database: 'b', status: 'failed', isSwept: false, rowsDeleted: 2, durationMs: 10, error: 'tokens: no privilege' },
     { database: 'c', status: 'partial', isSwept: false, rowsDeleted: 2, rowsRemaining: 0, durationMs: 5 },
   ]);
+});
+
+test('keeps of the errors of a round what a state machine can hold, in any script', () => {
+  const error = '表"tokens"不存在\n'.repeat(1_000);
+  const failed = Array.from({ length: MOST_DATABASES }, (_, i) => swept(`tenant_${i}`, { status: 'failed', error }));
+  const whole = round('a', failed, { error: error.slice(0, 10_000), warnings: Array(100).fill('x'.repeat(200)) });
+
+  const short = fitting(whole);
+
+  expect(Buffer.byteLength(JSON.stringify(short))).toBeLessThanOrEqual(200_000);
+  expect(short.databases.map(({ error: _, ...result }) => result)).toEqual(failed.map(({ error: _, ...rest }) => rest));
+  expect(short.databases.every((result) => result.error && error.startsWith(result.error))).toBe(true);
+  expect(fitting(round('a', [swept('a', { error: 'no' }), swept('b')])).databases).toEqual([
+    swept('a', { error: 'no' }),
+    swept('b'),
+  ]);
+});
+
+test('emits of a run of some tables only what it did, so that it ends no alarm about the whole fleet', () => {
+  const emitted = (kind: Partial<ReturnType<typeof run>>) => {
+    const names: Record<string, number> = {};
+    const metrics = {
+      addDimensions: () => {},
+      addMetric: (name: string, _: string, value: number) => {
+        names[name] = value;
+      },
+      publishStoredMetrics: () => {},
+    };
+    emitFleetReport(
+      metrics,
+      fleetReport({ ...run(), ...kind }, [serverResult('a', [round('a', [swept('a1')])])], NO_MEMORY).report,
+    );
+    return names;
+  };
+  const did = { Partial: 0, Failed: 0, Skipped: 0, ServersFailed: 0, DatabasesFailed: 0, RowsDeleted: 1 };
+  const fleet = { Databases: 1, DatabasesCutShort: 0, RowsRemaining: 0, BacklogGrows: 0, Duration: 5_000 };
+
+  expect(emitted({ isWhole: false })).toEqual({ ...did, Succeeded: 0 });
+  expect(emitted({})).toEqual({ ...did, Succeeded: 1, ...fleet, OldestSweepHours: expect.any(Number) });
+  expect(emitted({ dryRun: true })).toEqual({});
 });
