@@ -75,9 +75,9 @@ async function show(event: object, cleanups: readonly WidgetCleanup[] = [CONTINU
   return (await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], { env })).stdout;
 }
 
-function event(message: object | string, minute: number, logStreamName = 'stream') {
+function event(message: object | string, minute: number) {
   const timestamp = Date.UTC(2027, 0, 30, 3, minute);
-  return { logStreamName, timestamp, message: typeof message === 'string' ? message : JSON.stringify(message) };
+  return { timestamp, message: typeof message === 'string' ? message : JSON.stringify(message) };
 }
 
 const rowsOf = (page: string) =>
@@ -85,18 +85,14 @@ const rowsOf = (page: string) =>
     row.replace(/\n/g, '').replace(/<\/td>(?:<td>)?/g, '|'),
   );
 
-test('lists the last runs, the newest first, with the rows of their tables', async () => {
+test('lists the last runs, the newest first', async () => {
   const run = { status: 'succeeded', dryRun: false, rowsDeleted: 1200, durationMs: 340 };
   answers['Logs_20140328.FilterLogEvents'] = {
     events: [
-      event({ target: { table: 'refresh_tokens', rowsRemaining: 2 } }, 0),
-      event({ target: { table: 'sessions', rowsRemaining: 1 } }, 0),
-      event({ run }, 1),
-      event('a line that is no JSON', 1),
-      event({ target: { table: 'refresh_tokens' } }, 2),
+      event({ run: { ...run, rowsDeleted: 0, dryRun: true, rowsRemaining: 7 } }, 3),
       event({ run: { ...run, status: 'partial' } }, 2),
-      event({ target: { table: 'refresh_tokens', rowsRemaining: 7 } }, 3),
-      event({ run: { ...run, rowsDeleted: 0, dryRun: true } }, 3),
+      event('a line that is no JSON', 1),
+      event({ run: { ...run, rowsRemaining: 3 } }, 1),
     ],
   };
 
@@ -107,6 +103,26 @@ test('lists the last runs, the newest first, with the rows of their tables', asy
     '2027-01-30 03:02 UTC|partial|1,200|not counted|0.3||',
     '2027-01-30 03:01 UTC|succeeded|1,200|3|0.3||',
   ]);
+});
+
+test('reads the log from its end, and no further than it shows', async () => {
+  const run = { status: 'succeeded' };
+  answers['Logs_20140328.FilterLogEvents'] = {
+    events: Array.from({ length: 10 }, (_, i) => event({ run }, i)),
+    nextToken: 'older',
+  };
+
+  expect(rowsOf(await show({}, [PLAIN]))).toHaveLength(10);
+  expect(asked).toMatchObject([{ body: { startFromHead: false } }]);
+});
+
+test('does not claim that there was no run if the log is too long to be searched', async () => {
+  answers['Logs_20140328.FilterLogEvents'] = { events: [], nextToken: 'older' };
+
+  const page = await show({}, [PLAIN]);
+
+  expect(page).toContain('<p>Error: the log of the last seven days is too long to be searched here');
+  expect(page).not.toContain('No run');
 });
 
 test('shows any text as text', async () => {

@@ -7,14 +7,14 @@ import { CLEANUPS_VARIABLE, type WidgetCleanup } from './cleanups';
 import { answer, page, type State } from './page';
 import { lastRuns } from './runs';
 
-/** What CloudWatch sends: a question for the documentation, the parameters of a button, or of the widget, which has none. */
+/** The event of CloudWatch: a request for the documentation, the parameters of a button, or those of the widget, which has none. */
 interface WidgetEvent {
   readonly describe?: boolean;
   readonly action?: unknown;
   readonly cleanup?: unknown;
 }
 
-/** The function behind the widget of the dashboard: shows the last runs, and does what its buttons say. */
+/** The function behind the widget of the dashboard: shows the last runs, and carries out the action of a button. */
 export async function handler(
   { describe, action, cleanup: name }: WidgetEvent,
   { invokedFunctionArn }: Pick<Context, 'invokedFunctionArn'>,

@@ -3,13 +3,13 @@ import type { WidgetCleanup } from './cleanups';
 import { type Html, html } from './html';
 import type { LoggedRun } from './runs';
 
-/** What is known of a cleanup at the moment. */
+/** The runs of a cleanup, past and present. */
 export interface State {
   readonly cleanup: WidgetCleanup;
   readonly runs: readonly LoggedRun[];
   /** When the executions that are running were started. */
   readonly runningSince: readonly Date[];
-  /** Why the rest is not known. */
+  /** The reason if they could not be read. */
   readonly error?: string;
 }
 

@@ -15,67 +15,63 @@ export interface LoggedRun {
 /** The runs that a table shows. */
 const MOST_RUNS = 10;
 
-/** A week of hourly runs is about 200 lines. Beyond this the log holds something else, and the page would wait for it. */
+/** Beyond this the log holds so much else that the page would wait for it. */
 const MOST_PAGES = 20;
 
 const MS_PER_DAY = 86_400_000;
 
-/** The lines of the runs and of their tables. */
-const PATTERN = '{ ($.run.status = *) || ($.target.table = *) }';
+/** The lines of the runs. */
+const PATTERN = '{ $.run.status = * }';
 
-/** The last runs of a week, the newest first. */
+/**
+ * The last runs of a week, the newest first.
+ *
+ * @throws Error if none is found, and the log goes on
+ */
 export async function lastRuns(logs: CloudWatchLogsClient, logGroupName: string): Promise<LoggedRun[]> {
   const runs: LoggedRun[] = [];
-  /** By log stream, in which one invocation follows the other: the tables of the run whose line comes next. */
-  const tables = new Map<string, (number | undefined)[]>();
   let pages = 0;
-  for await (const { events = [] } of paginateFilterLogEvents(
+  let isMore = false;
+  for await (const { events = [], nextToken } of paginateFilterLogEvents(
     { client: logs },
-    { logGroupName, filterPattern: PATTERN, startTime: Date.now() - 7 * MS_PER_DAY },
+    { logGroupName, filterPattern: PATTERN, startTime: Date.now() - 7 * MS_PER_DAY, startFromHead: false },
   )) {
-    for (const { message = '', timestamp = 0, logStreamName = '' } of events) {
-      const { run, target } = parsed(message);
-      const before = tables.get(logStreamName) ?? [];
-      if (target) {
-        tables.set(logStreamName, [...before, numberOf(target.rowsRemaining)]);
-      }
-      if (run) {
-        tables.delete(logStreamName);
-        runs.push(runOf(run, new Date(timestamp), before));
-      }
-    }
+    runs.push(...events.flatMap(({ message = '', timestamp = 0 }) => runIn(message, new Date(timestamp)) ?? []));
     pages += 1;
-    if (pages === MOST_PAGES) {
+    isMore = nextToken !== undefined;
+    if (runs.length >= MOST_RUNS || pages === MOST_PAGES) {
       break;
     }
+  }
+  if (runs.length === 0 && isMore) {
+    throw new Error('the log of the last seven days is too long to be searched here: use the saved query runs');
   }
   return runs.sort((a, b) => b.endedAt.getTime() - a.endedAt.getTime()).slice(0, MOST_RUNS);
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-
-function parsed(message: string): { readonly run?: Fields; readonly target?: Fields } {
-  try {
-    return JSON.parse(message) ?? {};
-  } catch {
-    return {};
+function runIn(message: string, endedAt: Date): LoggedRun | undefined {
+  const { run } = parsed(message);
+  if (!run) {
+    return undefined;
   }
-}
-
-function runOf(run: Fields, endedAt: Date, remaining: readonly (number | undefined)[]): LoggedRun {
-  const rowsRemaining = remaining.reduce<number | undefined>(
-    (sum, rows) => (sum === undefined || rows === undefined ? undefined : sum + rows),
-    0,
-  );
+  const rowsRemaining = numberOf(run.rowsRemaining);
   return {
     endedAt,
     status: String(run.status),
     dryRun: run.dryRun === true,
     rowsDeleted: numberOf(run.rowsDeleted) ?? 0,
-    ...(remaining.length > 0 && rowsRemaining !== undefined && { rowsRemaining }),
+    ...(rowsRemaining !== undefined && { rowsRemaining }),
     durationMs: numberOf(run.durationMs) ?? 0,
     ...(run.error !== undefined && { error: String(run.error) }),
   };
+}
+
+function parsed(message: string): { readonly run?: Readonly<Record<string, unknown>> } {
+  try {
+    return JSON.parse(message) ?? {};
+  } catch {
+    return {};
+  }
 }
 
 function numberOf(value: unknown): number | undefined {
