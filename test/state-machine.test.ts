@@ -63,10 +63,20 @@ test('reads the off switch, cleans up, and does both again as long as the functi
         Next: 'Read the off switch',
       },
     ],
-    Default: 'Done',
+    Default: 'Did it fail?',
   });
-  expect(states['Switched off'].Next).toBe('Done');
+  expect(states['Switched off'].Next).toBe('Did it fail?');
+  expect(states['Did it fail?']).toMatchObject({ Choices: [{ Next: 'Failed' }], Default: 'Done' });
   expect(states.Done.Type).toBe('Succeed');
+});
+
+test('ends with a report when it is switched off, which hides no failure of an earlier round', () => {
+  const { Output } = statesOf(createMachine())['Switched off'];
+
+  expect(Output).toContain("'status': $exists($states.input.rounds.error) ? 'failed' : ");
+  for (const field of ['stage', 'dryRun', 'rowsDeleted', 'durationMs', 'error', 'warnings', 'targets', 'rounds']) {
+    expect(Output).toContain(`'${field}': `);
+  }
 });
 
 test('repeats an invocation that Lambda refused, and no failure of a run, which stays open for a redrive', () => {
@@ -94,11 +104,15 @@ test('announces every end of a run on the default bus, and runs once if that is 
         },
       ],
     },
-    End: true,
+    Next: 'Did it fail?',
   });
-  expect(states['Clean up'].Catch).toMatchObject([{ ErrorEquals: ['States.ALL'], Next: 'Announce the failure' }]);
-  expect(states['Announce the failure'].Next).toBe('Failed');
-  expect(states.Failed).toMatchObject({ Type: 'Fail', Error: '{% $states.input.errorType %}' });
+  expect(states['Clean up'].Catch).toMatchObject([{ ErrorEquals: ['States.ALL'], Next: 'Announce' }]);
+  expect(states['Did it fail?'].Choices[0].Condition).toBe("{% $states.input.status = 'failed' %}");
+  expect(states.Failed).toMatchObject({
+    Type: 'Fail',
+    Error: "{% $exists($states.input.errorType) ? $states.input.errorType : 'RunFailed' %}",
+    Cause: '{% $states.input.error %}',
+  });
 });
 
 test('may invoke this function, read this switch, put events on this bus and deliver its log, and nothing else', () => {

@@ -2,11 +2,11 @@ import type { Duration, TimeZone } from 'aws-cdk-lib';
 import type * as lambda from 'aws-cdk-lib/aws-lambda';
 import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import type { IStringParameter } from 'aws-cdk-lib/aws-ssm';
-import { QueryLanguage, type StateMachine, Succeed } from 'aws-cdk-lib/aws-stepfunctions';
+import { QueryLanguage, type StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import { Construct } from 'constructs';
 import { OffSwitch } from './off-switch';
 import { rounds } from './rounds';
-import { announce, announceFailure } from './run-completed';
+import { announce, announceFailure, ending } from './run-completed';
 import { createStateMachine } from './state-machine';
 
 /** The settings that need a state machine. */
@@ -56,15 +56,18 @@ export class CleanupStateMachine extends Construct {
     const { continueUntil, events = false } = props;
     const { stage, timeZone, tracing, functionName } = invoked;
     this.offSwitch = props.offSwitch ?? new OffSwitch(this, 'OffSwitch').parameter;
+    const end = ending(this, '{% $states.input.error %}');
+    const announced = events ? announce(this) : undefined;
+    announced?.next(end);
     const { start, cleanUp } = rounds(this, {
       ...invoked,
       offSwitch: this.offSwitch,
       request: requestOf({ ...(continueUntil && { until: continueUntil, timeZone: timeZone.timezoneName }) }),
       continues: continueUntil !== undefined,
-      done: events ? announce(this) : Succeed.jsonata(this, 'Done'),
+      done: announced ?? end,
     });
-    if (events) {
-      announceFailure(this, cleanUp, stage);
+    if (announced) {
+      announceFailure(cleanUp, announced, stage);
     }
     this.stateMachine = createStateMachine(this, {
       name: functionName,

@@ -100,11 +100,12 @@ export function retryTransientErrors(invoke: LambdaInvoke): void {
   });
 }
 
-/** In the form of a report; `rounds` is left out if there was none. */
+/** In the form of a report. It hides no failure of an earlier round, and fields without a value are left out. */
 function switchedOff(stage: string): string {
   return (
-    "{% {'status': $exists($states.input.rounds) ? 'partial' : 'skipped', " +
-    `'stage': '${stage}', 'rowsDeleted': 0, 'targets': [], ` +
-    "'warnings': ['the off switch is set'], 'rounds': $states.input.rounds} %}"
+    "{% {'status': $exists($states.input.rounds.error) ? 'failed' : $exists($states.input.rounds) ? 'partial' : 'skipped', " +
+    `'stage': '${stage}', 'dryRun': $states.input.dryRun = true, 'rowsDeleted': 0, 'durationMs': 0, ` +
+    "'error': $states.input.rounds.error, 'warnings': ['the off switch is set'], 'targets': [], " +
+    "'rounds': $states.input.rounds} %}"
   );
 }

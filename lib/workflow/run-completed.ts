@@ -1,5 +1,5 @@
 import { EventBus } from 'aws-cdk-lib/aws-events';
-import { Fail, TaskInput } from 'aws-cdk-lib/aws-stepfunctions';
+import { Choice, Condition, Fail, type State, Succeed, TaskInput } from 'aws-cdk-lib/aws-stepfunctions';
 import { EventBridgePutEvents, type LambdaInvoke } from 'aws-cdk-lib/aws-stepfunctions-tasks';
 import type { Construct } from 'constructs';
 
@@ -29,14 +29,10 @@ export function announce(scope: Construct, id = 'Announce'): EventBridgePutEvent
 }
 
 /**
- * Announces a failure, too, before the execution fails. Such an execution has to be started again: a redrive would resume at
- * the state `Failed`, and fail again.
+ * Announces a failure, too. Such an execution has to be started again: a redrive would resume at the state `Failed`, and fail
+ * again.
  */
-export function announceFailure(scope: Construct, cleanUp: LambdaInvoke, stage: string): void {
-  const announced = announce(scope, 'Announce the failure');
-  announced.next(
-    Fail.jsonata(scope, 'Failed', { error: '{% $states.input.errorType %}', cause: '{% $states.input.error %}' }),
-  );
+export function announceFailure(cleanUp: LambdaInvoke, announced: EventBridgePutEvents, stage: string): void {
   // A time limit has no cause.
   const otherwise = '$exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : $states.errorOutput.Error';
   cleanUp.addCatch(announced, {
@@ -55,4 +51,15 @@ export function announceFailure(scope: Construct, cleanUp: LambdaInvoke, stage: 
 export function messageOf(error: string, otherwise: string): string {
   // The cause is JSON if a function threw the error, else text.
   return `$contains(${error}.Cause, '"errorMessage"') ? $parse(${error}.Cause).errorMessage : ${otherwise}`;
+}
+
+/** The end of an execution, which fails if the report that is its input is of a failure. */
+export function ending(scope: Construct, cause: string): State {
+  const failed = Fail.jsonata(scope, 'Failed', {
+    error: "{% $exists($states.input.errorType) ? $states.input.errorType : 'RunFailed' %}",
+    cause,
+  });
+  return Choice.jsonata(scope, 'Did it fail?')
+    .when(Condition.jsonata("{% $states.input.status = 'failed' %}"), failed)
+    .otherwise(Succeed.jsonata(scope, 'Done'));
 }
