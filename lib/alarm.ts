@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import type { IQueue } from 'aws-cdk-lib/aws-sqs';
+import type { Construct } from 'constructs';
 import type { TokenCleanup } from './token-cleanup';
 import type { TokenCleanupFleet } from './token-cleanup-fleet';
 
@@ -47,6 +48,21 @@ export function deadLetters(queue: IQueue, happened: string): AlarmDetails {
     metric: queue.metricApproximateNumberOfMessagesVisible(),
     threshold: 1,
   };
+}
+
+/** CloudWatch's limit of alarms in one composite alarm. */
+const LARGEST_COMPOSITE = 100;
+
+/** A composite alarm, of other composite alarms if there are too many alarms for one. */
+export function anyOf(scope: Construct, id: string, alarms: readonly cloudwatch.IAlarm[]): cloudwatch.CompositeAlarm {
+  const parts = Array.from({ length: Math.ceil(alarms.length / LARGEST_COMPOSITE) }, (_, i) =>
+    alarms.slice(i * LARGEST_COMPOSITE, (i + 1) * LARGEST_COMPOSITE),
+  );
+  const children = parts.length > 1 ? parts.map((part, i) => anyOf(scope, `${id}${i + 1}`, part)) : alarms;
+  return new cloudwatch.CompositeAlarm(scope, id, {
+    alarmRule: cloudwatch.AlarmRule.anyOf(...children),
+    alarmDescription: `Token cleanup: any of ${alarms.length} alarms is on.`,
+  });
 }
 
 /** CloudWatch's limit: seven days. */

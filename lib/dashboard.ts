@@ -15,12 +15,17 @@ const WIDTH = 24;
 /** Alarms in a row of the widget. With more, the names are cut off. */
 const ALARMS_IN_A_ROW = 4;
 
+interface DashboardSettings {
+  readonly dashboardName?: string | undefined;
+  readonly buttons: boolean;
+}
+
 /** One dashboard for several cleanups: the alarms, the tables and outcomes of each, and the last failures of all. */
 export function createDashboard(
   scope: Construct,
   cleanups: readonly TokenCleanup[],
   alarms: readonly cloudwatch.Alarm[],
-  { dashboardName, buttons }: { readonly dashboardName?: string | undefined; readonly buttons: boolean },
+  { dashboardName, buttons }: DashboardSettings,
 ): cloudwatch.Dashboard {
   const dashboard = new cloudwatch.Dashboard(scope, 'Dashboard', {
     ...given({ dashboardName }),
@@ -73,7 +78,7 @@ export function createFleetDashboard(
   scope: Construct,
   fleet: TokenCleanupFleet,
   alarms: cloudwatch.Alarm[],
-  dashboardName: string | undefined,
+  { dashboardName, buttons }: DashboardSettings,
 ): cloudwatch.Dashboard {
   const dashboard = new cloudwatch.Dashboard(scope, 'Dashboard', {
     ...given({ dashboardName }),
@@ -83,6 +88,9 @@ export function createFleetDashboard(
   const { databases, databasesFailed, databasesCutShort, rowsDeleted, rowsRemaining } = FLEET_METRICS;
   const markdown = `## ${fleet.node.id}\n${fleet.scheduleInWords}`;
   dashboard.addWidgets(new cloudwatch.AlarmStatusWidget({ title: 'Alarms', alarms, width: WIDTH }));
+  if (buttons) {
+    dashboard.addWidgets(new RunWidget(scope, 'Runs', [fleet]).widget);
+  }
   dashboard.addWidgets(new cloudwatch.TextWidget({ markdown, width: WIDTH, height: 2 }));
   dashboard.addWidgets(
     graph('Outcomes', metrics(...Object.values(RUN_METRICS))),

@@ -6,6 +6,7 @@ import { Construct } from 'constructs';
 import { FLEET_METRICS } from '../lambda/metrics';
 import {
   type AlarmDetails,
+  anyOf,
   createAlarm,
   deadLetters,
   defaultRunbookUrl,
@@ -28,6 +29,14 @@ export interface FleetMonitoringProps {
   readonly dashboardName?: string;
 
   /**
+   * Whether the dashboard lists the last runs, with buttons that start a run or a dry run and stop the state machine.
+   * Anyone who may see the dashboard and invoke the function behind it can use them.
+   *
+   * @default false
+   */
+  readonly dashboardButtons?: boolean;
+
+  /**
    * The document to which the descriptions of the alarms link, each to a heading such as `#alarm-failed-fleet-run`.
    *
    * @default - lib/RUNBOOK.md of this version on GitHub
@@ -45,6 +54,8 @@ export interface FleetMonitoringProps {
 /** Alarms, a dashboard and saved queries for a whole fleet, however many databases it has. */
 export class FleetMonitoring extends Construct {
   readonly alarms: cloudwatch.Alarm[];
+  /** In alarm while any of the alarms is, for example to gate deployments or for a status page. It has no action. */
+  readonly anyAlarm: cloudwatch.CompositeAlarm;
   readonly dashboard: cloudwatch.Dashboard;
 
   constructor(scope: Construct, id: string, props: FleetMonitoringProps) {
@@ -55,7 +66,11 @@ export class FleetMonitoring extends Construct {
     for (const alarm of this.alarms) {
       alarm.addAlarmAction(new SnsAction(props.topic));
     }
-    this.dashboard = createFleetDashboard(this, fleet, this.alarms, dashboardName);
+    this.anyAlarm = anyOf(this, 'AnyAlarm', this.alarms);
+    this.dashboard = createFleetDashboard(this, fleet, this.alarms, {
+      dashboardName,
+      buttons: props.dashboardButtons ?? false,
+    });
     createQueries(this, dashboardName ?? Names.uniqueResourceName(this, {}), [fleet.logGroup], FLEET_QUERIES);
   }
 }

@@ -1,9 +1,9 @@
 import { type Duration, Names } from 'aws-cdk-lib';
-import { type Alarm, AlarmRule, CompositeAlarm, type Dashboard, type IAlarm } from 'aws-cdk-lib/aws-cloudwatch';
+import type { Alarm, CompositeAlarm, Dashboard } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
-import { defaultRunbookUrl } from './alarm';
+import { anyOf, defaultRunbookUrl } from './alarm';
 import { createAlarms } from './cleanup-alarms';
 import { createDashboard } from './dashboard';
 import { given } from './given';
@@ -52,9 +52,6 @@ export interface MonitoringProps {
   readonly unlinkWithin?: Duration;
 }
 
-/** CloudWatch's limit of alarms in one composite alarm. */
-const LARGEST_COMPOSITE = 100;
-
 /** Alarms for each of several cleanups, and one dashboard and saved queries for all of them. */
 export class Monitoring extends Construct {
   readonly alarms: Alarm[];
@@ -86,16 +83,4 @@ export class Monitoring extends Construct {
     const logGroups = props.cleanups.map(({ logGroup }) => logGroup);
     createQueries(this, props.dashboardName ?? Names.uniqueResourceName(this, {}), logGroups, CLEANUP_QUERIES);
   }
-}
-
-/** A composite alarm, of other composite alarms if there are too many alarms for one. */
-function anyOf(scope: Construct, id: string, alarms: readonly IAlarm[]): CompositeAlarm {
-  const parts = Array.from({ length: Math.ceil(alarms.length / LARGEST_COMPOSITE) }, (_, i) =>
-    alarms.slice(i * LARGEST_COMPOSITE, (i + 1) * LARGEST_COMPOSITE),
-  );
-  const children = parts.length > 1 ? parts.map((part, i) => anyOf(scope, `${id}${i + 1}`, part)) : alarms;
-  return new CompositeAlarm(scope, id, {
-    alarmRule: AlarmRule.anyOf(...children),
-    alarmDescription: `Token cleanup: any of ${alarms.length} alarms is on.`,
-  });
 }

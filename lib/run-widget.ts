@@ -8,6 +8,7 @@ import { CLEANUPS_VARIABLE, type WidgetCleanup } from '../lambda/widget/cleanups
 import { functionCode } from './function-code';
 import { given } from './given';
 import type { TokenCleanup } from './token-cleanup';
+import { TokenCleanupFleet } from './token-cleanup-fleet';
 import { wildcard } from './wildcard';
 
 /** The height of a cleanup in CloudWatch's grid: the buttons, and a table of up to ten runs. */
@@ -20,7 +21,7 @@ const ROWS_OF_GRID = 7;
 export class RunWidget extends Construct {
   readonly widget: CustomWidget;
 
-  constructor(scope: Construct, id: string, cleanups: readonly TokenCleanup[]) {
+  constructor(scope: Construct, id: string, cleanups: readonly (TokenCleanup | TokenCleanupFleet)[]) {
     super(scope, id);
     const logGroup = new LogGroup(this, 'Logs', { retention: RetentionDays.ONE_MONTH });
     const role = new iam.Role(this, 'Role', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
@@ -51,7 +52,7 @@ export class RunWidget extends Construct {
     );
   }
 
-  #allow(role: iam.Role, { logGroup, function: invoked, stateMachine }: TokenCleanup): void {
+  #allow(role: iam.Role, { logGroup, function: invoked, stateMachine }: TokenCleanup | TokenCleanupFleet): void {
     const stack = Stack.of(this);
     const allow = (actions: string[], ...resources: string[]) =>
       role.addToPolicy(new iam.PolicyStatement({ actions, resources }));
@@ -82,11 +83,13 @@ export class RunWidget extends Construct {
   }
 }
 
-function describe({ node, logGroup, function: invoked, stateMachine }: TokenCleanup): WidgetCleanup {
+function describe(cleanup: TokenCleanup | TokenCleanupFleet): WidgetCleanup {
+  const { node, logGroup, function: invoked, stateMachine } = cleanup;
   return {
     name: node.id,
     logGroupName: logGroup.logGroupName,
     functionName: invoked.functionName,
     ...given({ stateMachineArn: stateMachine?.stateMachineArn }),
+    ...(cleanup instanceof TokenCleanupFleet && { isFleet: true }),
   };
 }

@@ -162,9 +162,6 @@ function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$Ref
     checkPlace(path, database);
   }
   if (fleet) {
-    if (stage.dashboardButtons !== undefined) {
-      refuse(['dashboardButtons'], 'must not be set with fleet, which has no buttons');
-    }
     if (fleet.iamUser !== undefined && fleet.sslMode === 'disable') {
       refuse(['fleet', 'sslMode'], ENCRYPTED_WITH_IAM);
     }

@@ -86,6 +86,7 @@ export class TokenCleanupStack extends Stack {
       dashboardName: `TokenCleanup-${stage}`,
       ...given({
         runbookUrl: this.#config.runbookUrl,
+        dashboardButtons: this.#config.dashboardButtons,
         sweptWithin: config.sweptWithinHours === undefined ? undefined : Duration.hours(config.sweptWithinHours),
       }),
     });

@@ -189,6 +189,42 @@ test('is the same number of resources whatever the manifest holds, and has no me
   );
 });
 
+test('is in alarm as a whole while any of its alarms is', () => {
+  const { AlarmRule, AlarmActions } = resource(createStage('fleet', FLEET), 'AWS::CloudWatch::CompositeAlarm');
+
+  expect(JSON.stringify(AlarmRule).match(/ALARM\(/g)).toHaveLength(5);
+  expect(AlarmActions).toBeUndefined();
+});
+
+describe('the buttons of the dashboard', () => {
+  const widgetOf = (stack: Stack) =>
+    resources(stack, 'AWS::Lambda::Function').find(({ Environment }) => Environment.Variables.CLEANUPS);
+
+  test('are not there unless somebody wants them', () => {
+    expect(widgetOf(createStage('fleet', FLEET))).toBeUndefined();
+  });
+
+  test('start and stop the state machine, and list the runs on the whole fleet', () => {
+    const stack = createStage('fleet', { ...FLEET, dashboardButtons: true });
+
+    expect(JSON.parse(flat(widgetOf(stack)?.Environment.Variables.CLEANUPS))).toMatchObject([
+      { name: 'fleet', isFleet: true, stateMachineArn: expect.stringContaining('fleetWorkflow') },
+    ]);
+    expect(
+      statementsOf(stack, 'MonitoringRunsRole')
+        .flatMap(({ Action }) => Action)
+        .sort(),
+    ).toEqual([
+      'logs:CreateLogStream',
+      'logs:FilterLogEvents',
+      'logs:PutLogEvents',
+      'states:ListExecutions',
+      'states:StartExecution',
+      'states:StopExecution',
+    ]);
+  });
+});
+
 test('has a heading in the run book for each alarm', () => {
   const headings = [...readFileSync('lib/RUNBOOK.md', 'utf8').matchAll(/^## (Alarm: .*)$/gm)].map(([, heading = '']) =>
     heading.toLowerCase().replace(':', '').replaceAll(' ', '-'),

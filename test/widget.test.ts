@@ -116,6 +116,17 @@ test('reads the log from its end, and no further than it shows', async () => {
   expect(asked).toMatchObject([{ body: { startFromHead: false } }]);
 });
 
+test.each([
+  [false, '{ $.run.status = * }'],
+  [true, '{ $.run.execution = * }'],
+])('lists of a fleet (%p) the runs on all servers, and not those on each', async (isFleet, filterPattern) => {
+  await show({}, [{ ...CONTINUED, isFleet }]);
+
+  expect(asked.find(({ operation }) => operation === 'Logs_20140328.FilterLogEvents')?.body).toMatchObject({
+    filterPattern,
+  });
+});
+
 test('does not claim that there was no run if the log is too long to be searched', async () => {
   answers['Logs_20140328.FilterLogEvents'] = { events: [], nextToken: 'older' };
 

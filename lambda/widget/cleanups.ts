@@ -5,6 +5,8 @@ export interface WidgetCleanup {
   readonly functionName: string;
   /** Started in place of the function; undefined without one. */
   readonly stateMachineArn?: string;
+  /** Whether its log has lines of the runs on single servers, too. */
+  readonly isFleet?: boolean;
 }
 
 /** The variable that holds the list, as JSON. */

@@ -41,7 +41,7 @@ async function stateOf(
 ): Promise<State> {
   try {
     const running = await runningExecutions(cleanup.stateMachineArn, stepFunctions);
-    const runs = await lastRuns(logs, cleanup.logGroupName);
+    const runs = await lastRuns(logs, cleanup);
     return { cleanup, runs, runningSince: running.flatMap(({ startedAt }) => startedAt ?? []) };
   } catch (error) {
     return { cleanup, runs: [], runningSince: [], error: reasonOf(error) };

@@ -1,4 +1,5 @@
 import { type CloudWatchLogsClient, paginateFilterLogEvents } from '@aws-sdk/client-cloudwatch-logs';
+import type { WidgetCleanup } from './cleanups';
 
 /** A run, as the log of the function has it. */
 export interface LoggedRun {
@@ -20,21 +21,27 @@ const MOST_PAGES = 20;
 
 const MS_PER_DAY = 86_400_000;
 
-/** The lines of the runs. */
+/** The lines of the runs. Only the report of a whole fleet names its execution. */
 const PATTERN = '{ $.run.status = * }';
+const FLEET_PATTERN = '{ $.run.execution = * }';
 
 /**
  * The last runs of a week, the newest first.
  *
  * @throws Error if none is found, and the log goes on
  */
-export async function lastRuns(logs: CloudWatchLogsClient, logGroupName: string): Promise<LoggedRun[]> {
+export async function lastRuns(
+  logs: CloudWatchLogsClient,
+  { logGroupName, isFleet }: WidgetCleanup,
+): Promise<LoggedRun[]> {
+  const filterPattern = isFleet ? FLEET_PATTERN : PATTERN;
+
   const runs: LoggedRun[] = [];
   let pages = 0;
   let isMore = false;
   for await (const { events = [], nextToken } of paginateFilterLogEvents(
     { client: logs },
-    { logGroupName, filterPattern: PATTERN, startTime: Date.now() - 7 * MS_PER_DAY, startFromHead: false },
+    { logGroupName, filterPattern, startTime: Date.now() - 7 * MS_PER_DAY, startFromHead: false },
   )) {
     runs.push(...events.flatMap(({ message = '', timestamp = 0 }) => runIn(message, new Date(timestamp)) ?? []));
     pages += 1;
@@ -44,7 +51,7 @@ export async function lastRuns(logs: CloudWatchLogsClient, logGroupName: string)
     }
   }
   if (runs.length === 0 && isMore) {
-    throw new Error('the log of the last seven days is too long to be searched here: use the saved query runs');
+    throw new Error('the log of the last seven days is too long to be searched here: use the saved queries');
   }
   return runs.sort((a, b) => b.endedAt.getTime() - a.endedAt.getTime()).slice(0, MOST_RUNS);
 }
