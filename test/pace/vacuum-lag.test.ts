@@ -10,7 +10,7 @@ async function tableWith(deadTuples: number, options = ''): Promise<number> {
   await database.sql('insert into tokens select generate_series(1, 1000)');
   await database.sql('analyze tokens');
   await database.sql('delete from tokens where id <= $1', [deadTuples]);
-  await database.sql('select pg_stat_force_next_flush()').catch(() => {}); // since PostgreSQL 15
+  await database.flushStatistics();
   await database.until(`select pg_stat_get_dead_tuples('tokens'::regclass) = $1`, [deadTuples]);
   const [table] = await database.sql<{ oid: string }>(`select 'tokens'::regclass::oid::text as oid`);
   return Number(table?.oid);
