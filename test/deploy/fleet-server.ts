@@ -1,6 +1,6 @@
-import { existsSync, statfsSync } from 'node:fs';
 import { Client } from 'pg';
-import { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
+import type { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
+import { startPostgres } from '../support/postgres';
 import { type Login, ROWS_SQL, TABLES_SQL } from './database';
 import type { World } from './world';
 
@@ -18,7 +18,7 @@ export class FleetServer {
 
   static async start(world: World, name: string): Promise<FleetServer> {
     const settings = { fsync: 'off', autovacuum: 'off', shared_buffers: '32MB', max_connections: 20 };
-    const server = await EmbeddedPostgres.start({ settings, ...inMemory() });
+    const server = await startPostgres({ settings });
     world.removeLater(server);
     const tenants = Array.from({ length: 100 }, (_, i) => `tenant_${String(i).padStart(3, '0')}`);
     const fleetServer = new FleetServer(name, server, tenants);
@@ -72,19 +72,6 @@ export class FleetServer {
     }
   }
 }
-
-/** A hundred databases are 30,000 files, and some disks take a minute to delete them. */
-function inMemory(): { readonly folder?: string } {
-  const folder = '/dev/shm';
-  if (!existsSync(folder)) {
-    return {};
-  }
-  const { bavail, bsize } = statfsSync(folder);
-  return bavail * bsize > ROOM ? { folder } : {};
-}
-
-/** Three servers take 2.3 GB. */
-const ROOM = 4e9;
 
 const COUNT_SQL = `
   select
