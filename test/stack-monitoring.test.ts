@@ -287,7 +287,7 @@ test('sends every alarm to the topic', () => {
   expect(new Set(actions.flat())).toEqual(new Set(['arn:aws:sns:eu-central-1:111122223333:oncall']));
 });
 
-test('links each alarm to its heading in the run book of this version', () => {
+test('links each alarm to its heading in the runbook of this version', () => {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
   const dev: StageConfig = { ...(CONTEXT.stages.dev as StageConfig), alarms: { unlinkWithinHours: 24 } };
   const everyAlarm = [

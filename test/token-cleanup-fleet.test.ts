@@ -225,7 +225,7 @@ describe('the buttons of the dashboard', () => {
   });
 });
 
-test('has a heading in the run book for each alarm', () => {
+test('has a heading in the runbook for each alarm', () => {
   const headings = [...readFileSync('lib/RUNBOOK.md', 'utf8').matchAll(/^## (Alarm: .*)$/gm)].map(([, heading = '']) =>
     heading.toLowerCase().replace(':', '').replaceAll(' ', '-'),
   );
