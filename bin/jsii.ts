@@ -21,7 +21,7 @@ const PACKAGE = join(DIST, 'jsii');
 const BUNDLED = ['cronstrue', 'zod'];
 const PEERS = ['aws-cdk-lib', 'constructs'];
 
-/** What the constructs import and deploy. It is compiled already: to check the types of zod again takes long. */
+/** What the constructs import and deploy. It is compiled already: checking the types of zod again takes long. */
 const COMPILED = [...BUNDLES, 'lambda'];
 
 const TSCONFIG = {

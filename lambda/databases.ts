@@ -42,7 +42,7 @@ export async function runOnDatabases(
       const hasOnlyFailed = result.status === 'failed' && result.rowsDeleted === 0;
       // A database that is named, and not only matched, has to be there.
       if (hasOnlyFailed && !pattern.like.includes(database) && !(await exists(lock, database))) {
-        const warning = `${database}: was dropped while the run was at work`;
+        const warning = `${database}: was dropped during the run`;
         logger.warn(warning, {});
         dropped.push(warning);
       } else {

@@ -103,6 +103,6 @@ function trustedCertificates(file: string | undefined): string[] {
     if (file === undefined) {
       return [...rootCertificates]; // not on Lambda
     }
-    throw new Error(`DB_SSL_ROOT_CERT must be a file that can be read, got ${JSON.stringify(file)}`, { cause });
+    throw new Error(`DB_SSL_ROOT_CERT must be a readable file, got ${JSON.stringify(file)}`, { cause });
   }
 }

@@ -243,7 +243,7 @@ export class Run {
         stopCounting,
         onProgress: this.#progressLog(target.name),
         ...(target.pattern !== undefined && {
-          onDropped: () => this.#warn(`${printable(target.name)}: was dropped while the run was at work`),
+          onDropped: () => this.#warn(`${printable(target.name)}: was dropped during the run`),
         }),
       },
     };

@@ -96,7 +96,7 @@ const secretSchema = z.object(
  */
 export function parseSecret(secret: string | undefined, overrides: DatabaseOverrides): Credentials {
   if (secret === undefined) {
-    throw new Error('the secret must be text, is binary');
+    throw new Error('the secret must be text, got binary data');
   }
   const result = secretSchema.safeParse(parseJson(secret));
   if (!result.success) {
@@ -121,6 +121,6 @@ function parseJson(secret: string): unknown {
     return JSON.parse(secret);
   } catch {
     // The parser's own message quotes the text.
-    throw new Error(`the secret must be JSON, is ${secret === '' ? 'empty' : 'other text'}`);
+    throw new Error(`the secret must be JSON, got ${secret === '' ? 'an empty string' : 'text that is not JSON'}`);
   }
 }

@@ -81,7 +81,7 @@ export interface Replica {
 export async function replicasOf(
   session: Queryable,
 ): Promise<{ readonly replicas?: readonly Replica[]; readonly warning?: string }> {
-  const hidden = (reason: string) => ({ warning: `replicas cannot be seen, so their lag is not known: ${reason}` });
+  const hidden = (reason: string) => ({ warning: `the replicas are not visible, so their lag is unknown: ${reason}` });
   try {
     const { rows } = await session.query<StandingReplica>(REPLICAS_SQL);
     const missingGrant = rows.find((row) => row.missingGrant)?.missingGrant;
@@ -140,6 +140,6 @@ export class AnotherRunError extends Error {
 export async function takeLock(query: Query): Promise<void> {
   const { rows } = await query<{ taken: boolean }>(LOCK_SQL, LOCK_KEY);
   if (!rows[0]?.taken) {
-    throw new AnotherRunError('another run is at work on this database');
+    throw new AnotherRunError('another run is active on this database');
   }
 }

@@ -26,7 +26,7 @@ export function wholeNumber(min: number, max: number) {
 }
 
 /** A local file of certificates. */
-export const pemFile = z.string(TEXT).refine(isPemFile, 'must be a PEM file that can be read');
+export const pemFile = z.string(TEXT).refine(isPemFile, 'must be a readable PEM file');
 
 function isPemFile(path: string): boolean {
   try {

@@ -20,7 +20,7 @@ test('works at full speed while no other session is active, and reports it', asy
   expect(report).toMatchObject({
     status: 'succeeded',
     rowsDeleted: 30_000,
-    targets: [{ pace: { share: expect.any(Number), reason: 'no other session was at work' } }],
+    targets: [{ pace: { share: expect.any(Number), reason: 'no other session was active' } }],
   });
   expect(await live()).toEqual([30_000]);
 });
@@ -38,7 +38,7 @@ test('works at full speed on every table of a run while no other session is at w
   const report = await database.service({ ...AUTOMATIC, targets }).run();
 
   expect(report.rowsDeleted).toBe(90_000);
-  expect(report.targets.map(({ pace }) => pace?.reason)).toEqual(Array(3).fill('no other session was at work'));
+  expect(report.targets.map(({ pace }) => pace?.reason)).toEqual(Array(3).fill('no other session was active'));
 });
 
 test('yields to a session that writes elsewhere, and deletes all rows nevertheless', async () => {
@@ -55,11 +55,11 @@ test('yields to a session that writes elsewhere, and deletes all rows neverthele
   await writes;
 
   expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 30_000 });
-  expect(report.targets[0]?.pace?.reason).toContain('other sessions were at work');
+  expect(report.targets[0]?.pace?.reason).toContain('other sessions were active');
   expect(database.logs).toContainEqual({
     level: 'debug',
     message: 'pace',
-    details: { pace: { reason: 'other sessions were at work' } },
+    details: { pace: { reason: 'other sessions were active' } },
   });
   expect(await live()).toEqual([30_000]);
 });

@@ -201,7 +201,7 @@ test('passes over a database that is dropped in the meantime', async () => {
   expect(report).toMatchObject({
     status: 'succeeded',
     rowsDeleted: 6,
-    warnings: ['tenant_b: was dropped while the run was at work'],
+    warnings: ['tenant_b: was dropped during the run'],
   });
   expect(report.targets.map((target) => target.database)).toEqual(['tenant_a', 'tenant_c', 'tenant_demo']);
 });

@@ -164,7 +164,7 @@ test.each<[string, Partial<Invocation>, string]>([
   [
     'the file of certificates cannot be read',
     { environment: { DB_SSL_MODE: 'verify-full', DB_SSL_ROOT_CERT: '/nowhere.pem' } },
-    'DB_SSL_ROOT_CERT must be a file that can be read, got "/nowhere.pem"',
+    'DB_SSL_ROOT_CERT must be a readable file, got "/nowhere.pem"',
   ],
   [
     'the server does not speak TLS, and no other is asked for',

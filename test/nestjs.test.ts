@@ -220,7 +220,7 @@ describe('while a run is under way', () => {
     await run;
 
     expect(linesOfTheSecond).toEqual([
-      'warn another run is at work on this database',
+      'warn another run is active on this database',
       'log refresh_tokens: skipped, 0 rows deleted, n ms',
       'log token cleanup: skipped, 0 rows deleted, n ms',
     ]);

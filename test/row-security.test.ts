@@ -181,7 +181,7 @@ test('warns in a dry run that rows are hidden, and does not count only the visib
   expect(await service.run({ dryRun: true })).toMatchObject({
     status: 'succeeded',
     warnings: [
-      'refresh_tokens: row security hides rows from this role: the counts are of the rows that it sees, and a run deletes no other',
+      'refresh_tokens: row security hides rows from this role: the counts cover only the rows that it sees, and a run deletes no others',
     ],
     targets: [{ rowsRemaining: 2_000, diagnosis: { rowsKept: 1_002, rowsKeptEstimated: true } }],
   });

@@ -160,7 +160,7 @@ describe('a status and a time that is kept as a number', () => {
     expect(report.error).toBe(
       'sessions: column "status" of "public"."sessions" must be of type boolean, is public.token_status\n' +
         'sessions: column "expires" of "public"."sessions" is of type bigint: ' +
-        'say its unit with "epoch": "s" or "epoch": "ms"',
+        'give its unit with "epoch": "s" or "epoch": "ms"',
     );
     expect(await database.column('select count(*)::int from sessions')).toEqual([4]);
   });
@@ -219,7 +219,7 @@ describe('tokens that refer to one another by a foreign key', () => {
       expect(status).toBe('failed');
       expect(error).toContain(
         `refresh_tokens: foreign key "${over === 'devices' ? 'device' : 'other'}" must not be on delete cascade: ` +
-          'a live row would go with the dead one that it refers to',
+          'a live row would be deleted with the dead one that it refers to',
       );
       expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([10_000]);
       await database.sql('drop table devices cascade');

@@ -23,9 +23,9 @@ test.each([
 });
 
 test.each([
-  ['binary', undefined, 'the secret must be text, is binary'],
-  ['empty', '', 'the secret must be JSON, is empty'],
-  ['not JSON', 'hunter2', 'the secret must be JSON, is other text'],
+  ['binary', undefined, 'the secret must be text, got binary data'],
+  ['empty', '', 'the secret must be JSON, got an empty string'],
+  ['not JSON', 'hunter2', 'the secret must be JSON, got text that is not JSON'],
   ['a list', '["hunter2"]', 'the secret must be an object'],
   [
     'without what is needed',

@@ -94,7 +94,7 @@ test('is skipped while another run is at work on the database', async () => {
   expect(await second).toMatchObject({
     status: 'skipped',
     rowsDeleted: 0,
-    warnings: ['another run is at work on this database'],
+    warnings: ['another run is active on this database'],
     targets: [
       { table: 'refresh_tokens', status: 'skipped' },
       { table: 'password_resets', status: 'skipped' },

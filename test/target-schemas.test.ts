@@ -186,7 +186,7 @@ test('passes over a schema that is dropped while others are swept, and does not 
   expect(report).toMatchObject({
     status: 'succeeded',
     rowsDeleted: 4,
-    warnings: ['tenant_b.sessions: was dropped while the run was at work'],
+    warnings: ['tenant_b.sessions: was dropped during the run'],
   });
   expect(await survivors('tenant_c')).toEqual([2]);
 });

@@ -124,7 +124,7 @@ export class Command {
   }
 
   async #discover(database: Database): Promise<void> {
-    announceDatabase(this.#terminal, 'Looks for tokens and sessions, deletes nothing', printableValue(database));
+    announceDatabase(this.#terminal, 'Looking for tokens and sessions; nothing is deleted', printableValue(database));
     const discovery = await this.#terminal.during('reading the catalog, counting rows', () =>
       withSession(database, this.#interrupt.signal, discover),
     );
@@ -160,7 +160,7 @@ export class Command {
 
   async #runDemo(): Promise<number> {
     const { signal } = this.#interrupt;
-    this.#terminal.say(this.#terminal.colors.bold('Prepares the demo'));
+    this.#terminal.say(this.#terminal.colors.bold('Preparing the demo'));
     const server = await this.#terminal.step(
       'starting PostgreSQL',
       // A Ctrl-C must not stop the server, and its data need not survive a crash. The run would yield to autovacuum.

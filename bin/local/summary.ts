@@ -16,7 +16,7 @@ export function announce(
   { dryRun, estimates = [] }: { readonly dryRun: boolean; readonly estimates?: readonly (number | undefined)[] },
 ): void {
   const { bold, dim } = terminal.colors;
-  announceDatabase(terminal, dryRun ? 'Dry run, deletes nothing' : 'Deletes', database);
+  announceDatabase(terminal, dryRun ? 'Dry run: nothing is deleted' : 'Deleting dead rows', database);
   for (const [index, target] of (dryRun ? [] : targets).entries()) {
     const estimate = estimates[index];
     const size = estimate === undefined ? '' : ` ${dim(`(about ${rows(estimate)} in all)`)}`;
@@ -102,14 +102,14 @@ const COLUMNS: readonly Column[] = [
 /** Runs shorter than this need no explanation of their pace. */
 const SHORT_RUN_MS = 2_000;
 
-const NEXT = 'the next run goes on';
+const NEXT = 'the next run continues';
 const REASONS: Readonly<Record<StopReason, readonly string[]>> = {
   drained: [],
   deadline: ['the time was up', NEXT],
   interrupted: ['interrupted', NEXT],
   blocked: [], // the blockages follow
   'replica-lag': ['the time was up while a replica was too far behind', NEXT],
-  'max-rows': ['as many rows went as one run may delete', NEXT],
+  'max-rows': ['the run reached its limit of rows', NEXT],
 };
 
 /** Why rows remain. */
@@ -132,7 +132,7 @@ function notes(target: TargetReport, dryRun: boolean): string[] {
     .filter((child) => child.rows !== 0)
     .map(
       (child) =>
-        `${child.rows === undefined ? 'rows' : rows(child.rows)} of ${child.table} ${dryRun ? 'would go' : 'went'} along (on delete cascade)`,
+        `${child.rows === undefined ? 'rows' : rows(child.rows)} of ${child.table} ${dryRun ? 'would be' : 'were'} deleted, too (on delete cascade)`,
     );
   const dropped = partitionsDropped.map(
     ({ partition, estimatedRows }) =>

@@ -1,4 +1,4 @@
-/** Things by the oids of the tables that they belong to, so that thousands of tables are not searched for each. */
+/** Things by the oids of their tables, so that finding them takes no search through thousands of tables. */
 export class ByTable<Thing> {
   readonly #things: readonly Thing[];
   readonly #positions = new Map<number, number[]>();

@@ -2,7 +2,7 @@ import { type AgeTest, type ColumnTest, isAge, type ReferenceTest } from '../con
 import { leastOffsetMs, localTime } from './local-time';
 import { literal, quoteIdentifier, raw, type Sql, sql } from './sql';
 
-/** The type of a column; of a domain, the type that it stands on. */
+/** The type of a column; for a domain, its base type. */
 export interface ColumnType {
   /** As PostgreSQL prints it, such as `timestamp with time zone`. */
   readonly name: string;
@@ -77,7 +77,7 @@ export class ColumnTests {
     return sql`${own} and ${seconds} >= ${raw('0')} and ${isOver}`;
   }
 
-  /** Whether the time in a column is before a moment. The column stands alone on its side, so that its index serves. */
+  /** Whether the time in a column is before a moment. The column stands alone on its side, so that an index on it can serve. */
   #isPast(column: string, { epoch }: AgeTest, moment: Date): Sql {
     const time = this.#column(column);
     const type = this.#types.get(column)?.name;
@@ -94,7 +94,7 @@ export class ColumnTests {
       case WITHOUT_ZONE:
         return sql`${time} < ${this.#bind(localTime(moment, this.#context.timeZone), 'timestamp')}`;
       case 'date': {
-        // The day of the earlier clock: the end of a day is past by both.
+        // The earlier of the two dates, so that the day has ended on both clocks.
         const [day = ''] = [localTime(moment), localTime(moment, this.#context.timeZone)].sort();
         return sql`${time} < ${this.#bind(day.slice(0, 10), 'date')}`;
       }

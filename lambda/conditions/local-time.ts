@@ -1,4 +1,4 @@
-/** More than clocks are ever set back at once. */
+/** Clocks are never set back by more than this at once. */
 const LONGEST_STEP_BACK_MS = 4 * 3_600_000;
 
 const QUARTER_MS = 900_000;

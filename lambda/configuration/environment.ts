@@ -32,20 +32,20 @@ export interface Config {
   readonly maxReplicaLagSeconds?: number | undefined;
 }
 
-/** The address of the database, and the way to log in. */
+/** The address of the database, and the login. */
 export type Login = PasswordLogin | IamLogin;
 
-/** With the user and the password of a secret. */
+/** A login with the user and password of a secret. */
 export interface PasswordLogin {
   readonly auth: 'password';
   readonly secretArn: string;
-  /** Host, port and name win over the values in the secret. */
+  /** Host, port and name override the values in the secret. */
   readonly host?: string | undefined;
   readonly port?: number | undefined;
   readonly name?: string | undefined;
 }
 
-/** With tokens that the function signs. */
+/** A login with tokens that the function signs. */
 export interface IamLogin {
   readonly auth: 'iam';
   /** The endpoint that RDS shows: the server refuses tokens for an alias. */
@@ -71,7 +71,7 @@ interface Address {
   readonly name?: string | undefined;
 }
 
-/** Whether the job runs at all: not if `NODE_ENV` is `test`. */
+/** Whether the job runs at all. It does not if `NODE_ENV` is `test`. */
 export function isEnabled(environment: Environment): boolean {
   return environment.NODE_ENV !== 'test';
 }
@@ -96,7 +96,7 @@ export function readConfig(environment: Environment): Config {
 /**
  * Reads the settings of a job inside a service. The environment of a service holds the login itself, not a secret's ARN.
  *
- * @param isConnected whether the service provides the connection by its options, so that the environment need not
+ * @param isConnected whether the options of the service provide the connection, so that the environment need not
  * @throws InvalidInputError with every mistake
  */
 export function readServiceConfig(environment: Environment, isConnected = false): ServiceConfig {
@@ -157,18 +157,21 @@ const passwordSchema = z.object({
 });
 
 const iamSchema = passwordSchema.extend({
-  DB_SECRET_ARN: z.undefined('must not be set where DB_AUTH is iam, which needs no secret').optional(),
+  DB_SECRET_ARN: z.undefined('must not be set if DB_AUTH is iam, which needs no secret').optional(),
   DB_USER: requiredWithIam(),
   DB_HOST: requiredWithIam(),
   // RDS refuses this too, but only after the token has crossed the network in plain text.
   DB_SSL_MODE: z
     .string()
-    .refine((mode) => mode !== 'disable', 'must be verify-full where DB_AUTH is iam: who reads the token can log in')
+    .refine(
+      (mode) => mode !== 'disable',
+      'must be verify-full if DB_AUTH is iam: anyone who reads the token can log in',
+    )
     .optional(),
 });
 
 function requiredWithIam() {
-  return anyText(z.string('is required where DB_AUTH is iam'));
+  return anyText(z.string('is required if DB_AUTH is iam'));
 }
 
 const SHAPES: readonly Readonly<Record<string, z.core.$ZodType>>[] = [

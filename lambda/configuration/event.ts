@@ -13,7 +13,7 @@ interface RunSettings {
 }
 
 /**
- * Reads the event of an invocation: nothing, an envelope of EventBridge, or a request from the console.
+ * Reads the event of an invocation: nothing, an EventBridge envelope, or a request from the console.
  *
  * @throws InvalidInputError with every mistake
  */
@@ -29,9 +29,7 @@ export function readRequest(event: unknown, { targets, databases }: RunSettings)
     if (misplaced.length > 0) {
       // The author meant a request, and would get the whole job instead.
       throw new InvalidInputError(
-        misplaced.map(
-          (key) => `event.${key} must not stand in an envelope of EventBridge, whose source is ${event.source}`,
-        ),
+        misplaced.map((key) => `event.${key} must not be in an EventBridge envelope, whose source is ${event.source}`),
       );
     }
     return {};
@@ -78,7 +76,7 @@ const roundsSchema = z.strictObject(
     error: z.string('must be a string').optional(),
     after: z.string(AFTER_RULE).optional(),
   },
-  'must be the rounds of an earlier answer',
+  'must be the rounds of an earlier result',
 );
 
 /** Rounds of an execution: runs of the function that continue one another. */
@@ -117,7 +115,7 @@ export interface FunctionRequest extends RunRequest {
   /**
    * The time of day at which the run ends, such as `06:00`.
    *
-   * @default - as long as Lambda lets it run
+   * @default - until the timeout of the function
    */
   readonly until?: string | undefined;
   /**
@@ -168,7 +166,7 @@ export interface RunRequest {
    */
   readonly after?: string | undefined;
   /**
-   * How many databases a run sweeps at the most. Its report has the last one as `next` if there are more.
+   * The most databases that a run sweeps. If there are more, its report names the last one as `next`.
    *
    * @default - all
    */
@@ -183,6 +181,6 @@ export interface RunRequest {
    * @default - no limit
    */
   readonly timeLeftMs?: number | undefined;
-  /** Ends the run after the batch that is under way. */
+  /** Ends the run after the current batch. */
   readonly signal?: AbortSignal | undefined;
 }

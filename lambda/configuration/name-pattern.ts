@@ -1,6 +1,6 @@
 import * as z from 'zod';
 
-/** Names by pattern, in which `*` is any run of characters. */
+/** Patterns of names, in which `*` stands for any characters. */
 export type NamePattern = z.output<typeof namePattern>;
 
 const patterns = z
@@ -9,13 +9,13 @@ const patterns = z
 
 export const namePattern = z.strictObject(
   {
-    like: patterns.describe('The names to take; * is any run of characters'),
-    except: patterns.describe('The names to leave out of those').optional(),
+    like: patterns.describe('The names to include; * stands for any characters'),
+    except: patterns.describe('The names among those to leave out').optional(),
   },
   'must be an object such as { "like": ["tenant_*"], "except": ["tenant_demo"] }',
 );
 
-/** Whether a pattern takes a name. */
+/** Whether a name matches a pattern. */
 export function matchesPattern({ like, except = [] }: NamePattern, name: string): boolean {
   return like.some((pattern) => matches(pattern, name)) && !except.some((pattern) => matches(pattern, name));
 }

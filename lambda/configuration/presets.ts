@@ -20,7 +20,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   ...APPLICATIONS,
 };
 
-/** The system that a table belongs to, by its name and by columns that tell it from others; nothing if none is known. */
+/** The system that a table belongs to, by its name and the columns that distinguish it; undefined if none is known. */
 export function systemOf(table: string, columns: readonly string[]): string | undefined {
   return Object.values(presets).find(({ tables }) =>
     tables.some((known) => known.table === table && known.recognize.every((column) => columns.includes(column))),

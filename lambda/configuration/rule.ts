@@ -22,7 +22,7 @@ export interface ValueTest {
   readonly in: readonly (string | number)[];
 }
 
-/** Tests of the row that the foreign key of this column leads to. */
+/** Tests of the row that the foreign key of this column refers to. */
 export interface ReferenceTest {
   readonly refersTo: Rule;
 }
@@ -35,7 +35,7 @@ export function isReference(test: ColumnTest): test is ReferenceTest {
   return typeof test === 'object' && test !== null && 'refersTo' in test;
 }
 
-/** Every column that a rule reads in the table itself. */
+/** All columns of the table itself that a rule reads. */
 export function columnsIn(rule: Rule): string[] {
   return Object.entries(rule).flatMap(([column, test]) =>
     isAge(test) && test.plusSeconds !== undefined ? [column, test.plusSeconds] : [column],
@@ -99,7 +99,7 @@ const values = z.strictObject({
       'must be a list of values',
     )
     .min(1, 'must list at least one value')
-    .describe('The values that the rule is for'),
+    .describe('The values that match'),
 });
 
 const DECISION_RULE =
@@ -115,7 +115,7 @@ const referredRule = ruleOf(
 );
 
 const reference = z.strictObject({
-  refersTo: referredRule.describe('Tests of the row that the foreign key of this column leads to'),
+  refersTo: referredRule.describe('Tests of the row that the foreign key of this column refers to'),
 });
 
 /** A rule in JSON. */
@@ -138,7 +138,7 @@ function ruleOf<Test extends z.ZodType<ColumnTest>>(test: Test) {
       }
     });
   return z.preprocess((input: z.input<typeof rule>, context) => {
-    // The record would drop it silently, and the rest of the rule matches more rows.
+    // The record would silently drop it, and the rest of the rule would match more rows.
     if (typeof input === 'object' && input !== null && Object.hasOwn(input, '__proto__')) {
       context.addIssue('must not name a column "__proto__"');
       return z.NEVER;

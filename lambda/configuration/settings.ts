@@ -22,7 +22,7 @@ export const PORT: Range = {
   accepts: (n: number) => Number.isInteger(n) && n >= 1 && n <= 65_535,
 };
 
-// A lag is looked at once a second; a day is beyond any use.
+// The lag is checked once a second, and a limit of more than a day is of no use.
 export const LAG_SECONDS: Range = {
   rule: 'must be a number of seconds from 1 to 86400',
   accepts: (n: number) => n >= 1 && n <= 86_400,

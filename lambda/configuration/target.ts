@@ -20,7 +20,7 @@ export function isPlacedTwice({ schema, schemas }: { schema?: string | undefined
   return schema !== undefined && schemas !== undefined;
 }
 
-export const PLACE_RULE = 'must not stand beside "schema"';
+export const PLACE_RULE = 'must not be used with "schema"';
 
 export const targetSchema = z
   .strictObject({
@@ -33,16 +33,16 @@ export const targetSchema = z
     unlessReferredToBy: z
       .array(identifier, 'must be a list of tables')
       .min(1, 'must name at least one table')
-      .describe('Tables whose foreign keys protect the rows that they refer to, whatever ON DELETE says')
+      .describe('Tables whose foreign keys protect the rows that they refer to, whatever their ON DELETE')
       .optional(),
     timeZone: timeZone.describe('The time zone of timestamps without time zone, UTC by default').optional(),
     vacuum: z
       .boolean('must be true or false')
-      .describe('Whether a run vacuums the table after it deleted rows')
+      .describe('Whether a run vacuums the table after it has deleted rows')
       .optional(),
     dropPartitions: z
       .boolean('must be true or false')
-      .describe('Whether a run drops partitions that are dead by their bound, instead of deleting their rows')
+      .describe('Whether a run drops partitions whose bound proves all rows dead, instead of deleting the rows')
       .optional(),
   })
   .refine(({ dropPartitions, unlessReferredToBy, timeZone }) => !dropPartitions || !(unlessReferredToBy || timeZone), {

@@ -8,7 +8,7 @@ import { didYouMean, InvalidInputError, isObject, mistakesIn } from './validatio
 export type { AgeTest, ColumnTest, ReferenceTest, Rule, ValueTest } from './rule';
 export { columnsIn, isAge, isReference } from './rule';
 
-/** A table and the rules that say which of its rows are dead, joined by OR. */
+/** A table and the rules for its dead rows, joined by OR. */
 export interface Target {
   /** Its name in events, results, metrics and logs: the table, with its schema if another target has the same table name. */
   readonly name: string;
@@ -29,13 +29,13 @@ export interface Target {
    */
   readonly timeZone?: string | undefined;
   /**
-   * Whether a run vacuums the table after it deleted rows.
+   * Whether a run vacuums the table after it has deleted rows.
    *
    * @default false
    */
   readonly vacuum?: boolean | undefined;
   /**
-   * Whether a run drops partitions that are dead by their bound, instead of deleting their rows.
+   * Whether a run drops partitions whose bound proves all rows dead, instead of deleting the rows.
    *
    * @default false
    */
@@ -120,7 +120,7 @@ export const targetsSchema = z
 
 const targetsObject = z.strictObject({ $schema: z.string('must be a string').optional(), targets: targetsSchema });
 
-/** The input of {@link parseTargets}: a list, or an object that leads an editor to the JSON Schema. */
+/** The input of {@link parseTargets}: a list, or an object that refers an editor to the JSON Schema. */
 export const targetsFile = z.union([targetsSchema, targetsObject]);
 
 /**

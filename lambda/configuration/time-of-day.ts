@@ -19,7 +19,7 @@ export function nextTimeOfDay(from: Date, time: string, timeZone: string): Date 
   const [hours = 0, minutes = 0] = time.split(':').map(Number);
   const wanted = hours * 60 + minutes;
   const waits = modulo(wanted - minuteOfDay(minute, timeZone), MINUTES_PER_DAY) || MINUTES_PER_DAY;
-  // The clocks may be changed on the way there.
+  // The clocks may change in between.
   const change = modulo(wanted - minuteOfDay(minute + waits, timeZone) + 720, MINUTES_PER_DAY) - 720;
   const corrected = minute + waits + change;
   const isSkipped = minuteOfDay(corrected, timeZone) !== wanted;

@@ -33,7 +33,7 @@ export function mistakesIn(
   const whyUnknown = (key: string, path: readonly PropertyKey[], unknown: readonly string[]) => {
     if (schema && keysAt(schema, path).includes(key)) {
       const others = Object.keys(valueAt(value, path) as object).filter((other) => !unknown.includes(other));
-      return `must not stand beside ${others.join(', ')}`;
+      return `must not be used with ${others.join(', ')}`;
     }
     return `is not a known key${suggestion(key, path)}`;
   };

@@ -87,7 +87,7 @@ export class Connection {
       stream: () => socket,
       keepAlive: true,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      pipeline: true, // a statement is sent at once, behind those whose answers have not come
+      pipeline: true, // statements are sent without waiting for earlier answers
     } as ClientConfig);
     const connection = new Connection(client, socket);
     try {
@@ -152,14 +152,14 @@ export class Connection {
     }
   }
 
-  /** Makes the given settings and those of the statements to come, which need not wait for the answer. */
+  /** Makes the given settings and those for later statements, which need not wait for the answer. */
   async set(settings: Readonly<Record<string, string>>, limits: Limits): Promise<void> {
     const ofStatements = this.#settingsOf(limits);
     this.#limits = JSON.stringify(ofStatements);
     try {
       await this.#send(SET_SQL, [JSON.stringify({ ...settings, ...ofStatements })], 0);
     } catch (error) {
-      this.usable = false; // the statement behind it had other limits
+      this.usable = false; // the statement sent after it had other limits
       throw error;
     }
   }
@@ -187,7 +187,7 @@ export class Connection {
     });
     try {
       if (this.isLent) {
-        await before; // not every pooler is known to take several statements at once
+        await before; // some poolers may not accept several statements at once
       }
       // The driver knows query_timeout, its types do not.
       const query = { text, values: [...values], query_timeout: timeoutMs + ANSWER_GRACE_MS };

@@ -41,8 +41,8 @@ export function describeError(error: unknown): string {
 }
 
 /**
- * Escapes characters that a terminal obeys, or that change what a person sees: control characters, breaks of lines and
- * paragraphs, changes of the direction of text. Names of tables may contain them.
+ * Escapes characters that control a terminal, or that change what a person sees: control characters, line and paragraph
+ * separators, changes of text direction. Names of tables may contain them.
  *
  * @param mark precedes the four hexadecimal digits of the character
  */
@@ -69,7 +69,7 @@ function textOf(error: unknown): string {
     case 'protected':
       return constraint
         ? `constraint ${JSON.stringify(constraint)} of table ${JSON.stringify(table)} (SQLSTATE ${sqlState})`
-        : `an exception, of a trigger probably (SQLSTATE ${sqlState}; its text may hold a row's values and is not repeated)`;
+        : `an exception, probably from a trigger (SQLSTATE ${sqlState}; its text may contain values of a row and is left out)`;
     default:
       return serverText(error as ServerError);
   }
@@ -98,9 +98,9 @@ function notAdmitted({ code, routine, isEncrypted }: ServerError): string | unde
 
 function serverText(error: ServerError): string {
   if (isRaisedInside(error)) {
-    return `an error in a function (SQLSTATE ${error.code}; its text may hold a row's values and is not repeated)`;
+    return `an error in a function (SQLSTATE ${error.code}; its text may contain values of a row and is left out)`;
   }
-  // The server's own words for too many connections name the role.
+  // The server's own message about too many connections names the role.
   return error.code === '53300' ? 'too many connections (SQLSTATE 53300)' : `${error.message} (SQLSTATE ${error.code})`;
 }
 
@@ -122,7 +122,7 @@ interface ServerError extends Error {
   readonly where?: string;
   /** The function of the server's source that raised it. */
   readonly routine?: string;
-  /** Of a connection that was not made: whether it was encrypted. */
+  /** Whether a connection attempt that failed was encrypted. */
   readonly isEncrypted?: boolean;
   readonly constraint?: string;
   readonly table?: string;
@@ -150,7 +150,7 @@ const KIND_BY_CLASS: Readonly<Record<string, ErrorKind>> = {
   '3D': 'fatal', // no such database
   '3F': 'fatal', // no such schema
   '42': 'fatal', // syntax, names and privileges
-  '53': 'fatal', // out of disk, memory or another resource: a cleaner should not press on
+  '53': 'fatal', // out of disk, memory or another resource: the cleanup must not press on
   '54': 'fatal', // limits
   '55': 'fatal', // object state, such as a published table without a replica identity
   '57': 'connection-lost', // shut down by an administrator, crashed, still starting
@@ -167,7 +167,7 @@ export class OutdatedError extends Error {
   override readonly name = 'OutdatedError';
 
   constructor() {
-    super('a row that a deleted row refers to came back to life');
+    super('a row that a deleted row refers to became live again');
   }
 }
 

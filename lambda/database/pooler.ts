@@ -39,7 +39,7 @@ export async function refuseSharedSessions(first: Connection, openAnother: () =>
   try {
     const [own, others] = [new Set<number>(), new Set<number>()];
     for (let round = 0; round < ROUNDS; round += 1) {
-      // Two probes in a row, since two sessions in turn would give each connection always the same one.
+      // Two probes in a row: if two sessions took turns, each connection would always get the same one.
       for (const [connection, pids] of [
         [first, own],
         [first, own],

@@ -25,7 +25,7 @@ export interface ConnectionOptions {
   /**
    * How long the database may be unreachable before the run gives up.
    *
-   * @default 60_000, which outlasts the fail-over of an Aurora cluster and most of RDS
+   * @default 60_000, longer than a failover of Aurora and most failovers of RDS
    */
   readonly reconnectTimeoutMs?: number;
 }

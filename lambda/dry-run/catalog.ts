@@ -12,7 +12,7 @@ export interface CatalogTable {
 
 export interface CatalogColumn {
   readonly name: string;
-  /** As PostgreSQL prints it, such as `timestamp with time zone`; of a domain, the type that it stands on. */
+  /** As PostgreSQL prints it, such as `timestamp with time zone`; for a domain, its base type. */
   readonly type: string;
 }
 
@@ -38,7 +38,7 @@ export async function readCatalog(session: Queryable): Promise<readonly CatalogT
   return rows;
 }
 
-/** Reads the foreign keys that delete rows: a table, and the tables whose rows take its rows along. */
+/** Reads the foreign keys that delete rows: a table, and the tables from which deletes cascade to it. */
 export async function readCascades(session: Queryable): Promise<ReadonlyMap<number, readonly number[]>> {
   const { rows } = await session.query<{ child: number; parents: number[] }>(`
     select conrelid::int8::float8 as child, array_agg(distinct confrelid::int8::float8) as parents
@@ -68,7 +68,7 @@ export async function readSize(session: Queryable, oid: number): Promise<Size> {
   return rows[0] ?? { heapBytes: 0, rows: null };
 }
 
-/** Tables up to this size are read whole, in about a second; of larger ones, as much is read here and there. */
+/** Tables up to this size are read as a whole, in about a second; of larger ones, a random sample of this size. */
 const READ_BYTES = 64 * 1024 ** 2;
 
 /** The clause that reads a table or a random share of its blocks. */

@@ -16,7 +16,7 @@ export interface Diagnosis {
   readonly findings: readonly Finding[];
   /** The number of rows that meet each rule, protected ones included, in the order of the rules. A row may meet several. */
   readonly rules?: readonly RuleCount[];
-  /** Whether fewer rows may go than {@link TargetReport.rowsRemaining} says, for the reasons among the surprises. */
+  /** Whether a run may delete fewer rows than {@link TargetReport.rowsRemaining} says, for the reasons among the surprises. */
   readonly isUpperBound?: true;
   readonly rowsKept?: number;
   /** Whether it is the server's estimate, because an index led to the dead rows or policies hide the others from the role. */
@@ -40,7 +40,7 @@ export interface RuleCount {
 
 // Measured beside a service that writes: 1 M rows in 150 MB, of which 0.1 to 95 % are dead, and 300,000 rows with foreign
 // keys, on two shared cores. The estimates were 1.0 to 1.4 times what the runs then took.
-/** To change a block and log that, in multiples of the time to read it. */
+/** The cost of changing and logging a block, in multiples of the time to read it. */
 const WRITE_FACTOR = 2;
 
 const ROW_MS = 0.0003;
@@ -177,11 +177,11 @@ const SUSPICIOUS_SHARE = 0.95;
 function doubts(doomed: number, rows: number): string[] {
   const percent = Math.floor((1_000 * doomed) / rows) / 10;
   return doomed > SUSPICIOUS_SHARE * rows
-    ? [`WARNING: ${percent} % of the table would go; make sure that the rules match only what is dead`]
+    ? [`WARNING: ${percent} % of the table would be deleted; make sure that the rules match only dead rows`]
     : [];
 }
 
-/** Reasons why fewer rows may go than were counted, as sentences. */
+/** Reasons why a run may delete fewer rows than were counted, as sentences. */
 function limitsOf(
   doomed: number,
   maxRows: number | undefined,
@@ -190,12 +190,10 @@ function limitsOf(
 ): string[] {
   return [
     ...(maxRows !== undefined && doomed > maxRows
-      ? [`one run deletes about ${maxRows} of the rows that would go, by CLEANUP_MAX_ROWS`]
+      ? [`one run deletes about ${maxRows} of these rows, the limit of CLEANUP_MAX_ROWS`]
       : []),
-    ...(isIncomplete
-      ? ['foreign keys of tables that the role may not read can keep some of the rows that would go']
-      : []),
-    ...(mayRefuse ? ['a trigger on delete can keep some of the rows that would go'] : []),
+    ...(isIncomplete ? ['foreign keys of tables that the role may not read may keep some of these rows'] : []),
+    ...(mayRefuse ? ['a trigger on delete may keep some of these rows'] : []),
     ...(isInCircle ? ['rows of several tables that refer to each other in a circle stay'] : []),
   ];
 }

@@ -73,7 +73,7 @@ function zoneRemarks(tables: readonly CatalogTable[], { timeZone }: Clock): stri
   return withoutZone && !/^(etc\/)?(utc|gmt|uct|zulu|universal)$/i.test(timeZone)
     ? [
         `timestamps without time zone are taken for UTC, and the time zone of this database is ${timeZone}: if the ` +
-          'service writes them in another zone, say so with "timeZone"',
+          'service writes them in another zone, set "timeZone"',
       ]
     : [];
 }
@@ -81,9 +81,9 @@ function zoneRemarks(tables: readonly CatalogTable[], { timeZone }: Clock): stri
 interface Candidate {
   readonly table: CatalogTable;
   readonly proposal: Lookalike;
-  /** Other candidates whose rows go with those of this table, by on delete cascade: live ones must keep theirs. */
+  /** Other candidates whose rows `on delete cascade` deletes with those of this table: their live rows must stay. */
   readonly children: readonly string[];
-  /** Tables that are swept already, and whose rows take the rows of this table along. */
+  /** Tables that are swept already, and from which deletes cascade to this one. */
   readonly goesWith: readonly string[];
 }
 
@@ -161,12 +161,14 @@ async function examineLookalike(
     remarks: [
       `recognized by ${proposal.evidence.join(', ')}; the ages are cautious`,
       ...(goesWith.length > 0
-        ? [`its rows go with those of ${goesWith.join(', ')} (on delete cascade), beside which it cannot be a target`]
+        ? [
+            `its rows are deleted with those of ${goesWith.join(', ')} (on delete cascade), so it cannot be a target besides`,
+          ]
         : []),
       ...[...epochs].map(
         ([column, epoch]) =>
           `${column} is taken for ${epoch === 's' ? 'seconds' : 'milliseconds'} since 1970` +
-          (values.get(column)?.median ? '' : ', by a guess: no value could be read'),
+          (values.get(column)?.median ? '' : ', as a guess: no value could be read'),
       ),
       ...(isLastUse
         ? [`no ${proposal.expiry} lies in the future: if it is the time of the last use, the target deletes live rows`]

@@ -72,7 +72,7 @@ export function lookalike({ table, columns }: CatalogTable): Lookalike | undefin
       ? [{ [created.name]: { olderThan: CAUTIOUS_AGE, plusSeconds: lifetime.name } }]
       : []),
     ...endedAt.map(({ name }) => ({ [name]: { olderThan: CAUTIOUS_AGE } })),
-    // Alone, a flag ends a row at once. With its own time beside it, that rule has it covered.
+    // A flag alone ends a row at once. If it has a time of its own, the rule for that time covers it.
     ...(endedAt.length === 0
       ? ended.map(({ name }) => ({ [name]: true, ...(created && { [created.name]: { olderThan: CAUTIOUS_AGE } }) }))
       : []),

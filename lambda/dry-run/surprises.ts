@@ -17,8 +17,7 @@ export class Surprises {
     const zones = testsLocalTime(table) ? await this.#zonesBesideUtc(table.options.sessions[0]) : [];
     return [
       ...zones.map(
-        (zone) =>
-          `${zone}, and timestamps without time zone are taken for UTC: if they are not, say so with "timeZone"`,
+        (zone) => `${zone}, and timestamps without time zone are taken for UTC: if they are not, set "timeZone"`,
       ),
       ...ages.flatMap(surprisesOf),
     ].map((surprise) => `${table.target.name}: ${surprise}`);
@@ -46,11 +45,11 @@ function surprisesOf({ column, test, odd, oldest, youngest }: ValuesOfAge): stri
   return [
     ...(odd > 0
       ? [
-          `${odd} rows would go whose ${name} is in 1970-01-01, 2000-01-01, or the year 1 or before, which often stand for "never"`,
+          `${odd} rows to delete have ${name} in 1970-01-01, 2000-01-01, or the year 1 or earlier, which often stand for "never"`,
         ]
       : []),
     ...(test.epoch && oldest && youngest
-      ? [`${name} of the rows that would go is from ${oldest.slice(0, 10)} to ${youngest.slice(0, 10)}`]
+      ? [`${name} of the rows to delete ranges from ${oldest.slice(0, 10)} to ${youngest.slice(0, 10)}`]
       : []),
   ];
 }

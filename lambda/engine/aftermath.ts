@@ -41,7 +41,7 @@ export class ReplacedError extends Error {
   override readonly name = 'ReplacedError';
 
   constructor(quotedName: string, cause?: unknown) {
-    super(`${quotedName} was replaced or dropped while the sweep was at work`, { cause });
+    super(`${quotedName} was replaced or dropped during the sweep`, { cause });
   }
 }
 

@@ -10,7 +10,7 @@ export interface Doomed {
   readonly condition: DeathCondition;
   /** The foreign keys that keep some of them. */
   readonly protections: readonly Protection[];
-  /** The foreign keys by which rows of other tables go along. */
+  /** The foreign keys through which a delete also deletes rows of other tables. */
   readonly cascades: readonly Path[];
 }
 
@@ -22,11 +22,11 @@ export interface Deleted {
   readonly rows: number;
   /** The rows that each protection kept. */
   readonly kept: readonly number[];
-  /** The rows that went along by each cascade. */
+  /** The rows that each cascade deleted. */
   readonly cascaded: readonly number[];
-  /** The deleted rows for a second look, as JSON; absent if the condition needs none, null if there are none. */
+  /** The deleted rows for a second test, as JSON; absent if the condition needs none, null if there are none. */
   readonly rechecked?: string | null;
-  /** Why each of the rows stayed that were refused. */
+  /** The reason for each refused row. */
   readonly refused?: readonly string[];
 }
 
@@ -38,8 +38,8 @@ export interface Deleted {
  *       and ctid >= '(0,0)' and ctid < '(64,0)'
  *       and coalesce("revoked" = true or "expires_at" < '2027-01-30T03:00:00.123Z', false)
  *
- * If foreign keys point at the table, the rows that they protect are left out and counted, and so are the rows that go
- * along; for a key of `devices` and one of the table itself:
+ * If foreign keys point at the table, the rows that they protect are left out and counted, and the rows that cascades
+ * delete are counted; for a key of `devices` and one of the table itself:
  *
  *     with recursive
  *     dead as materialized (

@@ -28,7 +28,7 @@ export interface SweepOutcome {
   readonly longestBatchMs: number;
   /** The obstacles that kept rows from being deleted. */
   readonly blockedBy: readonly Blockage[];
-  /** The rows of other tables that `on delete cascade` deleted along. */
+  /** The rows of other tables that `on delete cascade` deleted. */
   readonly cascaded?: readonly Cascaded[];
   /** Absent if there was nothing to do. */
   readonly pace?: PaceReport;

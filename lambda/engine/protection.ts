@@ -43,7 +43,7 @@ function keeps(path: Path): boolean {
 }
 
 export interface Cascades {
-  /** Those by which the rows that go along can be counted, each behind those that lead to it. */
+  /** The cascades whose rows can be counted, each with those that lead to it. */
   readonly known: readonly Path[];
   /** The tables that the role may not read, or not all of it. */
   readonly uncounted: readonly string[];
@@ -61,7 +61,7 @@ export function cascadesOf(keys: readonly ReferringKey[]): Cascades {
   };
 }
 
-/** The rows that went along, by table. A table with a cascade that cannot be counted has no number. */
+/** The rows that cascades deleted, by table. A table with a cascade that cannot be counted has no number. */
 export function cascadedBy({ known, uncounted }: Cascades, rows: readonly number[]): Cascaded[] {
   const counted = new Map<string, number>();
   known.forEach((path, index) => {

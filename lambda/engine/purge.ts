@@ -7,7 +7,7 @@ import type { SweepOutcome } from './outcome';
 import { Sweep, type SweepOptions } from './sweep';
 import { TableSizes } from './table-sizes';
 
-/** A table that passed the preflight, and what came of the work on it. */
+/** A table that passed the preflight. */
 export interface Table {
   readonly target: Target;
   readonly inspected: Inspected;

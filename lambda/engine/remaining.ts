@@ -52,7 +52,7 @@ export async function remainingRows(options: CountOptions, left: Left): Promise<
 
 /** Rows of a partition that did not pass the preflight are counted, not deleted. */
 async function blockageOf(options: CountOptions, partition: Relation): Promise<Blockage> {
-  const reason = `partition ${partition.quotedName} was attached while the sweep was at work`;
+  const reason = `partition ${partition.quotedName} was attached during the sweep`;
   try {
     const own = { ...options, relations: [partition] };
     const rows = await countDead(own, (await wholeTable(own)).pieces);

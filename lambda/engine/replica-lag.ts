@@ -70,7 +70,7 @@ export class ReplicaLagBrake {
   #giveUp(reason: string): void {
     if (!this.#blind) {
       this.#blind = true;
-      this.#onEvent(`replicas cannot be seen, so their lag is not watched: ${reason}`);
+      this.#onEvent(`the replicas are not visible, so their lag is not checked: ${reason}`);
     }
   }
 

@@ -5,7 +5,7 @@ import type { QueryResult } from '../database/queryable';
 import { type Deleted, type Doomed, deletion, hasResult, isDead } from './deletion';
 import type { Piece } from './pieces';
 
-/** How far a statement came that deletes the rows of a piece in groups, and the rows that had to stay. */
+/** How far a statement that deletes the rows of a piece in groups has come, and the rows that had to stay. */
 export interface Sifted {
   readonly done: readonly (Pick<Deleted, 'rows'> & Partial<Deleted>)[];
   /** For each row that a constraint or a trigger refused: SQLSTATE, constraint and table. */
@@ -38,7 +38,7 @@ const LARGEST_GROUP = 1_024;
  * is deleted in a subtransaction of its own. If one of them is refused, the group is undone without a line in the server's
  * log, and smaller ones follow, down to a single row; as long as none is refused, the groups grow.
  *
- * Nothing is read of the tables that refer, so that this works without a right to read them. It needs PL/pgSQL, which every
+ * Nothing is read of the tables that refer, so that this needs no privilege to read them. It needs PL/pgSQL, which every
  * role may use unless the owner of the database has revoked that.
  */
 export function sifting(doomed: Doomed, piece: Piece, { size, backwards, ms }: SiftOptions): string {

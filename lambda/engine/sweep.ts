@@ -33,7 +33,7 @@ const MAX_PASSES = 3;
  *
  * A pass visits the blocks that the table has when it begins, and at its end the rows that were in the way. Another pass
  * follows only if rows may be back: after a lost connection, after the table was rewritten, or if a trigger, a rule or a
- * policy may keep rows in silence and a count finds some. Never throws: an error is kept along with the counts.
+ * policy may silently keep rows and a count finds some. Never throws: an error is kept along with the counts.
  */
 export class Sweep {
   readonly #options: SweepOptions;
@@ -194,7 +194,7 @@ export class Sweep {
     };
   }
 
-  /** If not every range can be tried, each night begins elsewhere. */
+  /** If there may be no time for all ranges, each night begins elsewhere. */
   #rotated({ pieces, mayRefuse }: WholeTable): readonly Piece[] {
     if (!mayRefuse && !this.#protections.areIncomplete) {
       return pieces;
@@ -211,7 +211,7 @@ export class Sweep {
 
 const DRAINED = { stopReason: 'drained', rowsRemaining: 0 } as const;
 
-const KEPT_IN_SILENCE = 'a trigger, a rule or a policy that skips rows in silence or writes them back';
+const KEPT_IN_SILENCE = 'a trigger, a rule or a policy that silently skips rows or writes them back';
 
 /** The counters that the end of a pass is compared with. */
 interface State {

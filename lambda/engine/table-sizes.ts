@@ -9,7 +9,7 @@ export interface Sized {
   readonly options: Pick<TableOptions, 'sessions' | 'relations'> & { readonly root: Pick<Root, 'oid'> };
 }
 
-/** So many are read by one statement. */
+/** How many one statement reads. */
 const RELATIONS_AT_ONCE = 500;
 
 /** The sizes of the tables of a run at its beginning, read for all of them at once. */

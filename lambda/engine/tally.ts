@@ -9,7 +9,7 @@ export interface TallyOptions {
   readonly clock: Clock;
   /** All sessions that delete. */
   readonly sessions: readonly Queryable[];
-  /** The foreign keys by which rows of other tables are deleted along. */
+  /** The foreign keys through which a delete also deletes rows of other tables. */
   readonly cascades: Cascades;
   /** How many rows may be deleted, and one batch more. */
   readonly maxRows?: number | undefined;
@@ -20,7 +20,7 @@ export class Tally {
   readonly deleted: DurableCount;
   readonly #options: TallyOptions;
   readonly #limit = new AbortController();
-  /** The rows that were deleted along by each cascade whose rows can be counted. */
+  /** The rows that each cascade deleted, if they can be counted. */
   #cascaded: readonly number[] = [];
   #batches = 0;
   #longestBatchMs = 0;

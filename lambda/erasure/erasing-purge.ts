@@ -30,13 +30,13 @@ export interface ErasingContext extends ErasureReading {
   readonly cutoff: Date;
   /** Ends the dropping of partitions. */
   readonly stopDeleting: AbortSignal;
-  /** Milliseconds until no further vacuum may be at work. */
+  /** Milliseconds until every vacuum must have ended. */
   readonly timeLeftMs: () => number;
 }
 
 /**
- * Purges tables. Before that it drops the partitions that are dead as a whole, and afterwards it vacuums, each only for
- * targets that demand it; then it finds out how far the deleted rows are gone.
+ * Purges tables. Before that it drops the partitions that are dead as a whole, and afterwards it vacuums, both only for
+ * targets that ask for it. At the end it determines how far the deleted rows are gone.
  */
 export async function erasingPurge(
   tables: readonly Table[],
@@ -49,7 +49,7 @@ export async function erasingPurge(
     if (table.target.dropPartitions && table.options.maxRows === undefined) {
       dropped.set(table.target, await dropPartitionsOf(table, context));
     } else if (table.target.dropPartitions) {
-      context.warn(`${table.target.name}: no partition is dropped, because a run is limited to a number of rows`);
+      context.warn(`${table.target.name}: no partition is dropped, because the rows per run are limited`);
     }
   }
   const left = tables.map((table) => without(table, dropped.get(table.target)));
@@ -156,7 +156,7 @@ interface ErasingWork extends ErasureReading, Partial<Pick<ErasingContext, 'time
   readonly rowsWereDeleted: (table: Table) => boolean;
 }
 
-/** Vacuums the tables that demand it, unless nothing is left in them, and finds the step that their deleted rows reached. */
+/** Vacuums the tables that ask for it, unless nothing is left in them, and finds the step that their deleted rows reached. */
 async function erase(tables: readonly Table[], work: ErasingWork): Promise<Map<Target, Erasure>> {
   const { session, clock, stopCounting, traces, rowsWereDeleted, timeLeftMs, warn } = work;
   const tracesIn = ({ options }: Table) =>

@@ -41,11 +41,11 @@ interface TracesRow extends Holders {
   readonly relations: readonly (RelationTraces & { readonly oid: number })[];
 }
 
-// A vacuum leaves no trace of whether it cleaned the indexes: with less than 2 % of the blocks to clean it passes over
+// A vacuum leaves no trace of whether it cleaned the indexes: with less than 2 % of the blocks to clean it skips
 // them, and n_dead_tup is 0 nevertheless. It is sure if the table demands it, or has no index. And a block whose rows are
 // all visible holds no dead item that an index could still lead to. Statistics that were lost prove nothing, so one time
 // at least has to be in them. An automatic vacuum of a table does not include its TOAST table. Sizes are not read, because
-// that takes a lock for which the service might have to be waited for.
+// that takes a lock, and might have to wait for the service.
 const RELATIONS_SQL = `
   select coalesce(jsonb_agg(jsonb_build_object(
     'oid', oid::int8,

@@ -77,7 +77,7 @@ const LOCK_TIMEOUT_MS = 25;
 const STATISTICS_DELAY_MS = 1_000;
 const LOOK_INTERVAL_MS = 100;
 
-/** Without the right to vacuum, the server warns and succeeds. So only its statistics prove a vacuum. */
+/** Without the privilege to vacuum, the server only warns. So only its statistics prove a vacuum. */
 async function countsRise(
   session: Queryable,
   relations: readonly VacuumedRelation[],
@@ -109,7 +109,7 @@ const COUNTS_SQL = `
 
 /**
  * Advises on settings under which the server itself vacuums token tables soon and thoroughly: by default it waits until a
- * fifth of a table is dead, and passes over the indexes if few blocks hold dead rows.
+ * fifth of a table is dead, and skips the indexes if few blocks hold dead rows.
  *
  * @returns SQL for the owner, a statement for each relation that lacks them
  */

@@ -118,7 +118,7 @@ function trustedCertificates(file: string | undefined): string[] {
   try {
     return [...rootCertificates, ...(file === undefined ? [] : [readFileSync(file, 'utf8')])];
   } catch {
-    throw new InvalidInputError([`DB_SSL_ROOT_CERT must be a file that can be read, got ${JSON.stringify(file)}`]);
+    throw new InvalidInputError([`DB_SSL_ROOT_CERT must be a readable file, got ${JSON.stringify(file)}`]);
   }
 }
 

@@ -9,10 +9,10 @@ export type PaceState = keyof typeof REASONS;
 
 export const REASONS = {
   fixed: '',
-  alone: 'no other session was at work',
-  beside: 'other sessions were at work',
-  vacuum: 'other sessions were at work, and autovacuum did not keep up with the dead tuples',
-  hurried: 'other sessions were at work, and the deadline demanded more than 5 % of the time',
+  alone: 'no other session was active',
+  beside: 'other sessions were active',
+  vacuum: 'other sessions were active, and autovacuum did not keep up with the dead tuples',
+  hurried: 'other sessions were active, and the deadline demanded more than 5 % of the time',
 };
 
 /** Adds up the time that a run worked, and the time that it spent in each state. */

@@ -14,7 +14,7 @@ import { didYouMean } from '../configuration/validation';
 import type { Queryable } from '../database/queryable';
 import type { TargetTable } from './tables';
 
-/** The columns that the rules of a target read, and the findings that forbid to sweep by them. */
+/** The columns that the rules of a target read, and the findings that forbid using them. */
 export interface Columns {
   readonly types: ColumnTypes;
   readonly references: ReadonlyMap<string, Reference>;
@@ -163,7 +163,7 @@ function misfits(test: ColumnTest, type: ColumnType | undefined): string[] {
   }
   if (isAge(test)) {
     if (test.epoch === undefined && NUMBERS.includes(type.name)) {
-      return [`is of type ${type.name}: say its unit with "epoch": "s" or "epoch": "ms"`];
+      return [`is of type ${type.name}: give its unit with "epoch": "s" or "epoch": "ms"`];
     }
     return mustBeOf(test.epoch ? NUMBERS : test.plusSeconds === undefined ? [...TIMES, 'date'] : TIMES, type);
   }
@@ -207,7 +207,7 @@ function valueMisfits(values: readonly (string | number)[], { name, labels }: Co
   if (TEXTS.includes(name)) {
     return refuse(
       others((value) => typeof value === 'string'),
-      `is of type ${name}: its values are texts`,
+      `is of type ${name}: its values are strings`,
     );
   }
   return [`must be of type ${[...TEXTS, ...INTEGERS, 'uuid'].join(', ')} or an enum, is ${name}`];

@@ -9,7 +9,7 @@ import type { TargetTable } from './tables';
 
 export interface ForeignKeyFindings {
   readonly referringKeys: readonly ReferringKey[];
-  /** Cascades that would take or change live rows of a target, or take those of a known system's table. */
+  /** Cascades that would delete or change live rows of a target, or delete those of a known system's table. */
   readonly dangers: readonly string[];
   readonly warnings: readonly Finding[];
   /** Whether one of the keys has no index on its own side. */
@@ -109,12 +109,12 @@ export class ForeignKeys {
     }
     const remedy = by.length === 0 ? `; "unlessReferredToBy": [${JSON.stringify(key.table)}] would keep both` : '';
     const loss = (child: string) =>
-      `${rule}: live rows of ${child} would go with the dead ones that they refer to${remedy}`;
+      `${rule}: live rows of ${child} would be deleted with the dead ones that they refer to${remedy}`;
     const system = targets.length === 0 ? systemOf(key.table, key.tableColumns) : undefined;
     return [
       ...targets.map((target) =>
         target === source
-          ? `${rule}: a live row would go with the dead one that it refers to`
+          ? `${rule}: a live row would be deleted with the dead one that it refers to`
           : loss(`the target ${target.name}`),
       ),
       ...(system === undefined ? [] : [loss(`${key.quotedTable}, a table of ${system},`)]),
@@ -158,7 +158,7 @@ interface Effect {
   readonly key: Key;
   /** The cascades that lead to it. */
   readonly by: readonly Key[];
-  /** Whether the key keeps its rows by the target's `unlessReferredToBy`, so that it never takes any. */
+  /** Whether the key keeps its rows by the target's `unlessReferredToBy`, so that it never deletes any. */
   readonly keeps: boolean;
 }
 

@@ -7,7 +7,7 @@ import type { TargetTable } from './tables';
 /** The foreign keys that keep the rows to which they refer, and the tables and columns that they require. */
 export interface Keepers extends Reads {
   readonly keepers: readonly ReferringKey[];
-  /** The findings that forbid to rely on them. */
+  /** The findings that forbid relying on them. */
   readonly findings: readonly string[];
 }
 

@@ -135,4 +135,4 @@ function judge(
 }
 
 const HIDDEN =
-  'row security hides rows from this role: the counts are of the rows that it sees, and a run deletes no other';
+  'row security hides rows from this role: the counts cover only the rows that it sees, and a run deletes no others';

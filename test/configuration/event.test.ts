@@ -87,8 +87,7 @@ describe('the event', () => {
   });
 
   test.each(['aws.scheduler', 'aws.events'])('is refused if it is both a request and an envelope of %s', (source) => {
-    const refusal = (key: string) =>
-      `event.${key} must not stand in an envelope of EventBridge, whose source is ${source}`;
+    const refusal = (key: string) => `event.${key} must not be in an EventBridge envelope, whose source is ${source}`;
     expect(mistakes(() => readRequest({ source, dryRun: true, tables: ['refresh_tokens'] }, { targets }))).toEqual([
       refusal('dryRun'),
       refusal('tables'),

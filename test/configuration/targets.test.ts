@@ -70,7 +70,7 @@ test.each<[string, unknown, readonly string[]]>([
   [
     'two tests of one column',
     { x: { in: ['a'], olderThan: '7d', orNul: true } },
-    ['.x.in must not stand beside olderThan', '.x.orNul is not a known key (did you mean orNull?)'],
+    ['.x.in must not be used with olderThan', '.x.orNul is not a known key (did you mean orNull?)'],
   ],
   ['an age without a unit', { x: { olderThan: '7' } }, [`.x.olderThan ${AGE}, got "7"`]],
   ['a negative age', { x: { olderThan: '-1d' } }, [`.x.olderThan ${AGE}, got "-1d"`]],
@@ -219,7 +219,7 @@ test('sweeps the schemas that match a pattern in place of one', () => {
       { schemas: 'tenant_*', table: 't', deleteWhen: [{ dead: true }] },
     ]),
   ).toEqual([
-    'targets[0].schemas must not stand beside "schema", got {"like":["b"]}',
+    'targets[0].schemas must not be used with "schema", got {"like":["b"]}',
     'targets[1].schemas.like must hold at least one pattern, got []',
     'targets[1].schemas.exept is not a known key (did you mean except?)',
     'targets[2].schemas must be an object such as { "like": ["tenant_*"], "except": ["tenant_demo"] }, got "tenant_*"',

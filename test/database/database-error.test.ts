@@ -43,7 +43,7 @@ test.each([
   [
     'an exception of a trigger without its text',
     { code: 'P0001', message: 'token s3cret must stay' },
-    "an exception, of a trigger probably (SQLSTATE P0001; its text may hold a row's values and is not repeated)",
+    'an exception, probably from a trigger (SQLSTATE P0001; its text may contain values of a row and is left out)',
   ],
   [
     'a refused password without the user',

@@ -53,7 +53,9 @@ describe('with a replica', () => {
     await drop('plain');
 
     expect(hidden.server).not.toHaveProperty('replicas');
-    expect(hidden.warnings).toEqual(['replicas cannot be seen, so their lag is not known: grant pg_monitor to plain']);
+    expect(hidden.warnings).toEqual([
+      'the replicas are not visible, so their lag is unknown: grant pg_monitor to plain',
+    ]);
     expect(seen).not.toHaveProperty('warnings');
     const name = 'walreceiver on 127.0.0.1';
     expect(seen.server?.replicas).toMatchObject([{ name }]);
@@ -169,7 +171,7 @@ test('gives the oldest value that each age matches, and warns if hardly a row of
     undefined,
   ]);
   expect(report.warnings).toContain(
-    'tokens: WARNING: 97.5 % of the table would go; make sure that the rules match only what is dead',
+    'tokens: WARNING: 97.5 % of the table would be deleted; make sure that the rules match only dead rows',
   );
   await database.sql('insert into tokens (id) values (41), (42)');
   const fewer = await database.service({ targets }).run({ dryRun: true });

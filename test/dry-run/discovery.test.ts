@@ -141,7 +141,7 @@ test('reads from the values whether numbers are seconds or milliseconds', async 
     ['otp_codes', 30],
   ]);
   expect(found.find(({ tables }) => tables[0]?.table === 'magic_tokens')?.remarks).toContain(
-    'expires_ms is taken for milliseconds since 1970, by a guess: no value could be read',
+    'expires_ms is taken for milliseconds since 1970, as a guess: no value could be read',
   );
 });
 
@@ -200,7 +200,7 @@ test('proposes targets that can run together if deletes cascade between their ta
     ['possible', { table: 'session_tokens', deleteWhen: expired }],
   ]);
   expect(found[3]?.remarks).toContain(
-    'its rows go with those of django_session (on delete cascade), beside which it cannot be a target',
+    'its rows are deleted with those of django_session (on delete cascade), so it cannot be a target besides',
   );
   const targets = found.slice(0, 3).map(({ target }) => target);
   expect(await database.service({ targets }).run()).toMatchObject({ status: 'succeeded', rowsDeleted: 3 });

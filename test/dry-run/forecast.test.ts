@@ -23,20 +23,20 @@ test.each<[string, string, string | undefined, { maxRows?: number; targets?: Tar
   [
     'counts more rows than one run may delete',
     '',
-    'tokens: one run deletes about 49 of the rows that would go, by CLEANUP_MAX_ROWS',
+    'tokens: one run deletes about 49 of these rows, the limit of CLEANUP_MAX_ROWS',
     { maxRows: 49 },
   ],
   [
     'cannot include keys of tables that the role may not read',
     'create table devices (token_id int references tokens); create index on devices (token_id)',
-    'tokens: foreign keys of tables that the role may not read can keep some of the rows that would go',
+    'tokens: foreign keys of tables that the role may not read may keep some of these rows',
     {},
   ],
   [
     'cannot include the refusals of a trigger',
     `create function refuse() returns trigger language plpgsql as 'begin return old; end';
      create trigger refuse before delete on tokens for each row execute function refuse()`,
-    'tokens: a trigger on delete can keep some of the rows that would go',
+    'tokens: a trigger on delete may keep some of these rows',
     {},
   ],
   [

@@ -26,8 +26,8 @@ test('points out times that often stand for never', async () => {
       },
     ]),
   ).toEqual([
-    'tokens: 4 rows would go whose "expires_at" is in 1970-01-01, 2000-01-01, or the year 1 or before, which often stand for "never"',
-    'tokens: 1 rows would go whose "day" is in 1970-01-01, 2000-01-01, or the year 1 or before, which often stand for "never"',
+    'tokens: 4 rows to delete have "expires_at" in 1970-01-01, 2000-01-01, or the year 1 or earlier, which often stand for "never"',
+    'tokens: 1 rows to delete have "day" in 1970-01-01, 2000-01-01, or the year 1 or earlier, which often stand for "never"',
   ]);
 });
 
@@ -44,8 +44,8 @@ test('shows the dates that numbers stand for', async () => {
       },
     ]),
   ).toEqual([
-    'tokens: "seconds" of the rows that would go is from 2020-01-01 to 2021-01-01',
-    'tokens: "milliseconds" of the rows that would go is from 2020-01-01 to 2021-01-01',
+    'tokens: "seconds" of the rows to delete ranges from 2020-01-01 to 2021-01-01',
+    'tokens: "milliseconds" of the rows to delete ranges from 2020-01-01 to 2021-01-01',
   ]);
 });
 
@@ -56,7 +56,7 @@ test('points out timestamps without time zone in a database whose time zone is n
     alter role berliner in database ${database.name} set timezone to 'Europe/Berlin';
     alter database ${database.name} set timezone to 'Asia/Tokyo'`);
   const target = { table: 'tokens', deleteWhen: [{ at: { olderThan: '1d' } }] };
-  const rest = 'and timestamps without time zone are taken for UTC: if they are not, say so with "timeZone"';
+  const rest = 'and timestamps without time zone are taken for UTC: if they are not, set "timeZone"';
 
   expect(await warningsOf([target])).toEqual([
     `tokens: the time zone of a new session is Asia/Tokyo, ${rest}`,

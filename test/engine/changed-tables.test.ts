@@ -29,7 +29,7 @@ test('fails, and deletes nothing from the new table, if another table takes the 
 
   expect(report).toMatchObject({
     status: 'failed',
-    error: 'tokens: "public"."tokens" was replaced or dropped while the sweep was at work',
+    error: 'tokens: "public"."tokens" was replaced or dropped during the sweep',
   });
   expect(await database.column('select count(*)::int from tokens')).toEqual([30_000]);
   expect(await database.column('select count(*)::int from old')).toEqual([30_000 - report.rowsDeleted]);
@@ -40,7 +40,7 @@ test('fails if the table is dropped', async () => {
 
   expect(await runBeside('drop table tokens')).toMatchObject({
     status: 'failed',
-    error: 'tokens: "public"."tokens" was replaced or dropped while the sweep was at work',
+    error: 'tokens: "public"."tokens" was replaced or dropped during the sweep',
   });
 });
 
@@ -90,7 +90,7 @@ describe('a partitioned table', () => {
       {
         stopReason: 'blocked',
         rowsRemaining: 1,
-        blockedBy: [{ reason: 'partition public.tokens_4 was attached while the sweep was at work', rows: 1 }],
+        blockedBy: [{ reason: 'partition public.tokens_4 was attached during the sweep', rows: 1 }],
       },
     ]);
   });

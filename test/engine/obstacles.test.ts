@@ -77,7 +77,7 @@ test('reports rows that a trigger silently skips as blocked', async () => {
       stopReason: 'blocked',
       rowsDeleted: 48,
       rowsRemaining: 2,
-      blockedBy: [{ reason: 'a trigger, a rule or a policy that skips rows in silence or writes them back', rows: 2 }],
+      blockedBy: [{ reason: 'a trigger, a rule or a policy that silently skips rows or writes them back', rows: 2 }],
     },
   ]);
 });
@@ -125,7 +125,7 @@ test('is partial if a trigger writes rows back', async () => {
     {
       stopReason: 'blocked',
       rowsRemaining: 1,
-      blockedBy: [{ reason: 'a trigger, a rule or a policy that skips rows in silence or writes them back', rows: 1 }],
+      blockedBy: [{ reason: 'a trigger, a rule or a policy that silently skips rows or writes them back', rows: 1 }],
     },
   ]);
 });

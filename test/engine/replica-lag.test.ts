@@ -136,6 +136,6 @@ test('warns once that the role may not see replicas, and continues', async () =>
   expect(report).toMatchObject({
     status: 'succeeded',
     rowsDeleted: 2_000,
-    warnings: ['replicas cannot be seen, so their lag is not watched: grant pg_monitor to the role'],
+    warnings: ['the replicas are not visible, so their lag is not checked: grant pg_monitor to the role'],
   });
 });

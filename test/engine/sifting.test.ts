@@ -66,7 +66,7 @@ test('takes none of its own transaction ids for those of another session', async
 
   const report = await database.service({ targets: TOKENS, connection: purger, maxLoad: undefined }).run();
 
-  expect(report.targets[0]?.pace).toMatchObject({ reason: 'no other session was at work' });
+  expect(report.targets[0]?.pace).toMatchObject({ reason: 'no other session was active' });
 });
 
 test('finds single rows that are referred to among many, and rows of a list', async () => {

@@ -60,7 +60,7 @@ test('continues without the brake if the server does not show its log', async ()
   expect(await run()).toMatchObject({
     ...DONE,
     warnings: [
-      'replicas cannot be seen, so their lag is not watched: permission denied for function pg_current_wal_lsn (SQLSTATE 42501)',
+      'the replicas are not visible, so their lag is not checked: permission denied for function pg_current_wal_lsn (SQLSTATE 42501)',
     ],
   });
 });

@@ -84,7 +84,7 @@ test('drops nothing in a dry run', async () => {
 test('drops nothing if a run is limited to a number of rows', async () => {
   await createSessions();
   const report = await run({ dropPartitions: true }, { maxRows: 1_000 });
-  expect(report.warnings).toEqual(['sessions: no partition is dropped, because a run is limited to a number of rows']);
+  expect(report.warnings).toEqual(['sessions: no partition is dropped, because the rows per run are limited']);
   expect(report.rowsDeleted).toBe(3);
 });
 

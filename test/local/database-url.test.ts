@@ -70,7 +70,7 @@ describe('a database URL', () => {
     ['postgres://u@h/d?schema=auth', 'the parameter schema is not supported; a schema is part of a target: '],
     ['postgres://u@h/d?pgbouncer=true', 'the parameter pgbouncer is not supported, only host, port, user, '],
     ['postgres://u@h/d?port=0', 'the port must be a whole number from 1 to 65535'],
-    ['postgres://u@localhost/d?sslrootcert=absent.pem', 'sslrootcert must be a file that can be read: ENOENT'],
+    ['postgres://u@localhost/d?sslrootcert=absent.pem', 'sslrootcert must be a readable file: ENOENT'],
     [`postgres://u@h/d?sslmode=disable&sslrootcert=${__filename}`, 'sslrootcert must not be set with sslmode=disable'],
     ['postgres://u@h/d?sslmode=on', 'sslmode must be verify-full or disable, got "on"'],
   ])('is refused with the rule: %s', (url, mistake) => {

@@ -21,7 +21,7 @@ test('shows the rows that it would delete, and deletes nothing in a dry run', as
   const counted = (rows: number) => rows.toLocaleString('en');
   const [revoked, expired] = [await shop.ids('revoked = true'), await shop.ids('expires_at < now()')];
   const figures = /\d+(\.\d)? (s|%|kB)/g;
-  const durations = /(Would take +).*/;
+  const durations = /(Duration +).*/;
   const { rows: ages } = await shop.database.query(
     'select min(expires_at) as oldest from refresh_tokens where expires_at < now()',
   );
@@ -32,7 +32,7 @@ test('shows the rows that it would delete, and deletes nothing in a dry run', as
       .replace(/PostgreSQL .*/, 'PostgreSQL N'),
   ).toBe(
     [
-      'Dry run, deletes nothing',
+      'Dry run: nothing is deleted',
       `  in database shop on 127.0.0.1:${shop.server.port}, as o'cleaner (not encrypted)`,
       '  ! other users of this machine can see the password in the command line; put it into PGPASSWORD or ~/.pgpass',
       '',
@@ -45,11 +45,11 @@ test('shows the rows that it would delete, and deletes nothing in a dry run', as
       '    Replicas    none that stream',
       '',
       '  refresh_tokens',
-      `    Would go    ${counted(dead)} rows (N %)`,
+      `    To delete   ${counted(dead)} rows (N %)`,
       `                ${counted(revoked.length).padStart(6)} where revoked = true`,
       `                ${counted(expired.length).padStart(6)} where expires_at < now() (oldest ${ages[0].oldest.toISOString()})`,
-      `    Would stay  ${counted(before.length - dead)} rows`,
-      '    Would take  N',
+      `    To keep     ${counted(before.length - dead)} rows`,
+      '    Duration    N',
       '    Size        N kB, and N kB of indexes',
       '    New index   not needed: the table is small',
       '    Erasure     rows deleted before are unreadable, and not known to be unlinked: no vacuum is recorded',
@@ -216,12 +216,12 @@ test('points to --discover if a table is missing, and finds targets that the nex
 
     const { exitCode, stdout } = await run(['--database-url', shop.url, '--discover']);
     expect(exitCode).toBe(0);
-    expect(stdout).toContain('  public.oauth_tokens  likely\n    Rows        10 rows, 7 would go\n');
+    expect(stdout).toContain('  public.oauth_tokens  likely\n    Rows        10 rows, 7 to delete\n');
     const [targets = ''] = /^ {2}\[\n(.*\n)+ {2}\]$/m.exec(stdout) ?? [];
     const file = join(folder, 'discovered.json');
     writeFileSync(file, targets);
     const dryRun = await run(['--database-url', shop.url, '--targets', file, '--dry-run']);
-    expect(dryRun.stdout).toContain('    Would go    7 rows (70.0 %)\n');
+    expect(dryRun.stdout).toContain('    To delete   7 rows (70.0 %)\n');
 
     const { stdout: json } = await run(['--database-url', shop.url, '--discover', '--json']);
     expect(JSON.parse(json).targets).toEqual(JSON.parse(targets));

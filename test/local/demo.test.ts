@@ -44,8 +44,8 @@ test('ends after the current batch on Ctrl-C, reports what remains, and leaves n
 
   expect(exitCode).toBe(3);
   expect(stdout).toMatch(/^Partly done: [\d,]+ rows deleted/m);
-  expect(stdout).toContain('! refresh_tokens: interrupted; the next run goes on\n');
-  expect(stdout).toContain('! password_resets: interrupted; the next run goes on\n');
+  expect(stdout).toContain('! refresh_tokens: interrupted; the next run continues\n');
+  expect(stdout).toContain('! password_resets: interrupted; the next run continues\n');
   expect(stdout).toMatch(/✓ no live row is missing/);
   const [, left = ''] = /✓ ([\d,]+) dead rows are left, the run (?:did not count them|reported)/.exec(stdout) ?? [];
   expect(numberIn(left)).toBeGreaterThan(0);

@@ -72,7 +72,7 @@ test('shows the mistakes first, then a line for each database, then the sums, an
       .replace(/ +/g, ' ')
       .split('\n'),
   ).toEqual([
-    'Dry run, deletes nothing',
+    'Dry run: nothing is deleted',
     ` on 2 servers of ${file}`,
     ` eu 127.0.0.1:${server.port} default in one, broken, two`,
     ' us 127.0.0.1:1 default in one, two',
@@ -84,7 +84,7 @@ test('shows the mistakes first, then a line for each database, then the sums, an
     ' eu one succeeded 2 N s',
     ' eu two succeeded 2 N s',
     '',
-    'failed: 2 servers (1 swept, 1 failed), 3 databases, 4 rows would go (N s)',
+    'failed: 2 servers (1 swept, 1 failed), 3 databases, 4 rows to delete (N s)',
     '',
     '',
   ]);

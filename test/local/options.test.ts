@@ -157,7 +157,7 @@ describe('a file of targets', () => {
 
   test('that is missing is named', () => {
     expect(mistakesOf(['--targets', 'absent.json'])).toEqual([
-      expect.stringContaining('--targets must be a file that can be read: ENOENT'),
+      expect.stringContaining('--targets must be a readable file: ENOENT'),
     ]);
   });
 });

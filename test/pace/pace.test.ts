@@ -75,7 +75,7 @@ describe('while no other session is active', () => {
 
     expect(purge.share(SECOND, 10 * SECOND)).toBeGreaterThan(0.9);
     expect(purge.longestMs(0, 10 * SECOND)).toBeLessThan(15);
-    expect(purge.report).toEqual({ share: expect.closeTo(0.95, 1), reason: 'no other session was at work' });
+    expect(purge.report).toEqual({ share: expect.closeTo(0.95, 1), reason: 'no other session was active' });
   });
 
   test('looks at others at the cost of less than 3 % of the speed', async () => {
@@ -137,7 +137,7 @@ describe('beside a token service', () => {
     expect(purge.share(SECOND, WHILE)).toBeLessThanOrEqual(0.05);
     expect(purge.longestMs(SECOND, WHILE)).toBeLessThan(2);
     expect(purge.rowsPerSecond(SECOND, WHILE)).toBeGreaterThan(10_000);
-    expect(purge.report).toEqual({ share: 0.05, reason: 'other sessions were at work' });
+    expect(purge.report).toEqual({ share: 0.05, reason: 'other sessions were active' });
   });
 
   test('lets its connections share the 5 %, and each has its turn', async () => {
@@ -325,7 +325,7 @@ test('treats a server that refuses to show its state as busy', async () => {
 
   expect(purge.share(0, WHILE)).toBeLessThanOrEqual(0.05);
   expect(purge.share(0, WHILE)).toBeGreaterThan(0.03);
-  expect(purge.report?.reason).toBe('other sessions were at work');
+  expect(purge.report?.reason).toBe('other sessions were active');
 });
 
 describe('with a deadline', () => {
@@ -341,7 +341,7 @@ describe('with a deadline', () => {
     const { purge } = await purgeOf(20_000, 60 * SECOND);
 
     expect(purge.visited).toBe(20_000);
-    expect(purge.report).toEqual({ share: 0.05, reason: 'other sessions were at work' });
+    expect(purge.report).toEqual({ share: 0.05, reason: 'other sessions were active' });
   });
 
   test('works as much more as it takes to be done in time, and at a p99 that is still better than half of the time', async () => {

@@ -134,7 +134,7 @@ test.each([
 
   expect(await errorsOf([{ table, deleteWhen: [{ revoked: true }] }])).toEqual({
     [table]:
-      'foreign key "token_family_parent_id_region_fkey" must not be on delete cascade: a live row would go with the dead one that it refers to',
+      'foreign key "token_family_parent_id_region_fkey" must not be on delete cascade: a live row would be deleted with the dead one that it refers to',
   });
 });
 
@@ -173,7 +173,7 @@ test.each([
   await database.sql(`create table sessions (id int primary key, expires_at timestamptz); ${sql}`);
 
   const remedy = constraint.includes('session_id') ? '; "unlessReferredToBy": ["refresh_tokens"] would keep both' : '';
-  const refusal = `foreign key "${constraint}" must not be on delete cascade: live rows of the target refresh_tokens would go with the dead ones that they refer to${remedy}`;
+  const refusal = `foreign key "${constraint}" must not be on delete cascade: live rows of the target refresh_tokens would be deleted with the dead ones that they refer to${remedy}`;
   expect(await errorsOf(TWO_TARGETS)).toEqual({ sessions: refusal, refresh_tokens: undefined });
   // The other target need not be part of the run.
   expect(await errorsOf(TWO_TARGETS, ['sessions'])).toEqual({ sessions: refusal });
@@ -202,7 +202,7 @@ test('refuses a cascade into the tokens of a known system, which need not be a t
 
   expect(await errorsOf([flows])).toEqual({
     hydra_oauth2_flow:
-      'foreign key "refresh_flow" must not be on delete cascade: live rows of "auth"."hydra_oauth2_refresh", a table of Ory Hydra, would go with the dead ones that they refer to; "unlessReferredToBy": ["hydra_oauth2_refresh"] would keep both',
+      'foreign key "refresh_flow" must not be on delete cascade: live rows of "auth"."hydra_oauth2_refresh", a table of Ory Hydra, would be deleted with the dead ones that they refer to; "unlessReferredToBy": ["hydra_oauth2_refresh"] would keep both',
   });
   expect(await warningsOf([{ ...flows, unlessReferredToBy: ['hydra_oauth2_refresh'] }])).toEqual([
     // Without its column `nid` this is another system's table, by chance of that name.

@@ -12,9 +12,9 @@ export function presetPage(): string {
   const blocks = Object.entries(presets).map(([name, preset]) => block(name, preset));
   return `# Presets
 
-A preset stands for the token tables of a known system: the rules by which the system takes a row for dead itself, the
-system's own retention as default, and the tables in the order of their keys. Each is tested on the tables that the
-system's migrations make, against its own cleaner.
+A preset stands for the token tables of a known system. It has the system's own rules for dead rows, the system's own retention
+as default, and the tables in the order of their foreign keys. Each preset is tested on the tables that the system's migrations
+create, against the system's own cleaner.
 
 \`\`\`json
 ${JSON.stringify(EXAMPLES, undefined, 2)}
@@ -23,19 +23,19 @@ ${JSON.stringify(EXAMPLES, undefined, 2)}
 - \`schema\`: the schema of the tables, if it is not the usual one.
 - \`tables\`: the tables to sweep. Tables in *italics* come with a plug-in, a feature or a version that not every
   installation has, and are swept only if they are listed.
-- The other keys are settings of the system, as ages: give what the system is configured with.
-- \`npm start -- --database-url URL --discover\` prints the presets that fit a database, with the tables that are there.
+- The other keys are settings of the system, as ages: use the values that the system is configured with.
+- \`npm start -- --database-url URL --discover\` prints the presets that fit a database, with the tables that exist in it.
 
 ${blocks.join('\n\n')}
 
 ## Systems without a preset
 
-- **GitLab** deletes revoked OAuth tokens and grants itself, a month after they were revoked, if its setting for that is on.
+- **GitLab** itself deletes revoked OAuth tokens and grants a month after they were revoked, if its setting for that is on.
   Otherwise write the rule by hand, for \`oauth_access_tokens\` and \`oauth_access_grants\`:
-  \`{"revoked_at":{"olderThan":"31d"}}\`. \`personal_access_tokens\` stays: GitLab lists expired ones, and the users of its bots
-  hang on them.
+  \`{"revoked_at":{"olderThan":"31d"}}\`. \`personal_access_tokens\` stays: GitLab lists expired tokens, and the users of its bots
+  depend on them.
 - **authentik** deletes expired rows through its models, which do more than that: an expired key of an application is
-  replaced, not deleted, and a deleted session is ended at the providers, too.
+  replaced, not deleted, and a deleted session is also ended at the providers.
 `;
 }
 

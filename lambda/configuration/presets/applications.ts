@@ -5,7 +5,7 @@ export const APPLICATIONS = {
   'spring-session': definePreset({
     system: 'Spring Session JDBC',
     cleaner: 'a scheduled task, every minute',
-    caveat: 'The attributes of a session go with it, by their key. No SessionDeletedEvent is published.',
+    caveat: 'A cascade deletes the attributes of a session, too. No SessionDeletedEvent is published.',
     tables: () => [
       {
         table: 'spring_session',
@@ -19,7 +19,7 @@ export const APPLICATIONS = {
     system: 'Mattermost',
     cleaner: 'a scheduled job',
     caveat: 'oauthaccessdata stays: its rows hold the refresh token, too.',
-    retention: { tokenExpiry: { about: 'how long tokens live that are sent by mail', default: '48h' } },
+    retention: { tokenExpiry: { about: 'the lifetime of tokens that are sent by e-mail', default: '48h' } },
     tables: ({ tokenExpiry }) => [
       {
         table: 'sessions',
@@ -125,8 +125,8 @@ export const APPLICATIONS = {
     system: 'Matrix Synapse',
     cleaner: 'background tasks',
     caveat:
-      'access_tokens stays: a client that finds its expired token gone throws its keys away instead of logging in again. ' +
-      'refresh_tokens stays: a chain of them goes with its first. ui_auth_sessions stays: its cleaner also counts.',
+      'access_tokens stays: a client whose expired token is gone discards its keys instead of logging in again. ' +
+      'refresh_tokens stays: a chain of them is deleted with its first. ui_auth_sessions stays: its cleaner also counts.',
     tables: () => [
       {
         table: 'login_tokens',

@@ -1,13 +1,13 @@
 import { definePreset } from './preset';
 
-/** Frameworks of which identity servers are built. */
+/** Frameworks for building identity servers. */
 export const FRAMEWORKS = {
   duende: definePreset({
     system: 'Duende IdentityServer',
     cleaner: 'TokenCleanupService, if EnableTokenCleanup is set',
     caveat:
-      'ServerSideSessions stays: IdentityServer ends such sessions at the clients as well. Nobody is notified ' +
-      '(IOperationalStoreNotification) of what is deleted here.',
+      'ServerSideSessions stays: IdentityServer also ends such sessions at the clients. No notification ' +
+      '(IOperationalStoreNotification) is sent for deleted rows.',
     retention: {
       consumedFor: { about: 'ConsumedTokenCleanupDelay, if RemoveConsumedTokens is set' },
     },
@@ -56,8 +56,8 @@ export const FRAMEWORKS = {
     system: 'OpenIddict, with Entity Framework Core',
     cleaner: 'the prune job of its Quartz.NET integration, hourly',
     caveat:
-      'The job deletes what has any status other than valid (a token: or inactive); here the statuses are listed, and one ' +
-      'that a later version adds stays. An authorization stays while a token refers to it, on which the job fails.',
+      'The job deletes rows with any status other than valid (or inactive, for a token). Here the statuses are listed, so that ' +
+      'one that a later version adds stays. An authorization stays while a token refers to it, on which the job fails.',
     retention: {
       tokensFor: { about: 'MinimumTokenLifespan', default: '14d' },
       authorizationsFor: { about: 'MinimumAuthorizationLifespan', default: '14d' },
@@ -92,7 +92,7 @@ export const FRAMEWORKS = {
   'spring-authorization-server': definePreset({
     system: 'Spring Authorization Server',
     caveat:
-      'A row holds the code and all tokens of an authorization, and goes once each that it has is over. It stays while it ' +
+      'A row holds the code and all tokens of an authorization, and is deleted once all of them have expired. It stays while it ' +
       'waits for a consent, and if it has a token that does not expire.',
     hasOwnZone: true,
     retention: { expiredFor: { about: 'how long expired authorizations are kept', default: '1d' } },

@@ -1,13 +1,13 @@
 import { definePreset, sumOf } from './preset';
 
-/** Identity servers, run as they are. */
+/** Identity servers that run as they are. */
 export const IDENTITY = {
   supabase: definePreset({
     system: 'Supabase Auth',
     cleaner: 'GOTRUE_DB_CLEANUP_ENABLED',
     caveat:
-      'The cleaner also revokes the refresh tokens of ended sessions a day after their end; here they stay as they are ' +
-      'until they go with their session. With inactivityTimeout, sessions that were never refreshed stay.',
+      'The cleaner also revokes the refresh tokens of ended sessions a day after their end; here they stay unchanged until ' +
+      'they are deleted with their session. With inactivityTimeout, sessions that were never refreshed stay.',
     schema: 'auth',
     retention: {
       timebox: { about: 'GOTRUE_SESSIONS_TIMEBOX' },
@@ -83,8 +83,8 @@ export const IDENTITY = {
     system: 'Ory Hydra',
     cleaner: 'hydra janitor',
     caveat:
-      'The janitor goes by requested_at alone and deletes tokens of clients with a longer lifespan while they live; ' +
-      'here expires_at must have passed as well. A flow stays while a token or a code refers to it.',
+      'The janitor tests only requested_at, and deletes live tokens of clients with a longer lifespan; here expires_at must ' +
+      'have passed, too. A flow stays while a token or a code refers to it.',
     retention: {
       accessTokenTtl: { about: 'ttl.access_token', default: '1h' },
       refreshTokenTtl: { about: 'ttl.refresh_token', default: '720h' },
@@ -137,8 +137,8 @@ export const IDENTITY = {
     system: 'Ory Kratos',
     cleaner: 'kratos cleanup sql',
     caveat:
-      'The codes and tokens of a flow go with it, by its keys. The cleaner deletes every exchange of a session token, ' +
-      'even one in progress; here only those over an hour old.',
+      'A cascade deletes the codes and tokens of a flow, too. The cleaner deletes every exchange of a session token, even ' +
+      'one in progress; here only those more than an hour old are deleted.',
     retention: {
       keepLast: { about: '--keep-last of the cleaner', default: '0s' },
       errorsSeenFor: { about: 'how long errors that a user has seen are kept', default: '7d' },
@@ -170,7 +170,7 @@ export const IDENTITY = {
     system: 'Keycloak',
     cleaner: 'a scheduled task, every 15 minutes',
     caveat:
-      'offline_user_session and offline_client_session stay: Keycloak ends such sessions itself, by the settings of each ' +
+      'offline_user_session and offline_client_session stay: Keycloak itself ends such sessions, by the settings of each ' +
       'realm, and writes an event for each.',
     tables: () => [
       { table: 'revoked_token', deleteWhen: [{ expire: { olderThan: '0s', epoch: 's' } }], recognize: ['id'] },
@@ -182,7 +182,7 @@ export const IDENTITY = {
     cleaner: 'its garbage collection, every 5 minutes',
     caveat:
       'refresh_token stays: its rows have no expiry, and offline_session names them inside a blob. ' +
-      'auth_session stays: its times default to 1970 where they mean never.',
+      'auth_session stays: its times default to 1970, which means never.',
     tables: () =>
       ['auth_request', 'auth_code', 'device_request', 'device_token'].map((table) => ({
         table,
@@ -221,8 +221,8 @@ export const IDENTITY = {
     system: 'SuperTokens',
     cleaner: 'scheduled tasks of the core',
     caveat:
-      'passwordless_devices and passwordless_codes stay: a device goes once all of its codes are too old, and only ' +
-      'these have a time.',
+      'passwordless_devices and passwordless_codes stay: a device is deleted once all of its codes are too old, and only the ' +
+      'codes have a time.',
     retention: {
       oauthExpiredFor: { about: 'how long OAuth sessions and tokens outlive their expiry', default: '31d' },
     },

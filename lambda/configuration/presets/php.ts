@@ -44,7 +44,7 @@ export const PHP = {
     hasOwnZone: true,
     retention: {
       expiredFor: { about: '--hours of the cleaner', default: '24h' },
-      expiration: { about: 'sanctum.expiration; without it only tokens with a time of their own expire' },
+      expiration: { about: 'sanctum.expiration; without it only tokens with their own expiry expire' },
     },
     tables: ({ expiredFor, expiration }) => [
       {

@@ -3,7 +3,7 @@ import { ageText } from '../rule';
 import type { TargetInput } from '../target';
 import { timeZone } from '../time-zone';
 
-/** A system whose token tables are known, with the rules by which it takes a row for dead itself. */
+/** A system whose token tables are known, with its own rules for dead rows. */
 export interface Preset {
   /** The name of the system. */
   readonly system: string;
@@ -13,7 +13,7 @@ export interface Preset {
   readonly caveat?: string | undefined;
   /** The schema that the system uses by default. */
   readonly schema: string;
-  /** The keys that may stand beside `preset` and `schema`. */
+  /** The keys that may be used with `preset` and `schema`. */
   readonly parameters: z.ZodRawShape;
   /** Every table, with the system's own settings, children before their parents. */
   readonly tables: readonly PresetTable[];
@@ -24,7 +24,7 @@ export interface Preset {
 export type PresetTarget = Omit<TargetInput, 'schema'>;
 
 export interface PresetTable extends Omit<PresetTarget, 'timeZone'> {
-  /** Further columns that tell it from other tables of its name. */
+  /** Further columns that distinguish it from other tables of its name. */
   readonly recognize: readonly string[];
   /** Whether it comes with a plug-in, a feature or a late version: swept only if `tables` lists it. */
   readonly optional?: boolean | undefined;
@@ -48,13 +48,13 @@ interface Definition<R extends Retentions> {
   readonly cleaner?: string;
   readonly caveat?: string;
   readonly schema?: string;
-  /** Whether the system writes its timestamps without a zone in a zone of its own configuration. */
+  /** Whether the system writes timestamps without time zone in a time zone that it is configured with. */
   readonly hasOwnZone?: boolean;
   readonly retention?: R;
   readonly tables: (settings: Settings<R>) => readonly PresetTable[];
 }
 
-/** Makes a preset out of what is particular to a system. */
+/** Makes a preset from the particulars of a system. */
 export function definePreset<const R extends Retentions>(definition: Definition<R>): Preset {
   const { system, cleaner, caveat, schema = 'public', hasOwnZone, retention = {} } = definition;
   const ages = Object.fromEntries(

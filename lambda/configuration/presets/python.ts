@@ -1,6 +1,6 @@
 import { definePreset } from './preset';
 
-/** Django, and what is built on it. Its foreign keys are deferred: they only object when a transaction ends. */
+/** Django, and systems built on it. Its foreign keys are deferred, that is, checked only when a transaction ends. */
 export const PYTHON = {
   django: definePreset({
     system: 'Django',
@@ -18,8 +18,8 @@ export const PYTHON = {
     system: 'Django OAuth Toolkit',
     cleaner: 'manage.py cleartokens',
     caveat:
-      'The cleaner deletes a revoked refresh token at once and detaches the access token that was made from it. ' +
-      'Here it stays until that access token is gone. Refresh tokens without an access token go after an hour.',
+      'The cleaner deletes a revoked refresh token at once and detaches the access token that was made from it. Here it ' +
+      'stays until that access token is gone. Refresh tokens without an access token are deleted after an hour.',
     retention: {
       gracePeriod: {
         about:

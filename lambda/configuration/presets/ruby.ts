@@ -20,7 +20,7 @@ export const RUBY = {
     cleaner: 'rake doorkeeper:db:cleanup',
     caveat:
       'Tokens without expires_in never expire, and expired ones that carry a refresh token stay until they are revoked. ' +
-      'The cleaner goes by the configured lifetime as well; here expires_in of the row alone counts.',
+      'The cleaner also applies the configured lifetime; here only expires_in of the row counts.',
     retention: {
       revokedFor: { about: 'how long revoked tokens are kept, as the evidence of a theft', default: '0s' },
     },

@@ -144,7 +144,7 @@ test.each<[string, Trouble, RegExp]>([
       strike: () => database.sql('alter table refresh_tokens rename to elsewhere'),
       after: () => database.sql('alter table elsewhere rename to refresh_tokens'),
     },
-    /^refresh_tokens: "public"\."refresh_tokens" was replaced or dropped while the sweep was at work$/,
+    /^refresh_tokens: "public"\."refresh_tokens" was replaced or dropped during the sweep$/,
   ],
   [
     'its privileges are revoked in mid-run',
