@@ -1,5 +1,5 @@
 import { columnsIn, columnsOf, isReference, type Rule, type Target } from '../configuration/targets';
-import { ColumnTests, type ColumnTypes, type TestContext } from './column-tests';
+import { ColumnTests, type ColumnTypes, type TestContext, type TimeColumn } from './column-tests';
 import type { Reference } from './references';
 import { type ReferringKey, takesRows } from './referring-key';
 import { joinSql, quoteIdentifier, quoteTable, raw, type Sql } from './sql';
@@ -28,6 +28,8 @@ export interface DeathCondition extends Condition {
   readonly isolation?: 'repeatable read';
   /** The check before the commit of a DELETE, if the rules test other rows. */
   readonly recheck?: Recheck;
+  /** The columns with times that the rules test. A row is dead only as long as they have their types. */
+  readonly times: readonly TimeColumn[];
 }
 
 /** The same, with its rules. */
@@ -73,13 +75,15 @@ export interface Catalog {
 export function conditionOf(target: Target, cutoff: Date, catalog: Catalog): DeadRows {
   const { columnTypes, references, keepers } = catalog;
   const values: unknown[] = [];
-  const context = { cutoff, timeZone: target.timeZone, values };
+  const times: TimeColumn[] = [];
+  const context = { cutoff, timeZone: target.timeZone, values, times };
   const own = target.deleteWhen.map((rule) => ruleSql(rule, catalog, context));
   const unreferred = keepers.map((key) => unreferredSql(key, columnTypes));
   const anyRule = `(${own.map(({ text }) => `(${text})`).join(' or ')})`;
   return {
     text: [anyRule, ...unreferred.map(({ text }) => text)].join(' and '),
     values,
+    times,
     rules: own.map((rule) => joinSql([rule, ...unreferred], ' and ')),
     ...(keepers.some(takesRows) && { isolation: 'repeatable read' }),
     ...(references.size > 0 && { recheck: recheckOf(target, catalog, cutoff) }),
@@ -113,8 +117,8 @@ function referredSql(
   if (!reference) {
     throw new Error('a foreign key that a rule follows was not looked up');
   }
-  const { quotedTable, isPartitioned, columns, types } = reference;
-  const tests = new ColumnTests(context, types, 'parent.');
+  const { oid, quotedTable, isPartitioned, columns, types } = reference;
+  const tests = new ColumnTests(context, types, 'parent.', oid);
   const name = nameBeside(columnTypes);
   const table = `${isPartitioned ? '' : 'only '}${quotedTable}`;
   const read = unique([...columns.map(({ referred }) => referred), ...columnsIn(rule)]).map(quoteIdentifier);

@@ -1,4 +1,6 @@
+import type { TimeColumn } from '../conditions/column-tests';
 import type { Relation, Root } from '../conditions/relation';
+import { quoteIdentifier } from '../conditions/sql';
 import { BATCH_LIMITS } from './batch-limits';
 import { type LockWaitOptions, patiently } from './table-lock';
 
@@ -12,6 +14,8 @@ export interface Aftermath {
   readonly added: readonly Relation[];
   /** The file of each relation that still belongs to it. */
   readonly files: Readonly<Record<string, number>>;
+  /** A column with a time whose type was changed; null if there is none. */
+  readonly changedColumn: string | null;
   /** Whether a trigger, a rule or row-level security may keep rows, or write them back, without an error. */
   readonly mayKeepInSilence: boolean;
 }
@@ -20,8 +24,10 @@ export async function aftermathOf(
   options: LockWaitOptions,
   root: Root,
   relations: readonly Relation[],
+  times: readonly TimeColumn[],
 ): Promise<Aftermath> {
-  const values = [root.oid, root.quotedName, relations.map(({ oid }) => oid)];
+  const columns = times.map(({ table = root.oid, ...column }) => ({ table, ...column }));
+  const values = [root.oid, root.quotedName, relations.map(({ oid }) => oid), JSON.stringify(columns)];
   const { rows } = await patiently<Answer>(options, AFTERMATH_SQL, values, BATCH_LIMITS);
   const [answer] = rows;
   if (!answer) {
@@ -42,6 +48,15 @@ export class ReplacedError extends Error {
 
   constructor(quotedName: string, cause?: unknown) {
     super(`${quotedName} was replaced or dropped during the sweep`, { cause });
+  }
+}
+
+/** A column got another type, by which its values may be other moments. */
+export class ChangedColumnError extends Error {
+  override readonly name = 'ChangedColumnError';
+
+  constructor(column: string) {
+    super(`the type of column ${quoteIdentifier(column)} was changed while the sweep was at work`);
   }
 }
 
@@ -78,6 +93,13 @@ const AFTERMATH_SQL = `
       select coalesce(pg_catalog.jsonb_object_agg(oid, pg_catalog.pg_relation_filenode(oid)::pg_catalog.int8), '{}')
       from heap where oid operator(pg_catalog.=) any ($3::pg_catalog.oid[])
     ) as files,
+    (
+      select pg_catalog.min(attname::pg_catalog.text)
+      from pg_catalog.jsonb_to_recordset($4::pg_catalog.jsonb)
+        as tested ("table" pg_catalog.oid, "column" pg_catalog.name, type pg_catalog.oid)
+      join pg_catalog.pg_attribute on attrelid operator(pg_catalog.=) "table" and attname operator(pg_catalog.=) "column"
+      where atttypid operator(pg_catalog.<>) type
+    ) as "changedColumn",
     exists (
       select from heap where relrowsecurity or relhasrules or exists (
         select from pg_catalog.pg_trigger

@@ -1,6 +1,6 @@
 import { isMissing, type Root } from '../conditions/relation';
 import type { PaceReport } from '../pace/pace-report';
-import { type Aftermath, aftermathOf, ReplacedError, wasRewritten } from './aftermath';
+import { type Aftermath, aftermathOf, ChangedColumnError, ReplacedError, wasRewritten } from './aftermath';
 import type { Doomed } from './deletion';
 import { blockagesOf, endBy, reasonOf, type SweepOutcome, TABLE_LOCK, type WalkEnd } from './outcome';
 import { Pass, type PassOptions } from './pass';
@@ -148,6 +148,9 @@ export class Sweep {
     if (aftermath.isReplaced) {
       return this.#replaced(aftermath);
     }
+    if (aftermath.changedColumn !== null) {
+      return { error: new ChangedColumnError(aftermath.changedColumn) };
+    }
     const { rowsDeleted, reconnections } = this.#state();
     const goesOn = end === 'finished' && !isLast;
     const mayBeBack = reconnections > before.reconnections || wasRewritten(this.#files, aftermath);
@@ -169,8 +172,8 @@ export class Sweep {
   }
 
   async #aftermath(): Promise<Aftermath> {
-    const { root, relations } = this.#options;
-    return await aftermathOf(this.#options, root, relations);
+    const { root, relations, condition } = this.#options;
+    return await aftermathOf(this.#options, root, relations, condition.times);
   }
 
   #outcomeOf(end: WalkEnd, { rows, unmet, added }: Remaining): Partial<SweepOutcome> {

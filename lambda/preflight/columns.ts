@@ -91,29 +91,29 @@ function ownColumns({ columns }: Reference): string[] {
 async function readTypes(session: Queryable, oids: readonly number[]): Promise<(oid: number) => ColumnTypes> {
   const types = new Map(oids.map((oid) => [oid, new Map<string, ColumnType>()]));
   const { rows } = oids.length > 0 ? await session.query<Column>(COLUMNS_SQL, [oids]) : { rows: [] };
-  for (const { oid, column, ...type } of rows) {
-    types.get(oid)?.set(column, type);
+  for (const { table, column, ...type } of rows) {
+    types.get(table)?.set(column, type);
   }
   return (oid) => types.get(oid) ?? new Map();
 }
 
 interface Column extends ColumnType {
-  readonly oid: number;
+  readonly table: number;
   readonly column: string;
 }
 
 const COLUMNS_SQL = `
   with recursive base as (
-    select attrelid, attname, attcollation, atttypid as type
+    select attrelid, attname, attcollation, atttypid, atttypid as type
     from pg_attribute
     where attrelid = any($1::oid[]) and attnum > 0 and not attisdropped
     union all
-    select attrelid, attname, attcollation, typbasetype
+    select attrelid, attname, attcollation, atttypid, typbasetype
     from base join pg_type on pg_type.oid = type
     where typtype = 'd'
   )
   select
-    attrelid::int8::float8 as oid, attname as column, format_type(type, null) as name,
+    attrelid::int8::float8 as table, attname as column, atttypid::int8::float8 as oid, format_type(type, null) as name,
     case nspname when 'pg_catalog' then 'pg_catalog.' || quote_ident(typname) else format('%I.%I', nspname, typname) end
       as "quotedName",
     case typtype when 'e' then array(

@@ -1,9 +1,10 @@
+import type { TargetsInput } from '../../lambda/configuration/targets';
 import { useDatabase } from '../support/database';
 
 const database = useDatabase();
 
 /** Runs a service, and SQL of another session as soon as the sweep has deleted its first rows. */
-async function runBeside(sql: string) {
+async function runBeside(sql: string, target: Partial<TargetsInput[number]> = {}) {
   const other = await database.connect();
   let done: Promise<unknown> | undefined;
   const debug = (_: string, { progress }: Record<string, unknown>) => {
@@ -11,7 +12,7 @@ async function runBeside(sql: string) {
       done ??= other.query(sql);
     }
   };
-  const targets = [{ table: 'tokens', deleteWhen: [{ revoked: true }] }];
+  const targets = [{ table: 'tokens', deleteWhen: [{ revoked: true }], ...target }];
   const report = await database.service({ targets, logger: { ...database.logger, debug } }).run({ maxLoad: 0.02 });
   expect(done).toBeDefined();
   await done;
@@ -52,6 +53,31 @@ test('starts again if the table is rewritten, which moves its rows', async () =>
 
   expect(await runBeside('vacuum full tokens')).toMatchObject({ status: 'succeeded', targets: [{ rowsRemaining: 0 }] });
   expect(await database.column('select count(*)::int from tokens where revoked')).toEqual([0]);
+});
+
+// Each leaves the column with a time that looks past by the rules for its former type.
+test.each([
+  ['timestamp', 'timestamptz', `expires_at at time zone 'Pacific/Kiritimati'`, { timeZone: 'Pacific/Kiritimati' }],
+  ['timestamptz', 'timestamp', `expires_at at time zone 'Pacific/Pago_Pago'`, {}],
+  ['timestamptz', 'date', `(expires_at at time zone 'Pacific/Pago_Pago')::date`, {}],
+])('fails, and deletes no live row, if a %s becomes a %s', async (before, after, using, options) => {
+  const soon =
+    before === 'timestamp' ? `(now() + interval '1 h') at time zone 'Pacific/Kiritimati'` : `now() + interval '1 h'`;
+  await database.sql(`
+    create table tokens (id int, expires_at ${before}, filler text default repeat('x', 100));
+    insert into tokens select id, '2020-01-01' from generate_series(1, 15000) as id;
+    insert into tokens select id, ${soon} from generate_series(15001, 30000) as id`);
+
+  const report = await runBeside(`alter table tokens alter expires_at type ${after} using ${using}`, {
+    deleteWhen: [{ expires_at: { olderThan: '0s' } }],
+    ...options,
+  });
+
+  expect(await database.column('select count(*)::int from tokens where id > 15000')).toEqual([15_000]);
+  expect(report).toMatchObject({
+    status: 'failed',
+    error: 'tokens: the type of column "expires_at" was changed while the sweep was at work',
+  });
 });
 
 describe('a partitioned table', () => {

@@ -214,7 +214,11 @@ test('undoes all groups if a row that a rule refers to came back to life meanwhi
 test('is one statement to pg_stat_statements, whatever the range and the values', () => {
   const sift = (cutoff: string, from: number) =>
     sifting(
-      { condition: { text: '"at" < $1::pg_catalog.timestamptz', values: [cutoff] }, protections: [], cascades: [] },
+      {
+        condition: { text: '"at" < $1::pg_catalog.timestamptz', values: [cutoff], times: [] },
+        protections: [],
+        cascades: [],
+      },
       new BlockRange({ oid: 1, quotedName: '"public"."tokens"' }, from, from + 1),
       { size: from, backwards: false, ms: 10 },
     );

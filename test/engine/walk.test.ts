@@ -66,7 +66,8 @@ function walkOf(
   const walk = new Walk<never>(
     {
       sessions,
-      statement: (part) => deletion({ condition: { text: 'true', values: [] }, protections: [], cascades: [] }, part),
+      statement: (part) =>
+        deletion({ condition: { text: 'true', values: [], times: [] }, protections: [], cascades: [] }, part),
       turns: turnsOf(clock, 1),
       clock,
       until: new AbortController().signal,
