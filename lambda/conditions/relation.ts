@@ -13,6 +13,8 @@ export interface Relation {
   readonly quotedName: string;
   /** The table whose rows are swept, if this is a partition or a child of it. */
   readonly rootOid?: number;
+  /** How many foreign keys delete or change the rows that refer to a deleted one. Absent if nothing is deleted from it. */
+  readonly takingKeys?: number;
 }
 
 /**
@@ -33,6 +35,25 @@ export function isUnchanged({ oid, quotedName, rootOid }: Relation): string {
       )
       select from ancestor where oid operator(pg_catalog.=) ${rootOid}::pg_catalog.oid
     )`;
+}
+
+/**
+ * SQL that is true as long as a DELETE takes along, or changes, no rows but those by the keys that were inspected. Evaluated
+ * once for each statement.
+ */
+export function takesNoOthers({ oid, takingKeys }: Relation): string {
+  return takingKeys === undefined
+    ? 'true'
+    : `(${takingKeysOf(`${oid}::pg_catalog.oid`)}) operator(pg_catalog.=) ${takingKeys}`;
+}
+
+/** SQL of the number of keys on delete cascade, set null and set default that point at a relation. */
+export function takingKeysOf(oid: string): string {
+  // Looked up by the functions of their triggers, since there is no index that leads from a table to the keys that refer to it.
+  return `
+      select pg_catalog.count(*) from pg_catalog.pg_trigger
+      where tgrelid operator(pg_catalog.=) ${oid}
+        and tgfoid operator(pg_catalog.=) any ('{1646,1650,1652}'::pg_catalog.oid[])`;
 }
 
 /** Whether the name of a relation, or of its schema, leads to nothing any more. */

@@ -1,5 +1,5 @@
 import type { TimeColumn } from '../conditions/column-tests';
-import type { Relation, Root } from '../conditions/relation';
+import { type Relation, type Root, takingKeysOf } from '../conditions/relation';
 import { quoteIdentifier } from '../conditions/sql';
 import { BATCH_LIMITS } from './batch-limits';
 import { type LockWaitOptions, patiently } from './table-lock';
@@ -16,6 +16,8 @@ export interface Aftermath {
   readonly files: Readonly<Record<string, number>>;
   /** A column with a time whose type was changed; null if there is none. */
   readonly changedColumn: string | null;
+  /** Whether other keys delete or change the rows that refer to a deleted one than before. */
+  readonly hasOtherKeys: boolean;
   /** Whether a trigger, a rule or row-level security may keep rows, or write them back, without an error. */
   readonly mayKeepInSilence: boolean;
 }
@@ -27,7 +29,13 @@ export async function aftermathOf(
   times: readonly TimeColumn[],
 ): Promise<Aftermath> {
   const columns = times.map(({ table = root.oid, ...column }) => ({ table, ...column }));
-  const values = [root.oid, root.quotedName, relations.map(({ oid }) => oid), JSON.stringify(columns)];
+  const values = [
+    root.oid,
+    root.quotedName,
+    relations.map(({ oid }) => oid),
+    relations.map(({ takingKeys }) => takingKeys),
+    JSON.stringify(columns),
+  ];
   const { rows } = await patiently<Answer>(options, AFTERMATH_SQL, values, BATCH_LIMITS);
   const [answer] = rows;
   if (!answer) {
@@ -51,13 +59,23 @@ export class ReplacedError extends Error {
   }
 }
 
-/** A column got another type, by which its values may be other moments. */
-export class ChangedColumnError extends Error {
-  override readonly name = 'ChangedColumnError';
+/** The table was altered in a way by which live rows could go, so that no statement deletes from it any more. */
+export class AlteredError extends Error {
+  override readonly name = 'AlteredError';
 
-  constructor(column: string) {
-    super(`the type of column ${quoteIdentifier(column)} was changed while the sweep was at work`);
+  constructor(what: string) {
+    super(`${what} while the sweep was at work`);
   }
+}
+
+/** The reason why the statements of a sweep delete no more; undefined if there is none. */
+export function alteration({ changedColumn, hasOtherKeys }: Aftermath): AlteredError | undefined {
+  if (changedColumn !== null) {
+    return new AlteredError(`the type of column ${quoteIdentifier(changedColumn)} was changed`);
+  }
+  return hasOtherKeys
+    ? new AlteredError('a foreign key on delete cascade, set null or set default was added or dropped')
+    : undefined;
 }
 
 interface Answer extends Omit<Aftermath, 'added'> {
@@ -95,11 +113,16 @@ const AFTERMATH_SQL = `
     ) as files,
     (
       select pg_catalog.min(attname::pg_catalog.text)
-      from pg_catalog.jsonb_to_recordset($4::pg_catalog.jsonb)
+      from pg_catalog.jsonb_to_recordset($5::pg_catalog.jsonb)
         as tested ("table" pg_catalog.oid, "column" pg_catalog.name, type pg_catalog.oid)
       join pg_catalog.pg_attribute on attrelid operator(pg_catalog.=) "table" and attname operator(pg_catalog.=) "column"
       where atttypid operator(pg_catalog.<>) type
     ) as "changedColumn",
+    exists (
+      select from rows from (pg_catalog.unnest($3::pg_catalog.oid[]), pg_catalog.unnest($4::pg_catalog.int8[]))
+        as listed (oid, keys)
+      where (${takingKeysOf('listed.oid')}) operator(pg_catalog.<>) keys and exists (select from heap where heap.oid operator(pg_catalog.=) listed.oid)
+    ) as "hasOtherKeys",
     exists (
       select from heap where relrowsecurity or relhasrules or exists (
         select from pg_catalog.pg_trigger

@@ -1,5 +1,5 @@
 import type { Condition, DeathCondition } from '../conditions/condition';
-import { isUnchanged } from '../conditions/relation';
+import { isUnchanged, takesNoOthers } from '../conditions/relation';
 import type { QueryResult } from '../database/queryable';
 import type { Piece } from './pieces';
 import { type Path, type Protection, referringTo } from './protection';
@@ -35,6 +35,7 @@ export interface Deleted {
  *
  *     delete from only "public"."refresh_tokens" as doomed
  *     where '"public"."refresh_tokens"'::regclass = 16385::oid
+ *       and (<number of keys on delete cascade, set null or set default>) = 0
  *       and ctid >= '(0,0)' and ctid < '(64,0)'
  *       and coalesce("revoked" = true or "expires_at" < '2027-01-30T03:00:00.123Z', false)
  *
@@ -73,7 +74,8 @@ export function deletion(doomed: Doomed, piece: Place): Condition {
   const { condition, protections, cascades } = doomed;
   const { quotedName } = piece.relation;
   const place = piece.place('', condition.values.length + 1);
-  const where = `${isUnchanged(piece.relation)} and ${place.text} and ${isDead(condition)}`;
+  const table = `${isUnchanged(piece.relation)} and ${takesNoOthers(piece.relation)}`;
+  const where = `${table} and ${place.text} and ${isDead(condition)}`;
   const statement = `delete from only ${quotedName} as doomed where ${where}`;
   const values = [...condition.values, ...place.values];
   const { recheck } = condition;

@@ -1,6 +1,6 @@
 import { isMissing, type Root } from '../conditions/relation';
 import type { PaceReport } from '../pace/pace-report';
-import { type Aftermath, aftermathOf, ChangedColumnError, ReplacedError, wasRewritten } from './aftermath';
+import { type Aftermath, aftermathOf, alteration, ReplacedError, wasRewritten } from './aftermath';
 import type { Doomed } from './deletion';
 import { blockagesOf, endBy, reasonOf, type SweepOutcome, TABLE_LOCK, type WalkEnd } from './outcome';
 import { Pass, type PassOptions } from './pass';
@@ -148,8 +148,9 @@ export class Sweep {
     if (aftermath.isReplaced) {
       return this.#replaced(aftermath);
     }
-    if (aftermath.changedColumn !== null) {
-      return { error: new ChangedColumnError(aftermath.changedColumn) };
+    const altered = alteration(aftermath);
+    if (altered) {
+      return { error: altered };
     }
     const { rowsDeleted, reconnections } = this.#state();
     const goesOn = end === 'finished' && !isLast;

@@ -115,9 +115,10 @@ function judge(
     oid: root.oid,
     isPartitioned: root.kind === 'p',
     root: { oid: root.oid, quotedName: quoteTable(root.schema, root.table) },
-    relations: heaps.map(({ oid, schema, table }) => ({
+    relations: heaps.map(({ oid, schema, table, takingKeys }) => ({
       oid,
       quotedName: quoteTable(schema, table),
+      takingKeys,
       ...(oid !== root.oid && { rootOid: root.oid }),
     })),
     columnTypes: columns.types,

@@ -80,6 +80,25 @@ test.each([
   });
 });
 
+test.each(['cascade', 'set null'])('fails, and changes no live row, if a key on delete %s is added', async (action) => {
+  await database.sql(`
+    create table tokens (id int primary key, revoked boolean, parent_id int, filler text default repeat('x', 100));
+    create index on tokens (parent_id);
+    insert into tokens select id, true from generate_series(1, 15000) as id;
+    insert into tokens select id, false, id - 15000 from generate_series(15001, 30000) as id`);
+
+  const report = await runBeside(
+    `alter table tokens add foreign key (parent_id) references tokens on delete ${action} not valid`,
+  );
+
+  expect(await database.column('select count(*)::int from tokens where parent_id is not null')).toEqual([15_000]);
+  expect(report).toMatchObject({
+    status: 'failed',
+    error:
+      'tokens: a foreign key on delete cascade, set null or set default was added or dropped while the sweep was at work',
+  });
+});
+
 describe('a partitioned table', () => {
   beforeEach(() =>
     database.sql(`

@@ -72,6 +72,9 @@ test('makes another pass for rows that a trigger revokes behind the sweep', asyn
   expect(await survivors(database)).toEqual(odd(20_000).filter((id) => id !== 1));
 });
 
+/** In the statement that counts the rows of a table. */
+const COUNTED = 'from only "public"."refresh_tokens" as visited';
+
 test('does not read the table again even if others write meanwhile', async () => {
   await fillTokens(database, 20_000);
   await database.sql('create table elsewhere (id int)');
@@ -90,7 +93,7 @@ test('does not read the table again even if others write meanwhile', async () =>
 
   expect(written).toBeDefined();
   expect(log).toContain('delete from only "public"."refresh_tokens"');
-  expect(log).not.toContain('count(*)');
+  expect(log).not.toContain(COUNTED);
 });
 
 test('counts the remaining rows if a trigger may skip rows silently', async () => {
@@ -101,7 +104,7 @@ test('counts the remaining rows if a trigger may skip rows silently', async () =
 
   const log = await database.logOf(() => database.service().run(), { statements: true });
 
-  expect(log.join('\n')).toContain('count(*)');
+  expect(log.join('\n')).toContain(COUNTED);
 });
 
 test('sweeps partitions and child tables one by one', async () => {
