@@ -27,7 +27,7 @@ const ROWS = 300_000;
 const SHORT = { Timeout: 6 };
 
 /** So little that rounds of seconds cannot be enough for all rows. */
-const SLOWLY = { maxLoad: 0.01 };
+const SLOWLY = { maxLoad: 0.002 };
 
 /** A state machine that continues runs, with the function and the database behind it. */
 export class Continuation {
