@@ -53,10 +53,7 @@ export class TokenDatabase {
   async addDead(rows: number): Promise<void> {
     // In place of those that were deleted: at a low pace, a round of seconds would not get beyond empty blocks.
     await this.#client.query('vacuum refresh_tokens');
-    await this.#client.query(
-      `insert into refresh_tokens
-       select 'added', 'hash', true, now() - interval '31 days', null from generate_series(1, ${rows})`,
-    );
+    await this.#client.query(addedRows(rows));
     // So that the planner knows of them, by whose estimate a run begins.
     await this.#client.query('analyze refresh_tokens');
   }
@@ -103,6 +100,13 @@ export async function serveTls(server: EmbeddedPostgres, { cert, key }: Certific
   await client.query('alter system set ssl = on');
   await client.query('select pg_reload_conf()');
   await client.end();
+}
+
+/** Rows that are dead by every rule of refresh_tokens. */
+export function addedRows(rows: number): string {
+  return `
+    insert into refresh_tokens
+    select 'added', 'hash', true, now() - interval '31 days', null from generate_series(1, ${rows})`;
 }
 
 export const TABLES_SQL = `

@@ -49,6 +49,7 @@ test('npm run test:deploy', async (t) => {
     await chapter(t, 'the templates', (t) => lint(t, world, linters));
     await chapter(t, 'the schedule of dev', (t) => dev.waitForSchedule(t));
     await chapter(t, 'runs on the fleet', (t) => fleet.inspectRuns(t));
+    await chapter(t, 'runs of a part of the fleet, and of a part of the time', (t) => fleet.inspectLimits(t));
     await chapter(t, 'cdk destroy', (t) => destroy(t, world, before));
   } finally {
     await world.remove();

@@ -29,7 +29,7 @@ export async function destroy(t: TestContext, { emulator, project }: World, befo
       const { logGroups: logsBefore, ...restBefore } = before;
       const { logGroups, ...rest } = await takeCensus(emulator);
       equal(rest, restBefore);
-      equal([logsBefore?.length, logGroups?.length], [0, 6]);
+      equal([logsBefore?.length, logGroups?.length], [0, 7]);
       const { StackEvents = [] } = await client.send(new DescribeStackEventsCommand({ StackName: StackId }));
       const kept = StackEvents.filter(({ ResourceStatus }) => ResourceStatus === 'DELETE_SKIPPED');
       equal(kept.map(({ LogicalResourceId }) => LogicalResourceId?.replace(/[0-9A-F]{8}$/, '')).sort(), [

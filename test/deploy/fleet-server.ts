@@ -1,7 +1,7 @@
 import { Client } from 'pg';
 import type { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
 import { startPostgres } from '../support/postgres';
-import { type Login, ROWS_SQL, TABLES_SQL } from './database';
+import { addedRows, type Login, ROWS_SQL, TABLES_SQL } from './database';
 import type { World } from './world';
 
 /** A server of a fleet, with a database for each of a hundred tenants. */
@@ -47,6 +47,13 @@ export class FleetServer {
 
   async rename(tenant: string, from: string, to: string): Promise<void> {
     await this.#in(tenant, `alter table ${from} rename to ${to}`);
+  }
+
+  /** Adds rows that are dead to the database of a tenant. */
+  async addDead(tenant: string, rows: number): Promise<void> {
+    await this.#in(tenant, addedRows(rows));
+    // So that the planner knows of them, by whose estimate a run begins.
+    await this.#in(tenant, 'analyze refresh_tokens');
   }
 
   /** The rows that are left in the databases of all tenants. */

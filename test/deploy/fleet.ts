@@ -1,8 +1,9 @@
-import { deepStrictEqual as equal, match, rejects } from 'node:assert';
+import { deepStrictEqual as equal, match, ok, rejects } from 'node:assert';
 import type { TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import type { FleetReport } from '../../lambda/fleet/fleet-report';
+import { SHORTEST_ROUND_MS } from '../../lambda/rounds';
 import { metricsIn } from '../support/metrics';
 import { expectComplete } from './complete';
 import { DeployedStack } from './deployed-stack';
@@ -16,6 +17,9 @@ const BROKEN = 'tenant_042';
 /** Rows of each database that the default rules match, and the others. */
 const DEAD = 3;
 const LIVE = 3;
+
+/** More than the lowest pace deletes in two minutes. */
+const BACKLOG = 300_000;
 
 /** A run on a server that is down ends with the time limit of the function. */
 const PATIENCE_MS = 240_000;
@@ -46,7 +50,11 @@ export class FleetStage {
     const { iamUser: _, ...fleet } = project.stages.fleet?.fleet ?? {};
     project.fillIn({
       ...project.stages,
-      fleet: { timeoutSeconds: 60, fleet: { ...fleet, sslMode: 'disable', toleratedFailurePercentage: 50 } },
+      fleet: {
+        timeoutSeconds: 60,
+        dashboardButtons: true,
+        fleet: { ...fleet, sslMode: 'disable', toleratedFailurePercentage: 50 },
+      },
     });
     // The template knows no server.
     const [servers] = await Promise.all([
@@ -173,6 +181,47 @@ export class FleetStage {
     });
   }
 
+  async inspectLimits(t: TestContext): Promise<void> {
+    const [a] = this.#servers;
+
+    await t.test('counts a run of some tables as none of the whole fleet', async () => {
+      const before = await this.#read('memory.json');
+      const { status, report, log } = await this.#result(await this.#start({ tables: ['refresh_tokens'] }));
+      equal([status, report.status, report.isWhole], ['SUCCEEDED', 'succeeded', false]);
+      equal(
+        metricsIn(log.slice(-1)),
+        metricsOf({
+          ...{ Succeeded: 0, Partial: 0, Failed: 0, Skipped: 0 },
+          ...{ ServersFailed: 0, DatabasesFailed: 0, RowsDeleted: 0 },
+        }),
+      );
+      equal(await this.#read('memory.json'), before);
+    });
+
+    await t.test('ends with its window, and leaves the rest to the next run', async () => {
+      await a.addDead('tenant_000', BACKLOG);
+      // Of the function, so that it is the window that ends the round.
+      const deployed = new DeployedFunction(this.#world.emulator, 'token-cleanup-fleet_fleet');
+      await deployed.configure({ Timeout: 300 });
+      const end = nextMinuteAfter(SHORTEST_ROUND_MS);
+      const window = { until: end.toISOString().slice(11, 16), timeZone: 'UTC' };
+      const { status, report } = await this.#result(await this.#start({ ...window, maxLoad: 0.001 }));
+      ok(Date.now() < end.getTime());
+      equal([status, report.status, report.backlogGrows], ['SUCCEEDED', 'partial', true]);
+      const [first] = report.results ?? [];
+      const { server, database, isSwept, rowsDeleted = 0 } = first ?? {};
+      equal([server, database, isSwept], ['a', 'tenant_000', false]);
+      ok(rowsDeleted > 0);
+      equal(await a.rows(), { dead: BACKLOG - rowsDeleted, live: 100 * LIVE });
+    });
+
+    await t.test('shows the runs on the whole fleet on its dashboard', async () => {
+      const widget = new DeployedFunction(this.#world.emulator, await this.stack.physicalId('MonitoringRunsFunction'));
+      const { report: page } = await widget.invoke();
+      match(String(page), /<h3>fleet<\/h3>.*Stop.*<td>partial<\/td>/s);
+    });
+  }
+
   /** How many databases of each server have all of their dead rows. */
   async #counts(): Promise<number[]> {
     return await Promise.all(this.#servers.map(async (server) => (await server.rows()).dead / DEAD));
@@ -183,14 +232,21 @@ export class FleetStage {
     await this.#s3.send(new PutObjectCommand({ Bucket: this.#bucket, Key: 'manifest.jsonl', Body }));
   }
 
+  async #read(Key: string): Promise<string> {
+    const { Body } = await this.#s3.send(new GetObjectCommand({ Bucket: this.#bucket, Key }));
+    return (await Body?.transformToString()) ?? '';
+  }
+
   async #switch(Value: 'on' | 'off'): Promise<void> {
     const Name = '/token-cleanup/fleet/switch';
     await this.#world.emulator.ask('ssm', 'put_parameter', { Name, Value, Overwrite: true });
   }
 
-  async #start(): Promise<string> {
-    const input = { stateMachineArn: this.#stateMachineArn };
-    const { executionArn } = await this.#world.emulator.ask('stepfunctions', 'start_execution', input);
+  async #start(input: object = {}): Promise<string> {
+    const { executionArn } = await this.#world.emulator.ask('stepfunctions', 'start_execution', {
+      stateMachineArn: this.#stateMachineArn,
+      input: JSON.stringify(input),
+    });
     return executionArn;
   }
 
@@ -206,14 +262,19 @@ export class FleetStage {
 
   async #result(executionArn: string) {
     const { status, cause } = await this.#end(executionArn);
-    const Key = `runs/${executionArn.split(':').at(-1)}/report.json`;
-    const { Body } = await this.#s3.send(new GetObjectCommand({ Bucket: this.#bucket, Key })).catch((error) => {
+    const text = await this.#read(`runs/${executionArn.split(':').at(-1)}/report.json`).catch((error) => {
       throw new Error(`${executionArn} ${status}: ${cause}`, { cause: error });
     });
-    const report = JSON.parse((await Body?.transformToString()) ?? '') as FleetReport;
+    const report = JSON.parse(text) as FleetReport;
     const summary = new DeployedFunction(this.#world.emulator, await this.stack.physicalId('fleetSummary'));
     return { status, report, log: (await summary.log()) as readonly Description[] };
   }
+}
+
+/** The first full minute that is at least this far away. */
+function nextMinuteAfter(ms: number): Date {
+  const margin = 5_000;
+  return new Date(Math.ceil((Date.now() + ms + margin) / 60_000) * 60_000);
 }
 
 function sumOf(numbers: readonly number[]): number {
