@@ -31,7 +31,7 @@ interface Handled {
   readonly request?: FunctionRequest;
   /** Whether the run was to sweep all that is configured, or to complete that. */
   readonly complete?: boolean;
-  /** Whether it deleted a limited number of rows of a table. */
+  /** Whether the number of rows that it deletes from a table is limited. */
   readonly hasMaxRows?: boolean;
 }
 

@@ -18,7 +18,7 @@ import { sum, sumIfKnown } from './totals';
  */
 export type RunStatus = 'succeeded' | 'partial' | 'skipped' | 'failed';
 
-/** The status of a whole: `failed` if any part is, and `partial` if some parts went otherwise than others. */
+/** The status of several parts together: `failed` if any part failed, and `partial` if they differ otherwise. */
 export function overall([first = 'succeeded', ...others]: readonly RunStatus[]): RunStatus {
   return [first, ...others].includes('failed')
     ? 'failed'
@@ -45,9 +45,9 @@ export interface RunReport {
   readonly targets: readonly TargetReport[];
   /** How many targets the list lacks, since it would be too long to be handed on; absent if it has all. */
   readonly targetsLeftOut?: number;
-  /** Only if the run sweeps the databases of a server, and ended before it was done with the last one. */
+  /** Only on the databases of a server: the run ended before it had finished the last one. */
   readonly isCutShort?: true;
-  /** The last database that such a run was done with; absent if there is none. Give it to the next run as `after`. */
+  /** The last database that such a run finished, if any. Give it to the next run as `after`. */
   readonly next?: string;
 }
 

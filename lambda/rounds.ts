@@ -31,9 +31,9 @@ export function isWhole({ after, rounds }: FunctionRequest): boolean {
 }
 
 export interface Limits {
-  /** Whether the execution may go on without a time until which it may. */
+  /** Whether the execution may go on if the request has no `until`. */
   readonly isEndless?: boolean;
-  /** Whether a run deletes a limited number of rows of a table. An execution then comes to no database twice. */
+  /** Whether a run deletes a limited number of rows of a table. Its execution then returns to no database. */
   readonly hasMaxRows?: boolean;
 }
 

@@ -5,7 +5,7 @@ import { groupedBy, sum, sumIfKnown } from '../totals';
 /** The result of a run for one database of a server. */
 export interface DatabaseResult {
   readonly database: string;
-  /** That of the worst table. */
+  /** Of all its tables together. */
   readonly status: RunStatus;
   /** Whether every table was visited to its end, even if rows had to stay. */
   readonly isSwept: boolean;
@@ -25,8 +25,8 @@ export interface ServerRound extends Omit<RunReport, 'server' | 'targets'> {
 }
 
 /**
- * The databases of a round at the most, whose results fit into the state of a state machine, apart from their errors. The
- * next round goes on behind the last one.
+ * The limit of databases in a round. Their results, apart from errors, fit into the state of a state machine. The next round
+ * continues after the last one.
  */
 export const MOST_DATABASES = 300;
 
@@ -50,7 +50,7 @@ export function databaseResults(targets: readonly TargetReport[]): DatabaseResul
   });
 }
 
-/** A round with as much of the errors of its databases as a state holds. The log of the function has the whole texts. */
+/** Shortens the errors of databases to what a state holds. The log of the function has the whole texts. */
 export function fitting<Round extends ServerRound>(round: Round): Round {
   const errors = round.databases.flatMap(({ error }) => error ?? []);
   const bare = { ...round, databases: round.databases.map(({ error: _, ...result }) => result) };
@@ -62,10 +62,10 @@ export function fitting<Round extends ServerRound>(round: Round): Round {
   return { ...round, databases };
 }
 
-/** Of the error of a database, in bytes. */
+/** In bytes. A state holds as much for each database unless nearly all fail. */
 const LONGEST_ERROR = 500;
 
-/** The beginning of a text that takes no more bytes as JSON. */
+/** The beginning of a text, in at most so many bytes of JSON. */
 function beginning(text: string, bytes: number): string {
   let part = text.slice(0, Math.max(0, bytes));
   while (part && sizeOf(part) > bytes) {

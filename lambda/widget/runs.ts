@@ -16,7 +16,7 @@ export interface LoggedRun {
 /** The runs that a table shows. */
 const MOST_RUNS = 10;
 
-/** Beyond this the log holds so much else that the page would wait for it. */
+/** Reading more would keep the page waiting. */
 const MOST_PAGES = 20;
 
 const MS_PER_DAY = 86_400_000;
