@@ -15,7 +15,7 @@ export class RunFailed extends Error {
   override readonly name = 'RunFailed';
 }
 
-/** How a door of Lambda runs the job. */
+/** How an entry point of Lambda runs the job. */
 interface Invocation {
   /** @throws InvalidInputError if there is none, which is reported */
   readonly environment: () => Environment;

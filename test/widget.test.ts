@@ -189,7 +189,7 @@ test.each<[string, object, string, object]>([
     {},
   ],
 ])('starts %s, and waits for none', async (_, pressed, operation, body) => {
-  expect(await show(pressed)).toMatch(/^<p>The (?:dry )?run of \w+ is started\./);
+  expect(await show(pressed)).toMatch(/^<p>The (?:dry )?run of \w+ has started\./);
 
   expect(asked).toMatchObject([{ operation, body }]);
   expect(asked).toHaveLength(1);
@@ -198,7 +198,7 @@ test.each<[string, object, string, object]>([
 test('stops every execution that is running, and no other', async () => {
   answers['AWSStepFunctions.ListExecutions'] = { executions: [{ executionArn: EXECUTION, startDate: 1 }] };
 
-  expect(await show({ action: 'stop', cleanup: 'auth' })).toContain('1 execution of auth is stopped.');
+  expect(await show({ action: 'stop', cleanup: 'auth' })).toContain('1 execution of auth has been stopped.');
 
   expect(asked.map(({ operation, body }) => [operation, body.stateMachineArn ?? body.executionArn])).toEqual([
     ['AWSStepFunctions.ListExecutions', MACHINE],

@@ -28,15 +28,15 @@ export async function act(action: Action, cleanup: WidgetCleanup, clients: Clien
   if (action !== 'stop') {
     await start(cleanup, action === 'dry-run' ? { dryRun: true } : {}, clients);
     return action === 'dry-run'
-      ? `The dry run of ${cleanup.name} is started. It deletes nothing. Its result appears among the last runs.`
-      : `The run of ${cleanup.name} is started. Its result appears among the last runs.`;
+      ? `The dry run of ${cleanup.name} has started. It deletes nothing. Its result will appear among the last runs.`
+      : `The run of ${cleanup.name} has started. Its result will appear among the last runs.`;
   }
   const stopped = await stop(cleanup, clients);
   const executions = stopped === 1 ? 'execution of' : 'executions of';
   return stopped === 0
     ? `No execution of ${cleanup.name} is running.`
-    : `${stopped} ${executions} ${cleanup.name} ${stopped === 1 ? 'is' : 'are'} stopped. A round at work ends by itself, ` +
-        'at the latest with the time limit of its function.';
+    : `${stopped} ${executions} ${cleanup.name} ${stopped === 1 ? 'has' : 'have'} been stopped. The current round ends by itself, ` +
+        'at the latest at the timeout of its function.';
 }
 
 async function start(

@@ -33,7 +33,7 @@ export function announce(scope: Construct, id = 'Announce'): EventBridgePutEvent
  * again.
  */
 export function announceFailure(cleanUp: LambdaInvoke, announced: EventBridgePutEvents, stage: string): void {
-  // A time limit has no cause.
+  // A timeout has no cause.
   const otherwise = '$exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : $states.errorOutput.Error';
   cleanUp.addCatch(announced, {
     outputs:

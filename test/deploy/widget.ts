@@ -94,7 +94,7 @@ export class Widget {
       const before = await this.#continuation.executions();
       equal(await press('Dry run', false), '');
       equal(await this.#continuation.executions(), before);
-      match(await press('Dry run'), /^The dry run of auth is started/);
+      match(await press('Dry run'), /^The dry run of auth has started/);
       const { input, output } = await this.#continuation.endOfLast();
       equal([input, output.dryRun, output.status], ['{"dryRun":true}', true, 'succeeded']);
     });
@@ -103,9 +103,9 @@ export class Widget {
       const slow = await this.#continuation.startSlowly();
       await this.#show(page);
       match((await page.textContent('#widget')) ?? '', /Running since/);
-      match(await press('Stop'), /^1 execution of auth is stopped/);
+      match(await press('Stop'), /^1 execution of auth has been stopped/);
       equal((await this.#continuation.end(slow)).status, 'ABORTED');
-      match(await press('Run now'), /^The run of auth is started/);
+      match(await press('Run now'), /^The run of auth has started/);
       equal((await this.#continuation.endOfLast()).input, '{}');
     });
   }
