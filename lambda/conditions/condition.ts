@@ -2,6 +2,7 @@ import { columnsIn, columnsOf, isReference, type Rule, type Target } from '../co
 import { ColumnTests, type ColumnTypes, type TestContext, type TimeColumn } from './column-tests';
 import type { Reference } from './references';
 import { type ReferringKey, takesRows } from './referring-key';
+import { isUnchanged, type Root } from './relation';
 import { joinSql, quoteIdentifier, quoteTable, raw, type Sql } from './sql';
 
 /** A boolean SQL expression, and the values of its parameters `$1` and on. */
@@ -30,6 +31,8 @@ export interface DeathCondition extends Condition {
   readonly recheck?: Recheck;
   /** The columns with times that the rules test. A row is dead only as long as they have their types. */
   readonly times: readonly TimeColumn[];
+  /** The other tables that the rules read. A row is dead only as long as their names lead to them. */
+  readonly others: readonly Root[];
 }
 
 /** The same, with its rules. */
@@ -84,6 +87,10 @@ export function conditionOf(target: Target, cutoff: Date, catalog: Catalog): Dea
     text: [anyRule, ...unreferred.map(({ text }) => text)].join(' and '),
     values,
     times,
+    others: [
+      ...[...references.values()].map(({ oid, quotedTable }) => ({ oid, quotedName: quotedTable })),
+      ...keepers.map(({ oid, quotedTable }) => ({ oid, quotedName: quotedTable })),
+    ],
     rules: own.map((rule) => joinSql([rule, ...unreferred], ' and ')),
     ...(keepers.some(takesRows) && { isolation: 'repeatable read' }),
     ...(references.size > 0 && { recheck: recheckOf(target, catalog, cutoff) }),
@@ -131,6 +138,7 @@ function referredSql(
     ' and ',
   );
   return other(
+    { oid, quotedName: quotedTable },
     place,
     columns.map(({ own, referred, equals }, index) => ({
       selected: `parent.${quoteIdentifier(referred)} as ${name(index)}`,
@@ -143,9 +151,10 @@ function referredSql(
 }
 
 /** Whether no row refers to the row by a key. */
-function unreferredSql({ quotedTable, columns }: ReferringKey, columnTypes: ColumnTypes): Sql {
+function unreferredSql({ oid, quotedTable, columns }: ReferringKey, columnTypes: ColumnTypes): Sql {
   const name = nameBeside(columnTypes);
   return other(
+    { oid, quotedName: quotedTable },
     `${quotedTable} as child`,
     columns.map(({ referring, referred, equals }, index) => ({
       selected: `child.${referring} as ${name(index)}`,
@@ -166,15 +175,22 @@ interface Pair {
 /**
  * Whether there is a row of another table. The inner query hides the columns of that table behind names that the table at
  * hand does not have, so that a column without a table is one of the latter. `is true` keeps the planner from a join,
- * which would read the other table for each range of blocks.
+ * which would read the other table for each range of blocks. The server checks the name of the table last, when it has
+ * locked the table.
  */
-function other(place: string, pairs: readonly Pair[], met: Sql | undefined, exists: 'exists' | 'not exists'): Sql {
+function other(
+  table: Root,
+  place: string,
+  pairs: readonly Pair[],
+  met: Sql | undefined,
+  exists: 'exists' | 'not exists',
+): Sql {
   const alias = place.slice(place.lastIndexOf(' ') + 1);
   const selected = pairs.map((pair) => pair.selected).join(', ');
   const compared = pairs.map((pair) => pair.compared).join(' and ');
   const readable = [...pairs.map((pair) => pair.readable), ...(met ? [met.readable] : [])].join(' and ');
   return raw(
-    `(${exists} (select from (select ${selected} from ${place}${met ? ` where ${met.text}` : ''}) as ${alias} where ${compared})) is true`,
+    `(${exists} (select from (select ${selected} from ${place}${met ? ` where ${met.text}` : ''}) as ${alias} where ${compared})) is true and ${isUnchanged(table)}`,
     `${exists} (select from ${place.replace(/^only /, '')} where ${readable})`,
   );
 }

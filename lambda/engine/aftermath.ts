@@ -1,4 +1,4 @@
-import type { TimeColumn } from '../conditions/column-tests';
+import type { DeathCondition } from '../conditions/condition';
 import { type Relation, type Root, takingKeysOf } from '../conditions/relation';
 import { quoteIdentifier } from '../conditions/sql';
 import { BATCH_LIMITS } from './batch-limits';
@@ -16,6 +16,8 @@ export interface Aftermath {
   readonly files: Readonly<Record<string, number>>;
   /** A column with a time whose type was changed; null if there is none. */
   readonly changedColumn: string | null;
+  /** Another table that the rules read, if its name leads to another one or to none; null if there is none. */
+  readonly replacedOther: string | null;
   /** Whether other keys delete or change the rows that refer to a deleted one than before. */
   readonly hasOtherKeys: boolean;
   /** Whether a trigger, a rule or row-level security may keep rows, or write them back, without an error. */
@@ -26,7 +28,7 @@ export async function aftermathOf(
   options: LockWaitOptions,
   root: Root,
   relations: readonly Relation[],
-  times: readonly TimeColumn[],
+  { times, others }: Pick<DeathCondition, 'times' | 'others'>,
 ): Promise<Aftermath> {
   const columns = times.map(({ table = root.oid, ...column }) => ({ table, ...column }));
   const values = [
@@ -35,6 +37,8 @@ export async function aftermathOf(
     relations.map(({ oid }) => oid),
     relations.map(({ takingKeys }) => takingKeys),
     JSON.stringify(columns),
+    others.map(({ oid }) => oid),
+    others.map(({ quotedName }) => quotedName),
   ];
   const { rows } = await patiently<Answer>(options, AFTERMATH_SQL, values, BATCH_LIMITS);
   const [answer] = rows;
@@ -64,12 +68,15 @@ export class AlteredError extends Error {
   override readonly name = 'AlteredError';
 
   constructor(what: string) {
-    super(`${what} while the sweep was at work`);
+    super(`${what} during the sweep`);
   }
 }
 
 /** The reason why the statements of a sweep delete no more; undefined if there is none. */
-export function alteration({ changedColumn, hasOtherKeys }: Aftermath): AlteredError | undefined {
+export function alteration({ changedColumn, replacedOther, hasOtherKeys }: Aftermath): Error | undefined {
+  if (replacedOther !== null) {
+    return new ReplacedError(replacedOther);
+  }
   if (changedColumn !== null) {
     return new AlteredError(`the type of column ${quoteIdentifier(changedColumn)} was changed`);
   }
@@ -123,6 +130,12 @@ const AFTERMATH_SQL = `
         as listed (oid, keys)
       where (${takingKeysOf('listed.oid')}) operator(pg_catalog.<>) keys and exists (select from heap where heap.oid operator(pg_catalog.=) listed.oid)
     ) as "hasOtherKeys",
+    (
+      select pg_catalog.min(name)
+      from rows from (pg_catalog.unnest($6::pg_catalog.oid[]), pg_catalog.unnest($7::pg_catalog.text[]))
+        as other (other_oid, name)
+      where coalesce(pg_catalog.to_regclass(name) operator(pg_catalog.<>) other_oid, true)
+    ) as "replacedOther",
     exists (
       select from heap where relrowsecurity or relhasrules or exists (
         select from pg_catalog.pg_trigger

@@ -174,7 +174,7 @@ export class Sweep {
 
   async #aftermath(): Promise<Aftermath> {
     const { root, relations, condition } = this.#options;
-    return await aftermathOf(this.#options, root, relations, condition.times);
+    return await aftermathOf(this.#options, root, relations, condition);
   }
 
   #outcomeOf(end: WalkEnd, { rows, unmet, added }: Remaining): Partial<SweepOutcome> {

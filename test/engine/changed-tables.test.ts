@@ -76,7 +76,7 @@ test.each([
   expect(await database.column('select count(*)::int from tokens where id > 15000')).toEqual([15_000]);
   expect(report).toMatchObject({
     status: 'failed',
-    error: 'tokens: the type of column "expires_at" was changed while the sweep was at work',
+    error: 'tokens: the type of column "expires_at" was changed during the sweep',
   });
 });
 
@@ -94,8 +94,48 @@ test.each(['cascade', 'set null'])('fails, and changes no live row, if a key on 
   expect(await database.column('select count(*)::int from tokens where parent_id is not null')).toEqual([15_000]);
   expect(report).toMatchObject({
     status: 'failed',
-    error:
-      'tokens: a foreign key on delete cascade, set null or set default was added or dropped while the sweep was at work',
+    error: 'tokens: a foreign key on delete cascade, set null or set default was added or dropped during the sweep',
+  });
+});
+
+test('fails, and deletes no live row, if another table takes the name of one to which rows refer', async () => {
+  await database.sql(`
+    create table sessions (id int primary key, revoked boolean);
+    insert into sessions values (1, false), (2, true);
+    create table tokens (id int, session_id int references sessions, filler text default repeat('x', 100));
+    insert into tokens select id, 2 - id % 2 from generate_series(1, 30000) as id`);
+
+  const report = await runBeside(
+    `begin; alter table sessions rename to old; create table sessions (id int primary key, revoked boolean);
+     insert into sessions values (1, true), (2, true); commit`,
+    { deleteWhen: [{ session_id: { refersTo: { revoked: true } } }] },
+  );
+
+  expect(await database.column('select count(*)::int from tokens where session_id = 1')).toEqual([15_000]);
+  expect(report).toMatchObject({
+    status: 'failed',
+    error: 'tokens: "public"."sessions" was replaced or dropped during the sweep',
+  });
+});
+
+test('fails, and takes no kept row along, if another table takes the name of one whose rows keep others', async () => {
+  await database.sql(`
+    create table tokens (id int primary key, revoked boolean, filler text); insert into tokens ${ROWS};
+    create table devices (token_id int references tokens on delete cascade);
+    create index on devices (token_id);
+    insert into devices select id from generate_series(15001, 30000) as id`);
+
+  const report = await runBeside(
+    'begin; alter table devices rename to old; create table devices (token_id int); commit',
+    {
+      unlessReferredToBy: ['devices'],
+    },
+  );
+
+  expect(await database.column('select count(*)::int from old')).toEqual([15_000]);
+  expect(report).toMatchObject({
+    status: 'failed',
+    error: 'tokens: "public"."devices" was replaced or dropped during the sweep',
   });
 });
 

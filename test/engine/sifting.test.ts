@@ -215,7 +215,7 @@ test('is one statement to pg_stat_statements, whatever the range and the values'
   const sift = (cutoff: string, from: number) =>
     sifting(
       {
-        condition: { text: '"at" < $1::pg_catalog.timestamptz', values: [cutoff], times: [] },
+        condition: { text: '"at" < $1::pg_catalog.timestamptz', values: [cutoff], times: [], others: [] },
         protections: [],
         cascades: [],
       },

@@ -67,7 +67,10 @@ function walkOf(
     {
       sessions,
       statement: (part) =>
-        deletion({ condition: { text: 'true', values: [], times: [] }, protections: [], cascades: [] }, part),
+        deletion(
+          { condition: { text: 'true', values: [], times: [], others: [] }, protections: [], cascades: [] },
+          part,
+        ),
       turns: turnsOf(clock, 1),
       clock,
       until: new AbortController().signal,
