@@ -40,8 +40,7 @@ export async function runOnDatabases(
       const run = new Run({ ...options, connection: { ...connection, credentials } }, clock, deadlines);
       const result = await run.execute();
       const hasOnlyFailed = result.status === 'failed' && result.rowsDeleted === 0;
-      // A database that is named, and not only matched, has to be there.
-      if (hasOnlyFailed && !pattern.like.includes(database) && !(await exists(lock, database))) {
+      if (hasOnlyFailed && !namesIn(pattern).includes(database) && !(await exists(lock, database))) {
         const warning = `${database}: was dropped during the run`;
         logger.warn(warning, {});
         dropped.push(warning);
@@ -74,9 +73,7 @@ export async function runOnDatabases(
 async function databasesOf(session: Queryable, pattern: NamePattern, after?: string): Promise<string[]> {
   const { rows } = await session.query<{ name: string }>(DATABASES_SQL);
   const existing = rows.map(({ name }) => name);
-  // A database that is named, and not only matched, has to be there: its absence is reported.
-  const literal = pattern.like.filter((name) => !name.includes('*'));
-  const taken = [...new Set([...existing, ...literal])].filter((name) => matchesPattern(pattern, name));
+  const taken = [...new Set([...existing, ...namesIn(pattern)])].filter((name) => matchesPattern(pattern, name));
   if (taken.length === 0) {
     throw new Error(`DB_NAMES must match at least one database of the server, got ${JSON.stringify(pattern)}`);
   }
@@ -88,6 +85,11 @@ const DATABASES_SQL = `
   select datname::text as name
   from pg_catalog.pg_database
   where datallowconn and not datistemplate`;
+
+/** The databases that are named, and not only matched. They have to be there: their absence is reported. */
+function namesIn({ like }: NamePattern): string[] {
+  return like.filter((name) => !name.includes('*'));
+}
 
 /** Whether a database is still there, as far as can be seen. */
 async function exists(session: Queryable, database: string): Promise<boolean> {

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock';
+import type { Relation } from '../conditions/relation';
 import { printableSql } from '../conditions/sql';
 import { describeError, kindOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
@@ -9,12 +10,6 @@ export interface VacuumOutcome {
   readonly vacuumed: boolean;
   /** Why not, for a person. */
   readonly reason?: string;
-}
-
-/** A table, or a partition of one, by a name that is safe in a statement. */
-export interface VacuumedRelation {
-  readonly oid: number;
-  readonly quotedName: string;
 }
 
 // About 2 ms of sleep for each 200 blocks that are read from disk, as an automatic vacuum works by default.
@@ -32,7 +27,7 @@ const COST_DELAY = '2ms';
  */
 export async function vacuum(
   session: Queryable,
-  relations: readonly VacuumedRelation[],
+  relations: readonly Relation[],
   clock: Clock,
   timeLeftMs: () => number,
 ): Promise<VacuumOutcome> {
@@ -45,7 +40,7 @@ export async function vacuum(
 
 async function vacuumAll(
   session: Queryable,
-  relations: readonly VacuumedRelation[],
+  relations: readonly Relation[],
   clock: Clock,
   timeLeftMs: () => number,
 ): Promise<VacuumOutcome> {
@@ -80,7 +75,7 @@ const LOOK_INTERVAL_MS = 100;
 /** Without the privilege to vacuum, the server only warns. So only its statistics prove a vacuum. */
 async function countsRise(
   session: Queryable,
-  relations: readonly VacuumedRelation[],
+  relations: readonly Relation[],
   before: ReadonlyMap<number, number>,
   clock: Clock,
 ): Promise<boolean> {
@@ -95,7 +90,7 @@ async function countsRise(
   }
 }
 
-async function countsOf(session: Queryable, relations: readonly VacuumedRelation[]): Promise<Map<number, number>> {
+async function countsOf(session: Queryable, relations: readonly Relation[]): Promise<Map<number, number>> {
   const { rows } = await session.query<{ oid: number; count: number }>(COUNTS_SQL, [relations.map(({ oid }) => oid)]);
   return new Map(rows.map(({ oid, count }) => [oid, count]));
 }
@@ -115,7 +110,7 @@ const COUNTS_SQL = `
  */
 export async function adviseOnAutovacuum(
   session: Queryable,
-  relations: readonly Pick<VacuumedRelation, 'oid'>[],
+  relations: readonly Pick<Relation, 'oid'>[],
 ): Promise<string[]> {
   const { rows } = await session.query<{ name: string; table: boolean; toast: boolean }>(WITHOUT_SETTINGS_SQL, [
     relations.map(({ oid }) => oid),

@@ -28,11 +28,12 @@ export async function readMissingGrants(
       needed.map(({ isOwn }) => isOwn),
     ],
   );
-  const missing = new Map<Reads | undefined, Need[]>(targets.map((target) => [target, []]));
+  const needs = targets.map((): Need[] => []);
   for (const { index, sql, toRead } of rows) {
-    missing.get(targets[index])?.push({ finding: findingOf('a privilege is missing', sql), toRead });
+    needs[index]?.push({ finding: findingOf('a privilege is missing', sql), toRead });
   }
-  return (target) => missing.get(target) ?? [];
+  const needsOf = new Map(targets.map((target, index) => [target, needs[index] ?? []]));
+  return (target) => needsOf.get(target) ?? [];
 }
 
 // If row security applies to the role and no policy does, all rows are hidden: a run would find none dead.

@@ -3,7 +3,8 @@ import type { Queryable } from '../../lambda/database/queryable';
 import { DurableCount } from '../../lambda/engine/durable-count';
 import { useDatabase } from '../support/database';
 
-const database = useDatabase({ wal_writer_delay: '10s', fsync: 'on' });
+// Nothing but a confirmation writes the log to disk.
+const database = useDatabase({ wal_writer_delay: '10s', bgwriter_delay: '10s', autovacuum: 'off', fsync: 'on' });
 
 test('confirms deletes that are on disk, and after a crash counts no row that is back', async () => {
   await database.sql('create table tokens (id int); insert into tokens select generate_series(1, 100); checkpoint');
