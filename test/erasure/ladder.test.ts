@@ -2,6 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client } from 'pg';
+import { systemClock } from '../../lambda/clock';
+import type { Queryable } from '../../lambda/database/queryable';
+import { lastingHolders } from '../../lambda/erasure/holders';
 import { useDatabase } from '../support/database';
 import { eventually } from '../support/faulty-run';
 import { startReplica } from '../support/replica';
@@ -90,6 +93,29 @@ describe('a deleted token is still readable', () => {
     ]);
     await reader.query('commit');
     await expect(erasure()).resolves.toMatchObject({ unreadable: true });
+  });
+
+  test('for a session with an old transaction, for which no second look is taken', async () => {
+    const reader = await database.connect();
+    await reader.query('begin isolation level repeatable read');
+    await reader.query('select pg_sleep(2.6)');
+    await database.sql('create table tokens (id int)');
+    const session = database.session();
+    let looks = 0;
+    const counted: Queryable = {
+      reconnections: 0,
+      query: (...query) => {
+        looks += 1;
+        return session.query(...query);
+      },
+    };
+
+    const held = await lastingHolders(counted, systemClock, new AbortController().signal);
+
+    expect(held).toMatchObject([{ kind: 'session' }]);
+    expect(looks).toBe(1);
+    await reader.query('commit');
+    await session.close();
   });
 
   test.each([
