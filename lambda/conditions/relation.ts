@@ -13,7 +13,7 @@ export interface Relation {
   readonly quotedName: string;
   /** The table whose rows are swept, if this is a partition or a child of it. */
   readonly rootOid?: number;
-  /** How many foreign keys delete or change the rows that refer to a deleted one. Absent if nothing is deleted from it. */
+  /** The sum of {@link takingKeysOf}. Absent if nothing is deleted from it. */
   readonly takingKeys?: number;
 }
 
@@ -47,11 +47,14 @@ export function takesNoOthers({ oid, takingKeys }: Relation): string {
     : `(${takingKeysOf(`${oid}::pg_catalog.oid`)}) operator(pg_catalog.=) ${takingKeys}`;
 }
 
-/** SQL of the number of keys on delete cascade, set null and set default that point at a relation. */
+/**
+ * SQL of a number that stands for the keys on delete cascade, set null and set default that point at a relation: the sum of
+ * their oids, since a key that is altered gets another one. They are looked up by the functions of their triggers, because no
+ * index leads from a table to the keys that point at it.
+ */
 export function takingKeysOf(oid: string): string {
-  // Looked up by the functions of their triggers, since there is no index that leads from a table to the keys that refer to it.
   return `
-      select pg_catalog.count(*) from pg_catalog.pg_trigger
+      select coalesce(pg_catalog.sum(tgconstraint::pg_catalog.int8), 0) from pg_catalog.pg_trigger
       where tgrelid operator(pg_catalog.=) ${oid}
         and tgfoid operator(pg_catalog.=) any ('{1646,1650,1652}'::pg_catalog.oid[])`;
 }

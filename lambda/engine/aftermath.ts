@@ -128,7 +128,8 @@ const AFTERMATH_SQL = `
     exists (
       select from rows from (pg_catalog.unnest($3::pg_catalog.oid[]), pg_catalog.unnest($4::pg_catalog.int8[]))
         as listed (oid, keys)
-      where (${takingKeysOf('listed.oid')}) operator(pg_catalog.<>) keys and exists (select from heap where heap.oid operator(pg_catalog.=) listed.oid)
+      where (${takingKeysOf('listed.oid')}) operator(pg_catalog.<>) keys
+        and exists (select from heap where heap.oid operator(pg_catalog.=) listed.oid)
     ) as "hasOtherKeys",
     (
       select pg_catalog.min(name)

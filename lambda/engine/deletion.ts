@@ -35,7 +35,7 @@ export interface Deleted {
  *
  *     delete from only "public"."refresh_tokens" as doomed
  *     where '"public"."refresh_tokens"'::regclass = 16385::oid
- *       and (<number of keys on delete cascade, set null or set default>) = 0
+ *       and (<sum of the oids of keys on delete cascade, set null or set default>) = 0
  *       and ctid >= '(0,0)' and ctid < '(64,0)'
  *       and coalesce("revoked" = true or "expires_at" < '2027-01-30T03:00:00.123Z', false)
  *

@@ -18,7 +18,7 @@ export interface Member {
   readonly isPartition: boolean;
   /** Whether it has triggers, or had some: those of foreign keys on either side are among them. */
   readonly hasTriggers: boolean;
-  /** How many foreign keys delete or change the rows that refer to a deleted one. */
+  /** Stands for the foreign keys that delete or change the rows that refer to a deleted one. */
   readonly takingKeys: number;
   /** Whether it has row security, or may be published with its deletes. */
   readonly isGuarded: boolean;
@@ -76,7 +76,7 @@ const MEMBERS_SQL = `
   select
     target::int4 as target, member.oid::int8::float8 as oid, nspname as schema, relname as table, relkind as kind,
     amname as "accessMethod", is_root as "isRoot", relispartition as "isPartition", relhastriggers as "hasTriggers",
-    (${takingKeysOf('member.oid')})::int4 as "takingKeys",
+    (${takingKeysOf('member.oid')})::float8 as "takingKeys",
     relrowsecurity or exists (select from pg_publication where pubdelete) as "isGuarded"
   from member
   join pg_class on pg_class.oid = member.oid

@@ -80,15 +80,22 @@ test.each([
   });
 });
 
-test.each(['cascade', 'set null'])('fails, and changes no live row, if a key on delete %s is added', async (action) => {
+test.each([
+  ['is added', 'cascade', ''],
+  ['is added', 'set null', ''],
+  ['takes the place of another one', 'cascade', 'drop constraint tokens_other_id_fkey,'],
+])('fails, and changes no live row, if a key %s (on delete %s)', async (_, action, drop) => {
   await database.sql(`
-    create table tokens (id int primary key, revoked boolean, parent_id int, filler text default repeat('x', 100));
+    create table tokens (
+      id int primary key, revoked boolean, parent_id int, other_id int references tokens on delete set null,
+      filler text default repeat('x', 100)
+    );
     create index on tokens (parent_id);
     insert into tokens select id, true from generate_series(1, 15000) as id;
     insert into tokens select id, false, id - 15000 from generate_series(15001, 30000) as id`);
 
   const report = await runBeside(
-    `alter table tokens add foreign key (parent_id) references tokens on delete ${action} not valid`,
+    `alter table tokens ${drop} add foreign key (parent_id) references tokens on delete ${action} not valid`,
   );
 
   expect(await database.column('select count(*)::int from tokens where parent_id is not null')).toEqual([15_000]);
