@@ -145,72 +145,111 @@ test('holds a function that runs by itself', async () => {
   expect(stderr).toContain("skipped [ 'NODE_ENV is test, where the job does not run' ]");
 });
 
-test('cleans the tables of TypeORM by the lines of the README, in a NestJS application', async () => {
-  const nest = ['common', 'config', 'core', 'schedule', 'typeorm'].map((name) => `@nestjs/${name}`);
-  const others = ['cron', 'pg', 'reflect-metadata', 'rxjs', 'typeorm', 'zod', '@types/node'];
-  const app = createProject('nest-app', [...nest, ...others], {
-    'app.module.ts': readmeCode('ts', '### In-process with NestJS'),
-    'main.ts': `
-      import 'reflect-metadata';
-      import { Module } from '@nestjs/common';
-      import { NestFactory } from '@nestjs/core';
-      import { SchedulerRegistry } from '@nestjs/schedule';
-      import { TypeOrmModule } from '@nestjs/typeorm';
-      import { Column, DataSource, Entity, PrimaryColumn } from 'typeorm';
-      import { AppModule } from './app.module.js';
+describe('in a NestJS application', () => {
+  let app = '';
 
-      @Entity()
-      class RefreshToken {
-        @PrimaryColumn() id!: string;
-        @Column() isRevoked!: boolean;
-        @Column('timestamptz') expiresAt!: Date;
-      }
+  beforeAll(async () => {
+    const nest = ['common', 'config', 'core', 'schedule', 'typeorm'].map((name) => `@nestjs/${name}`);
+    const others = ['cron', 'pg', 'reflect-metadata', 'rxjs', 'typeorm', 'zod', '@types/node'];
+    app = createProject('nest-app', [...nest, ...others], {
+      'app.module.ts': readmeCode('ts', '### In-process with NestJS'),
+      'main.ts': `
+        import 'reflect-metadata';
+        import { Module } from '@nestjs/common';
+        import { NestFactory } from '@nestjs/core';
+        import { SchedulerRegistry } from '@nestjs/schedule';
+        import { TypeOrmModule } from '@nestjs/typeorm';
+        import { Column, DataSource, Entity, PrimaryColumn } from 'typeorm';
+        import { AppModule } from './app.module.js';
 
-      @Entity()
-      class PasswordReset {
-        @PrimaryColumn() id!: string;
-        @Column('timestamptz', { nullable: true }) usedAt!: Date | null;
-        @Column('timestamptz') expiresAt!: Date;
-      }
+        @Entity()
+        class RefreshToken {
+          @PrimaryColumn() id!: string;
+          @Column() isRevoked!: boolean;
+          @Column('timestamptz') expiresAt!: Date;
+        }
 
-      const entities = [RefreshToken, PasswordReset];
-      const url = process.env.DATABASE_URL!;
+        @Entity()
+        class PasswordReset {
+          @PrimaryColumn() id!: string;
+          @Column('timestamptz', { nullable: true }) usedAt!: Date | null;
+          @Column('timestamptz') expiresAt!: Date;
+        }
 
-      @Module({ imports: [TypeOrmModule.forRoot({ type: 'postgres', url, entities, synchronize: true }), AppModule] })
-      class MainModule {}
+        const entities = [RefreshToken, PasswordReset];
+        const url = process.env.DATABASE_URL!;
 
-      const inDays = (days: number) => new Date(Date.now() + days * 86_400_000);
+        @Module({ imports: [TypeOrmModule.forRoot({ type: 'postgres', url, entities, synchronize: true }), AppModule] })
+        class MainModule {}
 
-      async function main() {
-        const app = await NestFactory.createApplicationContext(MainModule);
-        const { manager } = app.get(DataSource);
-        await manager.insert(RefreshToken, [
-          { id: 'live', isRevoked: false, expiresAt: inDays(1) }, { id: 'revoked', isRevoked: true, expiresAt: inDays(1) },
-          { id: 'expired', isRevoked: false, expiresAt: inDays(-1) },
-        ]);
-        await manager.insert(PasswordReset, [
-          { id: 'live', usedAt: null, expiresAt: inDays(1) }, { id: 'used', usedAt: inDays(-1), expiresAt: inDays(1) },
-          { id: 'just expired', usedAt: null, expiresAt: inDays(-6) }, { id: 'expired', usedAt: null, expiresAt: inDays(-8) },
-        ]);
-        await app.get(SchedulerRegistry).getCronJob('token-cleanup').fireOnTick();
-        await app.close();
-      }
-      void main();`,
+        const inDays = (days: number) => new Date(Date.now() + days * 86_400_000);
+
+        async function main() {
+          const app = await NestFactory.createApplicationContext(MainModule);
+          const { manager } = app.get(DataSource);
+          await manager.insert(RefreshToken, [
+            { id: 'live', isRevoked: false, expiresAt: inDays(1) }, { id: 'revoked', isRevoked: true, expiresAt: inDays(1) },
+            { id: 'expired', isRevoked: false, expiresAt: inDays(-1) },
+          ]);
+          await manager.insert(PasswordReset, [
+            { id: 'live', usedAt: null, expiresAt: inDays(1) }, { id: 'used', usedAt: inDays(-1), expiresAt: inDays(1) },
+            { id: 'just expired', usedAt: null, expiresAt: inDays(-6) }, { id: 'expired', usedAt: null, expiresAt: inDays(-8) },
+          ]);
+          await app.get(SchedulerRegistry).getCronJob('token-cleanup').fireOnTick();
+          await app.close();
+        }
+        void main();`,
+      'served.ts': `
+        import 'reflect-metadata';
+        import { NestFactory } from '@nestjs/core';
+        import { SchedulerRegistry } from '@nestjs/schedule';
+        import { AppModule } from './app.module.js';
+
+        async function main() {
+          const app = await NestFactory.createApplicationContext(AppModule);
+          app.enableShutdownHooks();
+          await app.get(SchedulerRegistry).getCronJob('token-cleanup').fireOnTick();
+        }
+        void main();`,
+    });
+    await compile(app, { skipLibCheck: true });
+  }, 120_000);
+
+  test('cleans the tables of TypeORM by the lines of the README', async () => {
+    const env = {
+      PATH: process.env.PATH,
+      ...database.environment,
+      DATABASE_URL: database.url,
+      CLEANUP_TARGETS: readmeCode('json', '### Tables as ORMs make them'),
+    };
+
+    const { stdout } = await run(process.execPath, ['main.js'], { cwd: app, env });
+
+    expect(stdout).toContain('token cleanup: succeeded, 4 rows deleted');
+    expect(await database.column('select id from refresh_token')).toEqual(['live']);
+    expect(await database.column('select id from password_reset')).toEqual(['just expired', 'live']);
   });
-  const env = {
-    PATH: process.env.PATH,
-    ...database.environment,
-    DATABASE_URL: database.url,
-    CLEANUP_TARGETS: readmeCode('json', '### Tables as ORMs make them'),
-  };
 
-  await compile(app, { skipLibCheck: true });
-  const { stdout } = await run(process.execPath, ['main.js'], { cwd: app, env });
+  test('ends a run when the process is told to terminate', async () => {
+    await database.sql(`
+      create table refresh_tokens (id int, revoked boolean, expires_at timestamptz);
+      insert into refresh_tokens select id, true from generate_series(1, 1000) as id;
+      create function dawdle() returns trigger language plpgsql as 'begin perform pg_sleep(0.02); return old; end';
+      create trigger dawdle before delete on refresh_tokens for each row execute function dawdle()`);
+    const env = { PATH: process.env.PATH, ...database.environment };
+    const running = run(process.execPath, ['served.js'], { cwd: app, env });
+    const ended = running.catch((error) => error);
+    await database.until(`select count(*) between 1 and 999 from refresh_tokens`);
 
-  expect(stdout).toContain('token cleanup: succeeded, 4 rows deleted');
-  expect(await database.column('select id from refresh_token')).toEqual(['live']);
-  expect(await database.column('select id from password_reset')).toEqual(['just expired', 'live']);
-}, 120_000);
+    running.child.kill('SIGTERM');
+
+    const { signal, stdout } = await ended;
+    expect(signal).toBe('SIGTERM');
+    expect(stdout).toContain('token cleanup: partial');
+    await database.untilGone();
+    expect(await database.column('select count(*)::int > 0 from refresh_tokens')).toEqual([true]);
+  });
+});
 
 describe('installed by npm', () => {
   const project = join(root, 'script');
