@@ -24,7 +24,18 @@ const TARGETS: TargetsInput = [
     timeZone: 'Asia/Kolkata',
   },
   { preset: 'laravel', schema: 'shop', lifetime: '30m' } as TargetsInput[number],
+  {
+    schemas: { like: ['tenant_*'], except: ['tenant_demo'] },
+    table: 'codes',
+    unlessReferredToBy: ['uses'],
+    deleteWhen: [
+      { kind: { in: ['spent'] }, number: { in: [7] }, expires_at: { olderThan: '0s', orNull: true } },
+      { day: { olderThan: '0s' } },
+    ],
+  },
 ];
+
+const TENANTS = ['tenant_a', 'tenant_b', 'tenant_demo'];
 
 let endpoint: SecretsEndpoint;
 beforeAll(async () => {
@@ -59,7 +70,19 @@ beforeEach(async () => {
       ('idle', extract(epoch from now()) - 1900), ('active', extract(epoch from now()) - 1700);
     create table shop.password_reset_tokens (email text, token text, created_at timestamp);
     insert into shop.password_reset_tokens values
-      ('old', '', now() at time zone 'UTC' - interval '2 hours'), ('new', '', now() at time zone 'UTC')`);
+      ('old', '', now() at time zone 'UTC' - interval '2 hours'), ('new', '', now() at time zone 'UTC');
+    create type kind as enum ('open', 'spent')`);
+  for (const tenant of TENANTS) {
+    await database.sql(`
+      create schema ${tenant};
+      create table ${tenant}.codes (id text primary key, kind kind, number int, expires_at timestamptz, day date);
+      create table ${tenant}.uses (code_id text references ${tenant}.codes on delete cascade);
+      insert into ${tenant}.codes values
+        ('no end', 'spent', 7, null, null), ('ahead', 'spent', 7, now() + interval '1 hour', null),
+        ('open', 'open', 7, null, null), ('other', 'spent', 8, null, null), ('in use', 'spent', 7, null, null),
+        ('over', null, null, null, current_date - 2), ('today', null, null, null, current_date + 1);
+      insert into ${tenant}.uses values ('in use')`);
+  }
 });
 
 async function runOutside(
@@ -114,7 +137,7 @@ test.each<[string, () => Promise<RunReport | undefined>]>([
 ])('deletes the same rows by rules from %s', async (_, run) => {
   const report = await run();
 
-  expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 6 });
+  expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 10 });
   expect(await database.column('select id from tokens')).toEqual([
     'active',
     'ahead',
@@ -125,4 +148,9 @@ test.each<[string, () => Promise<RunReport | undefined>]>([
   ]);
   expect(await database.column('select id from shop.sessions')).toEqual(['active']);
   expect(await database.column('select email from shop.password_reset_tokens')).toEqual(['new']);
+  for (const tenant of TENANTS) {
+    const staying = ['ahead', 'in use', 'open', 'other', 'today'];
+    const all = ['ahead', 'in use', 'no end', 'open', 'other', 'over', 'today'];
+    expect(await database.column(`select id from ${tenant}.codes`)).toEqual(tenant === 'tenant_demo' ? all : staying);
+  }
 });
