@@ -1,4 +1,4 @@
-import { cpSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
@@ -21,6 +21,7 @@ export async function startReplica(
       await client.connect();
       await client.query(`select ${startBackup}`);
       cpSync(primary.dataDirectory, dataDirectory, { recursive: true });
+      chmodSync(dataDirectory, 0o700); // since version 22 of Node.js the copy has the default mode
       const { rows } = await client.query(`select labelfile from ${stopBackup}`);
       await client.end();
       rmSync(join(dataDirectory, 'postmaster.pid'));
