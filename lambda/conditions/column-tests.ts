@@ -170,6 +170,7 @@ export class ColumnTests {
   }
 }
 
-const WITHOUT_ZONE = 'timestamp without time zone';
+/** The name of the type whose values are moments only in a time zone. */
+export const WITHOUT_ZONE = 'timestamp without time zone';
 
 const INTEGERS = new Set(['pg_catalog.int2', 'pg_catalog.int4', 'pg_catalog.int8']);

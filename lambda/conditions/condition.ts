@@ -87,10 +87,7 @@ export function conditionOf(target: Target, cutoff: Date, catalog: Catalog): Dea
     text: [anyRule, ...unreferred.map(({ text }) => text)].join(' and '),
     values,
     times,
-    others: [
-      ...[...references.values()].map(({ oid, quotedTable }) => ({ oid, quotedName: quotedTable })),
-      ...keepers.map(({ oid, quotedTable }) => ({ oid, quotedName: quotedTable })),
-    ],
+    others: [...references.values(), ...keepers].map(tableOf),
     rules: own.map((rule) => joinSql([rule, ...unreferred], ' and ')),
     ...(keepers.some(takesRows) && { isolation: 'repeatable read' }),
     ...(references.size > 0 && { recheck: recheckOf(target, catalog, cutoff) }),
@@ -124,8 +121,8 @@ function referredSql(
   if (!reference) {
     throw new Error('a foreign key that a rule follows was not looked up');
   }
-  const { oid, quotedTable, isPartitioned, columns, types } = reference;
-  const tests = new ColumnTests(context, types, 'parent.', oid);
+  const { quotedTable, isPartitioned, columns, types } = reference;
+  const tests = new ColumnTests(context, types, 'parent.', reference.oid);
   const name = nameBeside(columnTypes);
   const table = `${isPartitioned ? '' : 'only '}${quotedTable}`;
   const read = unique([...columns.map(({ referred }) => referred), ...columnsIn(rule)]).map(quoteIdentifier);
@@ -138,7 +135,7 @@ function referredSql(
     ' and ',
   );
   return other(
-    { oid, quotedName: quotedTable },
+    tableOf(reference),
     place,
     columns.map(({ own, referred, equals }, index) => ({
       selected: `parent.${quoteIdentifier(referred)} as ${name(index)}`,
@@ -151,10 +148,11 @@ function referredSql(
 }
 
 /** Whether no row refers to the row by a key. */
-function unreferredSql({ oid, quotedTable, columns }: ReferringKey, columnTypes: ColumnTypes): Sql {
+function unreferredSql(key: ReferringKey, columnTypes: ColumnTypes): Sql {
+  const { quotedTable, columns } = key;
   const name = nameBeside(columnTypes);
   return other(
-    { oid, quotedName: quotedTable },
+    tableOf(key),
     `${quotedTable} as child`,
     columns.map(({ referring, referred, equals }, index) => ({
       selected: `child.${referring} as ${name(index)}`,
@@ -164,6 +162,11 @@ function unreferredSql({ oid, quotedTable, columns }: ReferringKey, columnTypes:
     undefined,
     'not exists',
   );
+}
+
+/** The other table of a key. */
+function tableOf({ oid, quotedTable }: Reference | ReferringKey): Root {
+  return { oid, quotedName: quotedTable };
 }
 
 interface Pair {

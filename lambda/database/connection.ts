@@ -57,7 +57,7 @@ export class Connection {
   /** The settings of the last statement, as JSON. */
   #limits: string | undefined;
   #searchPath: string | undefined;
-  #lastAnswer: Promise<void> = Promise.resolve();
+  #lastAnswer: Promise<unknown> = Promise.resolve();
   usable = true;
   /** Whether a commit waits until it is on disk. */
   synchronous = false;
@@ -180,26 +180,20 @@ export class Connection {
   }
 
   async #send<Row>(text: string, values: readonly unknown[], timeoutMs: number): Promise<QueryResult<Row>> {
-    const before = this.#lastAnswer;
-    let answered = () => {};
-    this.#lastAnswer = new Promise((resolve) => {
-      answered = resolve;
-    });
+    // The driver knows query_timeout, its types do not.
+    const query = { text, values: [...values], query_timeout: timeoutMs + ANSWER_GRACE_MS };
+    const send = () => this.#client.query(query);
+    // Some poolers may not accept several statements at once.
+    const answer = this.isLent ? this.#lastAnswer.then(send) : send();
+    this.#lastAnswer = answer.catch(() => {});
     try {
-      if (this.isLent) {
-        await before; // some poolers may not accept several statements at once
-      }
-      // The driver knows query_timeout, its types do not.
-      const query = { text, values: [...values], query_timeout: timeoutMs + ANSWER_GRACE_MS };
       // Several statements without values have a result each.
-      const results = [await this.#client.query(query)].flat();
+      const results = [await answer].flat();
       const { rows = [], rowCount = null } = results.at(-1) ?? {};
       return { rows: rows as Row[], rowCount };
     } catch (error) {
       // An error that the server did not send is a failure of the connection.
       throw sqlStateOf(error) === undefined ? new ConnectionLostError(error) : error;
-    } finally {
-      answered();
     }
   }
 

@@ -1,13 +1,24 @@
+import { WITHOUT_ZONE } from '../conditions/column-tests';
 import { quoteIdentifier, quoteLiteral } from '../conditions/sql';
-import { type AgeTest, isAge } from '../configuration/targets';
+import { type AgeTest, isAge, type Target } from '../configuration/targets';
 import type { Table } from '../engine/purge';
 
-/** The values of a column that an age tests, in the rows that meet its rule. */
-export interface ValuesOfAge {
+/** An age in a rule of a target. */
+export interface Age {
   /** Of the rule, in the order of the target. */
   readonly rule: number;
   readonly column: string;
   readonly test: AgeTest;
+}
+
+export function agesOf({ deleteWhen }: Target): Age[] {
+  return deleteWhen.flatMap((tests, rule) =>
+    Object.entries(tests).flatMap(([column, test]) => (isAge(test) ? [{ rule, column, test }] : [])),
+  );
+}
+
+/** The values of the column of an age, in the rows that meet its rule. */
+export interface ValuesOfAge extends Age {
   /** The number of rows with a value that often stands for "never". */
   readonly odd: number;
   /** As ISO text; undefined if no row meets the rule. */
@@ -21,20 +32,20 @@ export class AgeValues {
   readonly counts: Readonly<Record<string, string>>;
   /** Numbers that are not added up. */
   readonly columns: Readonly<Record<string, string>>;
-  readonly #ages: readonly Pick<ValuesOfAge, 'rule' | 'column' | 'test'>[];
-  readonly #extremes: { least: number; greatest: number }[];
+  readonly #ages: readonly (Age & { least: number; greatest: number })[];
 
   constructor({ target, inspected, options }: Table) {
-    this.#ages = target.deleteWhen.flatMap((tests, rule) =>
-      Object.entries(tests).flatMap(([column, test]) => (isAge(test) ? [{ rule, column, test }] : [])),
-    );
-    this.#extremes = this.#ages.map(() => ({ least: Number.POSITIVE_INFINITY, greatest: Number.NEGATIVE_INFINITY }));
+    this.#ages = agesOf(target).map((age) => ({
+      ...age,
+      least: Number.POSITIVE_INFINITY,
+      greatest: Number.NEGATIVE_INFINITY,
+    }));
     const counts: [string, string][] = [];
     const columns: [string, string][] = [];
     for (const [index, { rule, column, test }] of this.#ages.entries()) {
       const value = `visited.${quoteIdentifier(column)}`;
       const met = options.condition.rules[rule]?.text;
-      const isLocal = inspected.columnTypes.get(column)?.name === 'timestamp without time zone';
+      const isLocal = inspected.columnTypes.get(column)?.name === WITHOUT_ZONE;
       const zone = isLocal ? target.timeZone : undefined;
       const isOddTime = test.epoch ? 'false' : isOdd(value);
       counts.push([`odd ${index}`, `pg_catalog.count(*) filter (where ${met} and ${isOddTime})`]);
@@ -49,19 +60,18 @@ export class AgeValues {
 
   /** Takes the values of a piece. */
   add(values: Readonly<Record<string, unknown>>): void {
-    for (const [index, extremes] of this.#extremes.entries()) {
+    for (const [index, age] of this.#ages.entries()) {
       const { [`least ${index}`]: least, [`greatest ${index}`]: greatest } = values;
       if (typeof least === 'number' && typeof greatest === 'number') {
-        extremes.least = Math.min(extremes.least, least);
-        extremes.greatest = Math.max(extremes.greatest, greatest);
+        age.least = Math.min(age.least, least);
+        age.greatest = Math.max(age.greatest, greatest);
       }
     }
   }
 
   /** @param total the sum of one of the {@link counts} */
   read(total: (name: string) => number): ValuesOfAge[] {
-    return this.#ages.map((age, index) => {
-      const { least, greatest } = this.#extremes[index] ?? { least: 1, greatest: 0 };
+    return this.#ages.map(({ least, greatest, ...age }, index) => {
       const [oldest, youngest] = least <= greatest ? [isoOf(least), isoOf(greatest)] : [];
       return { ...age, odd: total(`odd ${index}`), oldest, youngest };
     });

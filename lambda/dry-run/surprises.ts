@@ -1,8 +1,8 @@
+import { WITHOUT_ZONE } from '../conditions/column-tests';
 import { quoteIdentifier } from '../conditions/sql';
-import { isAge } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
 import type { Table } from '../engine/purge';
-import type { ValuesOfAge } from './age-values';
+import { agesOf, type ValuesOfAge } from './age-values';
 
 /**
  * Finds times that may not mean what the rules take them for: values that often stand for "never", numbers as dates, and
@@ -31,12 +31,9 @@ export class Surprises {
 
 /** Whether an age tests a time without time zone, and the target has none. */
 function testsLocalTime({ target, inspected }: Table): boolean {
-  const ages = target.deleteWhen.flatMap((tests) =>
-    Object.entries(tests).flatMap(([column, test]) => (isAge(test) ? [column] : [])),
-  );
   return (
     target.timeZone === undefined &&
-    ages.some((column) => inspected.columnTypes.get(column)?.name === 'timestamp without time zone')
+    agesOf(target).some(({ column }) => inspected.columnTypes.get(column)?.name === WITHOUT_ZONE)
   );
 }
 
