@@ -42,6 +42,11 @@ const SET_SQL = `
   from pg_catalog.jsonb_each_text($1::pg_catalog.jsonb) as wanted
   where pg_catalog.current_setting(wanted.key, true) is not null`;
 
+/** A transaction takes its snapshot with the first statement that needs one. To lock a table does not. */
+function beginWith(quotedName: string): string {
+  return `begin isolation level repeatable read; lock table only ${quotedName} in row exclusive mode`;
+}
+
 /** The server's side of a connection. */
 export interface Backend {
   readonly pid: number;
@@ -124,21 +129,26 @@ export class Connection {
     const isSet = JSON.stringify(this.#settingsOf(limits)) === this.#limits;
     const setting = isSet ? undefined : this.set({}, limits);
     const timeoutMs = limits.statementTimeoutMs;
-    if (check || !limits.ownSearchPath) {
+    const needsTransaction = check !== undefined || limits.snapshotOf !== undefined;
+    if (needsTransaction || !limits.ownSearchPath) {
       await setting; // whatever the statement calls, it must not be on the role's search path
     }
-    if (check) {
-      return await this.#sendChecked({ text, values }, timeoutMs, check);
+    if (needsTransaction) {
+      return await this.#sendInTransaction({ text, values }, limits, check);
     }
     const [result] = await Promise.all([this.#send<Row>(text, values, timeoutMs), setting]);
     return result;
   }
 
-  async #sendChecked<Row>({ text, values }: Statement, timeoutMs: number, check: Check): Promise<QueryResult<Row>> {
-    await this.#send('begin', [], timeoutMs);
+  async #sendInTransaction<Row>(
+    { text, values }: Statement,
+    { statementTimeoutMs: timeoutMs, snapshotOf }: Limits,
+    check: Check | undefined,
+  ): Promise<QueryResult<Row>> {
     try {
+      await this.#send(snapshotOf === undefined ? 'begin' : beginWith(snapshotOf), [], timeoutMs);
       const result = await this.#send<Row>(text, values, timeoutMs);
-      const objection = check(result.rows);
+      const objection = check?.(result.rows);
       if (objection && (await this.#send(objection.text, objection.values, timeoutMs)).rows.length > 0) {
         throw new OutdatedError();
       }
@@ -164,16 +174,10 @@ export class Connection {
     }
   }
 
-  #settingsOf({
-    statementTimeoutMs,
-    lockTimeoutMs,
-    ownSearchPath,
-    isolation,
-  }: Limits): Readonly<Record<string, string>> {
+  #settingsOf({ statementTimeoutMs, lockTimeoutMs, ownSearchPath }: Limits): Readonly<Record<string, string>> {
     return {
       statement_timeout: `${statementTimeoutMs}ms`,
       lock_timeout: `${lockTimeoutMs}ms`,
-      default_transaction_isolation: isolation ?? 'read committed',
       search_path: (ownSearchPath && this.#searchPath) || SAFE_SEARCH_PATH,
       synchronous_commit: this.synchronous ? 'on' : 'off', // measured: off is a quarter faster
     };

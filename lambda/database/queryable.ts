@@ -11,8 +11,13 @@ export interface Limits {
    * @default false, for pg_catalog alone
    */
   readonly ownSearchPath?: boolean;
-  /** @default read committed, which tests a row again if it changed while the statement waited for it */
-  readonly isolation?: 'read committed' | 'repeatable read';
+  /**
+   * A table, by its quoted name. The statement then runs in repeatable read, with a snapshot that is taken once the table is
+   * locked: it sees every change of the table that it waited for.
+   *
+   * @default none: read committed, which tests a row again if it changed while the statement waited for it
+   */
+  readonly snapshotOf?: string;
 }
 
 /** A statement and the values of its parameters. */

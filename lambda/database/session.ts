@@ -61,6 +61,7 @@ const LIMITS: Limits = { statementTimeoutMs: 30_000, lockTimeoutMs: 1_000 };
 const SETTINGS: Readonly<Record<string, string>> = {
   application_name: 'token-cleanup',
   TimeZone: 'UTC',
+  default_transaction_isolation: 'read committed',
   idle_in_transaction_session_timeout: '10s',
   idle_session_timeout: '2min', // a session whose function is gone releases its advisory lock
   plan_cache_mode: 'auto', // the check of a foreign key runs for each row, and must not be planned for each

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock';
-import type { Condition } from '../conditions/condition';
+import type { Condition, DeathCondition } from '../conditions/condition';
 import { isMissing } from '../conditions/relation';
 import { describeError, kindOf } from '../database/database-error';
 import type { Check, Limits, Queryable, QueryResult } from '../database/queryable';
@@ -19,7 +19,7 @@ export interface WalkOptions<Row> {
   /** How many rows it deleted; absent if it only reads. */
   readonly rowsIn?: (result: QueryResult<Row>) => number;
   /** @default read committed */
-  readonly isolation?: Limits['isolation'] | undefined;
+  readonly isolation?: DeathCondition['isolation'] | undefined;
   /** Of each result, before it is committed. */
   readonly check?: Check | undefined;
   readonly turns: Turns;
@@ -194,7 +194,7 @@ export class Walk<Row> {
   #query(session: Queryable, { piece, isSuspect }: Pending, sifter?: Sifter) {
     const { statement, isolation, check, turns } = this.#options;
     const { text, values } = sifter ? sifter.statement(piece, turns.load(1) >= 1) : statement(piece);
-    const limits = { ...limitsOf(isSuspect), ...(isolation && { isolation }) };
+    const limits = { ...limitsOf(isSuspect), ...(isolation && { snapshotOf: piece.relation.quotedName }) };
     return session.query<Row>(text, values, limits, check);
   }
 

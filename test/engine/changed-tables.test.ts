@@ -125,6 +125,37 @@ test('fails, and deletes no live row, if another table takes the name of one to 
   });
 });
 
+test('changes no live row if a key on delete cascade is added while a DELETE waits for the lock of that', async () => {
+  const migration = await database.connect();
+  for (let number = 1; number <= 8; number += 1) {
+    // A cascade that rows are to be kept from has the statements run in repeatable read.
+    await database.sql(`
+      drop table if exists devices, tokens;
+      create table tokens (id int primary key, revoked boolean, parent_id int);
+      create index on tokens (parent_id);
+      insert into tokens select id, true from generate_series(1, 15000) as id;
+      insert into tokens select id, false, id - 15000 from generate_series(15001, 30000) as id;
+      create table devices (token_id int references tokens on delete cascade)`);
+    const addKey = async () => {
+      await migration.query(
+        'begin; alter table tokens add foreign key (parent_id) references tokens on delete cascade not valid',
+      );
+      await database.untilSweepWaits();
+      await migration.query('commit');
+    };
+    let done: Promise<unknown> | undefined;
+    const debug = (_: string, { progress }: Record<string, unknown>) => {
+      done ??= progress ? addKey() : undefined;
+    };
+
+    const target = { table: 'tokens', deleteWhen: [{ revoked: true }], unlessReferredToBy: ['devices'] };
+    await database.service({ targets: [target], logger: { ...database.logger, debug } }).run({ maxLoad: 0.2 });
+    await done;
+
+    expect(await database.column('select count(*)::int from tokens where not revoked')).toEqual([15_000]);
+  }
+});
+
 test('fails, and takes no kept row along, if another table takes the name of one whose rows keep others', async () => {
   await database.sql(`
     create table tokens (id int primary key, revoked boolean, filler text); insert into tokens ${ROWS};
