@@ -1,7 +1,7 @@
 import { App, Validations } from 'aws-cdk-lib';
 import { AwsSolutionsChecks, ServerlessChecks } from 'cdk-nag';
 import { InvalidInputError } from '../lambda/configuration/validation';
-import { CRONTAB_VARIABLE, readStage } from '../lib/stage-config';
+import { CRONTAB_VARIABLE, readStage } from '../lib/stage/stage-config';
 import { TokenCleanupStack } from '../lib/token-cleanup-stack';
 
 const app = new App();

@@ -8,8 +8,8 @@ const PROJECT = dirname(__dirname);
 /** The functions, by the names of their bundles. */
 const ENTRIES = {
   function: join('lambda', 'handler.ts'),
-  fleet: join('lambda', 'fleet-handler.ts'),
-  summary: join('lambda', 'fleet-summary.ts'),
+  fleet: join('lambda', 'fleet', 'handler.ts'),
+  summary: join('lambda', 'fleet', 'summary.ts'),
   widget: join('lambda', 'widget', 'handler.ts'),
 };
 

@@ -1,3 +1,5 @@
+/** The time, and the deadlines of a run. */
+
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 

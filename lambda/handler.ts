@@ -1,13 +1,15 @@
+/** Entry point of Lambda: one run for each invocation. */
+
 import { Logger } from '@aws-lambda-powertools/logger';
 import { Metrics } from '@aws-lambda-powertools/metrics';
 import type { Context } from 'aws-lambda';
-import { abridged, LONGEST_ANSWER, LONGEST_STATE } from './abridged-report';
 import { identityOf } from './configuration/environment';
 import { executionOf } from './configuration/event';
 import { RunFailed, runJob } from './job';
 import { emitReport, METRIC_NAMESPACE } from './metrics';
-import type { RunReport } from './report';
-import { type Answer, answerOf } from './rounds';
+import { abridged, LONGEST_ANSWER, LONGEST_STATE } from './run/abridged-report';
+import type { RunReport } from './run/report';
+import { type Answer, answerOf } from './run/rounds';
 
 /**
  * Entry point of Lambda. A failure is logged, counted and returned, not thrown: Lambda would repeat the run.

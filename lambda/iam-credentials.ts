@@ -1,3 +1,5 @@
+/** Logging in with IAM, without a password. */
+
 import { Signer } from '@aws-sdk/rds-signer';
 import type { IamLogin } from './configuration/environment';
 import { DEFAULT_DATABASE, DEFAULT_PORT } from './configuration/settings';

@@ -6,5 +6,5 @@ export { InvalidInputError } from './configuration/validation';
 export type { Credentials } from './database/connection';
 export { type ConnectionOptions, type CredentialSource, fixedCredentials } from './database/session';
 export type { Blockage, StopReason } from './engine/outcome';
-export type { RunLogger, RunReport, RunStatus, TargetReport } from './report';
+export type { RunLogger, RunReport, RunStatus, TargetReport } from './run/report';
 export { type TokenCleanupOptions, TokenCleanupService } from './token-cleanup-service';

@@ -1,3 +1,5 @@
+/** One invocation: reads the environment and the event, runs the job, and reports failures. */
+
 import { readFileSync } from 'node:fs';
 import { rootCertificates } from 'node:tls';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
@@ -5,8 +7,8 @@ import { type Config, type Environment, isEnabled, type Login, readConfig } from
 import { type FunctionRequest, readRequest } from './configuration/event';
 import type { ConnectionOptions, CredentialSource } from './database/session';
 import { IamCredentials } from './iam-credentials';
-import { logReport, type RunLogger, type RunReport } from './report';
-import { isWhole, SHORTEST_ROUND_MS, windowLeftMs } from './rounds';
+import { logReport, type RunLogger, type RunReport } from './run/report';
+import { isWhole, SHORTEST_ROUND_MS, windowLeftMs } from './run/rounds';
 import { REQUEST_TIMEOUTS, SecretCredentials } from './secret-credentials';
 import { TokenCleanupService } from './token-cleanup-service';
 

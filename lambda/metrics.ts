@@ -1,6 +1,8 @@
+/** The names of all metrics, and their emission. The stack takes the names from here. */
+
 import type { FleetReport } from './fleet/fleet-report';
-import type { RunReport, RunStatus } from './report';
-import { groupedBy, sum, sumIfKnown } from './totals';
+import type { RunReport, RunStatus } from './run/report';
+import { groupedBy, sum, sumIfKnown } from './run/totals';
 
 export const METRIC_NAMESPACE = 'TokenCleanup';
 

@@ -1,3 +1,5 @@
+/** Logging in with a secret of Secrets Manager. */
+
 import { GetSecretValueCommand, type SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import * as z from 'zod';
 import type { PasswordLogin } from './configuration/environment';

@@ -1,11 +1,13 @@
+/** The service: a run on one database, or on the databases of a server. */
+
 import { type Clock, deadlinesOf, systemClock } from './clock';
 import type { RunRequest } from './configuration/event';
-import { runOnDatabases } from './databases';
-import { logReport, type RunReport } from './report';
-import { Run } from './run';
-import { runOptions, type TokenCleanupOptions } from './run-options';
+import { runOnDatabases } from './run/databases';
+import { runOptions, type TokenCleanupOptions } from './run/options';
+import { logReport, type RunReport } from './run/report';
+import { Run } from './run/run';
 
-export type { TokenCleanupOptions } from './run-options';
+export type { TokenCleanupOptions } from './run/options';
 
 /** Deletes the dead rows of token tables. One run at a time works on a database. */
 export class TokenCleanupService {

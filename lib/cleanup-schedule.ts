@@ -18,10 +18,10 @@ import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import type { IStateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import type { Construct } from 'constructs';
 import { toString as describeCrontab } from 'cronstrue';
-import { DELIVERY_WINDOW } from './database-function';
+import { DELIVERY_WINDOW } from './function/database-function';
 import { given } from './given';
-import { scheduleExpressions } from './schedule-expression';
-import { longestGapMs, longestWindowMs } from './schedule-gaps';
+import { scheduleExpressions } from './schedule/schedule-expression';
+import { longestGapMs, longestWindowMs } from './schedule/schedule-gaps';
 import { wildcard } from './wildcard';
 import type { CleanupStateMachineProps } from './workflow/cleanup-state-machine';
 

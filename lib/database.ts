@@ -3,7 +3,7 @@ import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type { Endpoint } from 'aws-cdk-lib/aws-rds';
 import type { ISecret } from 'aws-cdk-lib/aws-secretsmanager';
 import { DEFAULT_PORT } from '../lambda/configuration/settings';
-import type { CleanupNetworkProps } from './function-network';
+import type { CleanupNetworkProps } from './function/function-network';
 import { given } from './given';
 
 /** A database that is a CDK construct. */

@@ -1,9 +1,9 @@
 import { Duration, TimeZone } from 'aws-cdk-lib';
-import type { DatabaseConfig } from './database-config';
-import type { FleetConfig } from './fleet-config';
 import { given } from './given';
 import type { SslMode } from './login';
-import type { StageConfig } from './stage-schema';
+import type { DatabaseConfig } from './stage/database-config';
+import type { FleetConfig } from './stage/fleet-config';
+import type { StageConfig } from './stage/stage-schema';
 
 /** The props that come from the stage itself: the schedule, and the resources of the function. */
 export function settingsOfStage(config: StageConfig) {

@@ -13,10 +13,10 @@ import { Construct } from 'constructs';
 import { isEnabled } from '../lambda/configuration/environment';
 import { SERVICE } from '../lambda/configuration/settings';
 import { METRIC_NAMESPACE, RUN_METRICS, STAGE_DIMENSION, TABLE_DIMENSION, TABLE_METRICS } from '../lambda/metrics';
-import { CleanupFunction, type CleanupFunctionProps } from './cleanup-function';
 import { CleanupSchedule, type CleanupScheduleProps } from './cleanup-schedule';
-import { DELIVERY_WINDOW } from './database-function';
-import { createDeadLetterQueue } from './dead-letter-queue';
+import { CleanupFunction, type CleanupFunctionProps } from './function/cleanup-function';
+import { DELIVERY_WINDOW } from './function/database-function';
+import { createDeadLetterQueue } from './function/dead-letter-queue';
 import { CleanupStateMachine, type CleanupStateMachineProps } from './workflow/cleanup-state-machine';
 
 export interface TokenCleanupProps extends CleanupFunctionProps, CleanupScheduleProps, CleanupStateMachineProps {

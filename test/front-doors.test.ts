@@ -6,7 +6,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import { invoke } from '../bin/local/invocation';
 import { SecretsEndpoint } from '../bin/local/secrets-endpoint';
 import type { TargetsInput } from '../lambda/configuration/targets';
-import type { RunReport } from '../lambda/report';
+import type { RunReport } from '../lambda/run/report';
 import { createDirectory, type Properties, resource, runApp, SECRET_ARN } from './support/cdk';
 import { useDatabase } from './support/database';
 

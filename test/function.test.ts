@@ -5,9 +5,9 @@ import {
   invoke,
   type LogLine,
 } from '../bin/local/invocation';
-import { LONGEST_STATE } from '../lambda/abridged-report';
-import type { RunReport } from '../lambda/report';
-import type { Answer } from '../lambda/rounds';
+import { LONGEST_STATE } from '../lambda/run/abridged-report';
+import type { RunReport } from '../lambda/run/report';
+import type { Answer } from '../lambda/run/rounds';
 import { useDatabase } from './support/database';
 import { FaultySecretsEndpoint } from './support/faulty-secrets-endpoint';
 import { metricsIn } from './support/metrics';

@@ -58,7 +58,7 @@ test('the scripts of the package need no shell of Unix', () => {
 });
 
 test('a certificate of a path of Windows gets its place in the function, which runs on Linux', () => {
-  const { functionEnvironment } = onWindows(() => require('../lib/function-environment'));
+  const { functionEnvironment } = onWindows(() => require('../lib/function/function-environment'));
   const { variables } = functionEnvironment({
     stage: 'test',
     iamUser: { name: 'token_cleanup', resourceId: 'db-ABCDEFGHIJKL01234' },

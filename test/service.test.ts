@@ -1,6 +1,6 @@
 import { systemClock } from '../lambda/clock';
 import type { TargetsInput } from '../lambda/configuration/targets';
-import { checkServer } from '../lambda/server';
+import { checkServer } from '../lambda/run/server';
 import { useDatabase } from './support/database';
 import { RoundTrips } from './support/round-trips';
 

@@ -3,7 +3,7 @@ import type { Target } from '../../lambda/configuration/targets';
 import { describeError } from '../../lambda/database/database-error';
 import { discover } from '../../lambda/dry-run/discovery';
 import type { SweepProgress } from '../../lambda/engine/pass';
-import type { RunReport, RunStatus } from '../../lambda/report';
+import type { RunReport, RunStatus } from '../../lambda/run/report';
 import { estimateRows, isConfirmed } from './confirmation';
 import { withSession } from './database-session';
 import { type Database, NO_PASSWORD, parseDatabaseUrl, storedPassword } from './database-url';

@@ -1,6 +1,6 @@
 import { Client } from 'pg';
 import { DEFAULT_TARGETS, type Target, type TargetsInput } from '../../lambda/configuration/targets';
-import type { RunReport } from '../../lambda/report';
+import type { RunReport } from '../../lambda/run/report';
 import { ruleSql } from './target-sql';
 
 /** The default rules of the demo. */

@@ -1,9 +1,9 @@
 import type { Target } from '../../lambda/configuration/targets';
 import type { Diagnosis } from '../../lambda/dry-run/diagnosis';
 import { GREATEST_DEAD_SHARE, type IndexAdvice } from '../../lambda/dry-run/index-advice';
-import { messageOf, statementsOf } from '../../lambda/preflight/finding';
-import type { RunReport, TargetReport } from '../../lambda/report';
-import type { Replica, ServerReport } from '../../lambda/server';
+import { messageOf, statementsOf } from '../../lambda/engine/preflight/finding';
+import type { RunReport, TargetReport } from '../../lambda/run/report';
+import type { Replica, ServerReport } from '../../lambda/run/server';
 import { stepInWords } from './erasure';
 import { bytes, count, percent, rows, seconds } from './figures';
 import { ruleSql } from './target-sql';

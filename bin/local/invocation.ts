@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
-import type { RunReport } from '../../lambda/report';
+import type { RunReport } from '../../lambda/run/report';
 import type { RuntimeAnswer, RuntimeMessage } from './lambda-runtime';
 
 export interface Invocation {

@@ -5,10 +5,10 @@ import type { Environment } from '../../lambda/configuration/environment';
 import { LISTS_VARIABLE } from '../../lambda/configuration/target-lists';
 import { DEFAULT_TARGETS, parseTargets, type Target } from '../../lambda/configuration/targets';
 import { InvalidInputError } from '../../lambda/configuration/validation';
-import type { DatabaseConfig } from '../../lib/database-config';
-import type { FleetConfig } from '../../lib/fleet-config';
-import { readStage } from '../../lib/stage-config';
-import type { StageConfig } from '../../lib/stage-schema';
+import type { DatabaseConfig } from '../../lib/stage/database-config';
+import type { FleetConfig } from '../../lib/stage/fleet-config';
+import { readStage } from '../../lib/stage/stage-config';
+import type { StageConfig } from '../../lib/stage/stage-schema';
 
 /** The tables to clean, and the settings of the function that cleans them. */
 export interface Job {

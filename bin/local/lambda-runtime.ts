@@ -1,5 +1,5 @@
 import { handler } from '../../lambda/handler';
-import type { RunReport } from '../../lambda/report';
+import type { RunReport } from '../../lambda/run/report';
 
 /** A message from the parent process. */
 export type RuntimeMessage =

@@ -1,4 +1,4 @@
-import type { RunReport } from '../../lambda/report';
+import type { RunReport } from '../../lambda/run/report';
 import { type Census, KINDS } from './demo-tables';
 import { count, rows } from './figures';
 import type { Terminal } from './terminal';

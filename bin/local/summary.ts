@@ -1,6 +1,6 @@
 import type { Target } from '../../lambda/configuration/targets';
 import type { StopReason } from '../../lambda/engine/outcome';
-import type { RunReport, TargetReport } from '../../lambda/report';
+import type { RunReport, TargetReport } from '../../lambda/run/report';
 import { type Database, isSocket } from './database-url';
 import { stepInWords, stepOf } from './erasure';
 import { count, percent, rows, seconds } from './figures';

@@ -1,4 +1,3 @@
-import { quoteIdentifier } from '../../lambda/conditions/sql';
 import {
   type AgeTest,
   type ColumnTest,
@@ -7,6 +6,7 @@ import {
   type Rule,
   type Target,
 } from '../../lambda/configuration/targets';
+import { quoteIdentifier } from '../../lambda/engine/conditions/sql';
 
 /**
  * The rules of a target as readable SQL, one condition for each rule. Written independently of the SQL that the function

@@ -114,6 +114,11 @@ export function didYouMean(word: string, candidates: readonly string[]): string 
   return least <= Math.max(1, word.length / 3) ? ` (did you mean ${candidates[distances.indexOf(least)]}?)` : '';
 }
 
+/** Maps spellings such as `expiresAt` and `expires_at` to the same text. */
+export function alike(name: string): string {
+  return name.toLowerCase().replaceAll('_', '');
+}
+
 /** The number of letters to add, remove, replace, or swap with the next one. */
 function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];

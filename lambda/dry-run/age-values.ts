@@ -1,6 +1,6 @@
-import { WITHOUT_ZONE } from '../conditions/column-tests';
-import { quoteIdentifier, quoteLiteral } from '../conditions/sql';
 import { type AgeTest, isAge, type Target } from '../configuration/targets';
+import { WITHOUT_ZONE } from '../engine/conditions/column-tests';
+import { quoteIdentifier, quoteLiteral } from '../engine/conditions/sql';
 import type { Table } from '../engine/purge';
 
 /** An age in a rule of a target. */

@@ -1,6 +1,6 @@
-import { quoteIdentifier, quoteTable } from '../conditions/sql';
 import { sqlStateOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
+import { quoteIdentifier, quoteTable } from '../engine/conditions/sql';
 
 /** A table as the catalog describes it. */
 export interface CatalogTable {

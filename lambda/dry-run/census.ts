@@ -1,6 +1,6 @@
-import type { ColumnTypes } from '../conditions/column-tests';
-import type { Condition } from '../conditions/condition';
-import type { Relation } from '../conditions/relation';
+import type { ColumnTypes } from '../engine/conditions/column-tests';
+import type { Condition } from '../engine/conditions/condition';
+import type { Relation } from '../engine/conditions/relation';
 import { count, type Further } from '../engine/count';
 import type { Obstacle, WalkEnd } from '../engine/outcome';
 import { blocksOf, type Piece, RowList } from '../engine/pieces';

@@ -1,10 +1,10 @@
 import type { Target } from '../configuration/targets';
 import { blockagesOf, endBy, reasonOf, type SweepOutcome } from '../engine/outcome';
+import type { Finding } from '../engine/preflight/finding';
 import type { Table, Visiting, Worked } from '../engine/purge';
 import { patiently } from '../engine/table-lock';
 import { TableSizes } from '../engine/table-sizes';
 import type { TableOptions } from '../engine/whole-table';
-import type { Finding } from '../preflight/finding';
 import { type Census, takeCensus } from './census';
 import { Forecast, type Foreseen } from './forecast';
 import { adviseOnIndexes, type IndexAdvice } from './index-advice';

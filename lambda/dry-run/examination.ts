@@ -1,9 +1,9 @@
-import { conditionOf } from '../conditions/condition';
 import { parseTargets, type TargetsInput } from '../configuration/targets';
 import { describeError, sqlStateOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
-import { statementsOf } from '../preflight/finding';
-import { inspect, PreflightError } from '../preflight/preflight';
+import { conditionOf } from '../engine/conditions/condition';
+import { statementsOf } from '../engine/preflight/finding';
+import { inspect, PreflightError } from '../engine/preflight/preflight';
 import { type CatalogTable, readSize, sampleOf } from './catalog';
 import { adviseOnIndexes, type IndexAdvice } from './index-advice';
 

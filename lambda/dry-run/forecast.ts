@@ -1,6 +1,6 @@
-import { behind, type Condition } from '../conditions/condition';
-import type { Relation } from '../conditions/relation';
-import { quoteIdentifier } from '../conditions/sql';
+import { behind, type Condition } from '../engine/conditions/condition';
+import type { Relation } from '../engine/conditions/relation';
+import { quoteIdentifier } from '../engine/conditions/sql';
 import type { Further } from '../engine/count';
 import { isDead } from '../engine/deletion';
 import type { Blockage, Cascaded } from '../engine/outcome';

@@ -1,8 +1,8 @@
-import type { ColumnTypes } from '../conditions/column-tests';
-import { literal } from '../conditions/sql';
 import { type ColumnTest, isAge, isReference, type Rule, type Target, type ValueTest } from '../configuration/targets';
 import type { Queryable } from '../database/queryable';
-import type { Inspected } from '../preflight/preflight';
+import type { ColumnTypes } from '../engine/conditions/column-tests';
+import { literal } from '../engine/conditions/sql';
+import type { Inspected } from '../engine/preflight/preflight';
 
 /** Whether an index would make a sweep faster. */
 export interface IndexAdvice {

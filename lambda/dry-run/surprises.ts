@@ -1,6 +1,6 @@
-import { WITHOUT_ZONE } from '../conditions/column-tests';
-import { quoteIdentifier } from '../conditions/sql';
 import type { Queryable } from '../database/queryable';
+import { WITHOUT_ZONE } from '../engine/conditions/column-tests';
+import { quoteIdentifier } from '../engine/conditions/sql';
 import type { Table } from '../engine/purge';
 import { agesOf, type ValuesOfAge } from './age-values';
 

@@ -1,4 +1,4 @@
-import { ByTable } from '../conditions/by-table';
+import { ByTable } from '../engine/conditions/by-table';
 import { type Path, protectionsOf } from '../engine/protection';
 import { oidsOf, type Table } from '../engine/purge';
 

@@ -1,7 +1,7 @@
-import type { DeathCondition } from '../conditions/condition';
-import { type Relation, type Root, takingKeysOf } from '../conditions/relation';
-import { quoteIdentifier } from '../conditions/sql';
 import { BATCH_LIMITS } from './batch-limits';
+import type { DeathCondition } from './conditions/condition';
+import { type Relation, type Root, takingKeysOf } from './conditions/relation';
+import { quoteIdentifier } from './conditions/sql';
 import { type LockWaitOptions, patiently } from './table-lock';
 
 /** Changes to a table during its sweep. */

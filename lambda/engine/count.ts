@@ -1,7 +1,7 @@
-import type { Condition } from '../conditions/condition';
-import { isUnchanged } from '../conditions/relation';
-import type { Turns } from '../pace/turns';
+import type { Condition } from './conditions/condition';
+import { isUnchanged } from './conditions/relation';
 import type { Obstacle, WalkEnd } from './outcome';
+import type { Turns } from './pace/turns';
 import type { Piece } from './pieces';
 import { Walk } from './walk';
 import type { TableOptions } from './whole-table';

@@ -1,6 +1,6 @@
-import type { Condition, DeathCondition } from '../conditions/condition';
-import { isUnchanged, takesNoOthers } from '../conditions/relation';
 import type { QueryResult } from '../database/queryable';
+import type { Condition, DeathCondition } from './conditions/condition';
+import { isUnchanged, takesNoOthers } from './conditions/relation';
 import type { Piece } from './pieces';
 import { type Path, type Protection, referringTo } from './protection';
 

@@ -1,4 +1,4 @@
-import { quoteIdentifier } from '../conditions/sql';
+import { quoteIdentifier } from './conditions/sql';
 import type { Blockage } from './outcome';
 import type { Piece } from './pieces';
 import type { Protection } from './protection';

@@ -1,5 +1,5 @@
 import { kindOf } from '../database/database-error';
-import type { PaceReport } from '../pace/pace-report';
+import type { PaceReport } from './pace/pace-report';
 import type { Piece } from './pieces';
 
 /**

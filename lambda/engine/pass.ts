@@ -1,10 +1,10 @@
-import type { DeathCondition, Recheck } from '../conditions/condition';
-import type { ReferringKey } from '../conditions/referring-key';
 import type { QueryResult, Statement } from '../database/queryable';
-import type { Turns } from '../pace/turns';
+import type { DeathCondition, Recheck } from './conditions/condition';
+import type { ReferringKey } from './conditions/referring-key';
 import { type Deleted, type Doomed, deletedIn, deletion } from './deletion';
 import { KeptRows } from './kept-rows';
 import type { Obstacle, WalkEnd } from './outcome';
+import type { Turns } from './pace/turns';
 import { blocksOf, type Piece } from './pieces';
 import type { ReplicaLagBrake } from './replica-lag';
 import { siftedIn, sifting, sumOf } from './sifting';

@@ -1,5 +1,5 @@
-import type { Condition } from '../conditions/condition';
-import type { Relation } from '../conditions/relation';
+import type { Condition } from './conditions/condition';
+import type { Relation } from './conditions/relation';
 
 /** A part of a relation that one statement can be narrowed to. */
 export interface Piece {

@@ -1,4 +1,4 @@
-import type { ReferringKey } from '../conditions/referring-key';
+import type { ReferringKey } from './conditions/referring-key';
 import type { Cascaded } from './outcome';
 
 /** A foreign key that keeps a row as long as another row refers to it. */

@@ -1,9 +1,9 @@
-import { ByTable } from '../conditions/by-table';
-import type { DeadRows } from '../conditions/condition';
-import type { ReferringKey } from '../conditions/referring-key';
 import type { Target } from '../configuration/targets';
-import type { Inspected } from '../preflight/preflight';
+import { ByTable } from './conditions/by-table';
+import type { DeadRows } from './conditions/condition';
+import type { ReferringKey } from './conditions/referring-key';
 import type { SweepOutcome } from './outcome';
+import type { Inspected } from './preflight/preflight';
 import { Sweep, type SweepOptions } from './sweep';
 import { TableSizes } from './table-sizes';
 

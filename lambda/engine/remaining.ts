@@ -1,4 +1,4 @@
-import type { Relation } from '../conditions/relation';
+import type { Relation } from './conditions/relation';
 import { type CountOptions, count } from './count';
 import { isDead } from './deletion';
 import type { Blockage, Obstacle } from './outcome';

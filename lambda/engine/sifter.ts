@@ -1,5 +1,5 @@
-import type { Condition } from '../conditions/condition';
-import { FULL_SPEED_BATCH_MS } from '../pace/width';
+import type { Condition } from './conditions/condition';
+import { FULL_SPEED_BATCH_MS } from './pace/width';
 import type { Piece } from './pieces';
 import type { Sifted, SiftOptions } from './sifting';
 

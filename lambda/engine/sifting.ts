@@ -1,7 +1,7 @@
-import { isUnchanged } from '../conditions/relation';
-import { quoteLiteral } from '../conditions/sql';
 import { CLASSES_OF_NO_ROW, describeError } from '../database/database-error';
 import type { QueryResult } from '../database/queryable';
+import { isUnchanged } from './conditions/relation';
+import { quoteLiteral } from './conditions/sql';
 import { type Deleted, type Doomed, deletion, hasResult, isDead } from './deletion';
 import type { Piece } from './pieces';
 

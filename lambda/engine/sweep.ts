@@ -1,8 +1,8 @@
-import { isMissing, type Root } from '../conditions/relation';
-import type { PaceReport } from '../pace/pace-report';
 import { type Aftermath, aftermathOf, alteration, ReplacedError, wasRewritten } from './aftermath';
+import { isMissing, type Root } from './conditions/relation';
 import type { Doomed } from './deletion';
 import { blockagesOf, endBy, reasonOf, type SweepOutcome, TABLE_LOCK, type WalkEnd } from './outcome';
+import type { PaceReport } from './pace/pace-report';
 import { Pass, type PassOptions } from './pass';
 import { blocksOf, type Piece } from './pieces';
 import { cascadesOf, type Protections, protectionsOf } from './protection';

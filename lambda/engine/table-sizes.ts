@@ -1,7 +1,7 @@
-import type { Relation, Root } from '../conditions/relation';
 import { kindOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 import { BATCH_LIMITS } from './batch-limits';
+import type { Relation, Root } from './conditions/relation';
 import type { TableOptions } from './whole-table';
 
 /** A table of a run. */

@@ -1,11 +1,11 @@
 import type { Clock } from '../clock';
-import type { Condition, DeathCondition } from '../conditions/condition';
-import { isMissing } from '../conditions/relation';
 import { describeError, kindOf } from '../database/database-error';
 import type { Check, Limits, Queryable, QueryResult } from '../database/queryable';
-import type { Outcome, Turns } from '../pace/turns';
 import { BATCH_LIMITS, TIMEOUT_MS } from './batch-limits';
+import type { Condition, DeathCondition } from './conditions/condition';
+import { isMissing } from './conditions/relation';
 import type { Obstacle, WalkEnd } from './outcome';
+import type { Outcome, Turns } from './pace/turns';
 import { BlockRange, blocksOf, type Piece } from './pieces';
 import { Sifter } from './sifter';
 import { idsOf, type SiftOptions, siftedIn } from './sifting';

@@ -1,9 +1,9 @@
 import type { Clock } from '../clock';
-import type { Condition } from '../conditions/condition';
-import { isUnchanged, type Relation } from '../conditions/relation';
 import { kindOf } from '../database/database-error';
 import type { Limits, Queryable } from '../database/queryable';
 import { BATCH_LIMITS, TIMEOUT_MS } from './batch-limits';
+import type { Condition } from './conditions/condition';
+import { isUnchanged, type Relation } from './conditions/relation';
 import { BlockRange, type Piece, RowList } from './pieces';
 import { patiently } from './table-lock';
 

@@ -1,6 +1,6 @@
-import { quoteIdentifier } from '../conditions/sql';
 import { describeError, kindOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
+import { quoteIdentifier } from '../engine/conditions/sql';
 
 /** The partitions of a table that were dropped, and those that were not although their bound allows it. */
 export interface DroppedPartitions {

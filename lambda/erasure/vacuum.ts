@@ -1,8 +1,8 @@
 import type { Clock } from '../clock';
-import type { Relation } from '../conditions/relation';
-import { printableSql } from '../conditions/sql';
 import { describeError, kindOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
+import type { Relation } from '../engine/conditions/relation';
+import { printableSql } from '../engine/conditions/sql';
 
 /** The result of a vacuum at the end of a run. */
 export interface VacuumOutcome {

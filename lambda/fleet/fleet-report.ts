@@ -1,6 +1,6 @@
-import { LONGEST_STATE, sizeOf } from '../abridged-report';
-import type { RunStatus } from '../report';
-import { groupedBy, sum } from '../totals';
+import { LONGEST_STATE, sizeOf } from '../run/abridged-report';
+import type { RunStatus } from '../run/report';
+import { groupedBy, sum } from '../run/totals';
 import { type Memory, type OldestSweep, oldestSweep, remember, rowsRemainingIn } from './memory';
 import type { ServerResult } from './server-result';
 import type { DatabaseResult } from './server-round';

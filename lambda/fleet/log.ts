@@ -1,4 +1,4 @@
-import { LEVELS, type RunLogger } from '../report';
+import { LEVELS, type RunLogger } from '../run/report';
 import type { FleetDatabaseResult, FleetReport } from './fleet-report';
 
 /** Writes one line for each database, one for each server that failed as a whole, and one for the run. */

@@ -1,4 +1,4 @@
-import { sum } from '../totals';
+import { sum } from '../run/totals';
 import type { ServerResult } from './server-result';
 
 /** What a fleet knows from its earlier runs. */

@@ -1,4 +1,4 @@
-import { groupedBy } from '../totals';
+import { groupedBy } from '../run/totals';
 import type { DatabaseResult, ServerRound } from './server-round';
 
 /** The result of all rounds of a run on one server. */

@@ -1,6 +1,6 @@
-import { LONGEST_STATE, sizeOf } from '../abridged-report';
-import { overall, type RunReport, type RunStatus, type TargetReport } from '../report';
-import { groupedBy, sum, sumIfKnown } from '../totals';
+import { LONGEST_STATE, sizeOf } from '../run/abridged-report';
+import { overall, type RunReport, type RunStatus, type TargetReport } from '../run/report';
+import { groupedBy, sum, sumIfKnown } from '../run/totals';
 
 /** The result of a run for one database of a server. */
 export interface DatabaseResult {

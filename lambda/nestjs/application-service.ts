@@ -1,7 +1,7 @@
 import type { BeforeApplicationShutdown } from '@nestjs/common';
 import type { RunRequest } from '../configuration/event';
 import { DEFAULT_STAGE } from '../configuration/settings';
-import type { RunReport } from '../report';
+import type { RunReport } from '../run/report';
 import { type TokenCleanupOptions, TokenCleanupService } from '../token-cleanup-service';
 
 /** The service inside an application. It remembers its last run, and ends a run that is active at shutdown. */

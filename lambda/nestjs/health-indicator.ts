@@ -1,4 +1,4 @@
-import type { RunStatus } from '../report';
+import type { RunStatus } from '../run/report';
 import type { ApplicationService } from './application-service';
 
 /** The state of the job as `@nestjs/terminus` expects it. */

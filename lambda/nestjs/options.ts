@@ -13,7 +13,7 @@ import { DEFAULT_DATABASE, DEFAULT_PORT } from '../configuration/settings';
 import { parseTargets, type TargetsInput } from '../configuration/targets';
 import { InvalidInputError } from '../configuration/validation';
 import { type ConnectionOptions, fixedCredentials } from '../database/session';
-import type { RunLogger } from '../report';
+import type { RunLogger } from '../run/report';
 import { type TokenCleanupOptions, TokenCleanupService } from '../token-cleanup-service';
 
 /** Options of the module. Each overrides a variable of the environment. */

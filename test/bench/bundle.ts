@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import { deflateRawSync } from 'node:zlib';
 import { SecretsEndpoint } from '../../bin/local/secrets-endpoint';
 import type { SweepProgress } from '../../lambda/engine/pass';
-import type { RunReport } from '../../lambda/report';
+import type { RunReport } from '../../lambda/run/report';
 
 export interface BundledRun {
   readonly report: RunReport;

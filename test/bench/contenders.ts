@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { parseTargets } from '../../lambda/configuration/targets';
 import { type ConnectionOptions, fixedCredentials } from '../../lambda/database/session';
-import type { RunLogger } from '../../lambda/report';
+import type { RunLogger } from '../../lambda/run/report';
 import { type TokenCleanupOptions, TokenCleanupService } from '../../lambda/token-cleanup-service';
 import { connect } from './laboratory';
 import type { Table } from './tables';

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { parseTargets } from '../../lambda/configuration/targets';
-import type { RunReport } from '../../lambda/report';
+import type { RunReport } from '../../lambda/run/report';
 import { type TokenCleanupOptions, TokenCleanupService } from '../../lambda/token-cleanup-service';
 import { RoundTrips } from '../support/round-trips';
 import { connectionTo, SILENT } from './contenders';

@@ -3,7 +3,7 @@ import type { TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import type { FleetReport } from '../../lambda/fleet/fleet-report';
-import { SHORTEST_ROUND_MS } from '../../lambda/rounds';
+import { SHORTEST_ROUND_MS } from '../../lambda/run/rounds';
 import { metricsIn } from '../support/metrics';
 import { expectComplete } from './complete';
 import { DeployedStack } from './deployed-stack';

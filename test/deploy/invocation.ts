@@ -8,7 +8,7 @@ import {
   waitUntilFunctionUpdatedV2,
 } from '@aws-sdk/client-lambda';
 import type { LogLine } from '../../bin/local/invocation';
-import type { RunReport } from '../../lambda/report';
+import type { RunReport } from '../../lambda/run/report';
 import type { Emulator } from './emulator';
 
 export interface Invocation {

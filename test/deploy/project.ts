@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { CRONTAB_VARIABLE } from '../../lib/stage-config';
-import type { StageConfig } from '../../lib/stage-schema';
+import { CRONTAB_VARIABLE } from '../../lib/stage/stage-config';
+import type { StageConfig } from '../../lib/stage/stage-schema';
 import type { Emulator } from './emulator';
 
 /** The files that `npm ci` and `cdk deploy` read. A clone has more, but must not need more. */

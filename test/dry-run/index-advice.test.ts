@@ -1,7 +1,7 @@
-import { conditionOf } from '../../lambda/conditions/condition';
 import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
 import { adviseOnIndexes, type IndexAdvice } from '../../lambda/dry-run/index-advice';
-import { inspect, PreflightError } from '../../lambda/preflight/preflight';
+import { conditionOf } from '../../lambda/engine/conditions/condition';
+import { inspect, PreflightError } from '../../lambda/engine/preflight/preflight';
 import { useDatabase } from '../support/database';
 
 const database = useDatabase();

@@ -1,5 +1,5 @@
 import type { TargetsInput } from '../../lambda/configuration/targets';
-import { statementsOf } from '../../lambda/preflight/finding';
+import { statementsOf } from '../../lambda/engine/preflight/finding';
 import { useDatabase } from '../support/database';
 
 const database = useDatabase();

@@ -1,7 +1,7 @@
 import { systemClock } from '../../lambda/clock';
-import type { Relation } from '../../lambda/conditions/relation';
 import type { Queryable } from '../../lambda/database/queryable';
 import type { Session } from '../../lambda/database/session';
+import type { Relation } from '../../lambda/engine/conditions/relation';
 import { BlockRange, type Piece, RowList } from '../../lambda/engine/pieces';
 import { wholeTable } from '../../lambda/engine/whole-table';
 import { useDatabase } from '../support/database';

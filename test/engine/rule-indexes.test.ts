@@ -1,6 +1,6 @@
-import { conditionOf } from '../../lambda/conditions/condition';
 import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
-import { inspect, PreflightError } from '../../lambda/preflight/preflight';
+import { conditionOf } from '../../lambda/engine/conditions/condition';
+import { inspect, PreflightError } from '../../lambda/engine/preflight/preflight';
 import { useDatabase } from '../support/database';
 
 const database = useDatabase();

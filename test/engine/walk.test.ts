@@ -1,10 +1,10 @@
 import type { Clock } from '../../lambda/clock';
 import type { Queryable } from '../../lambda/database/queryable';
 import { deletion } from '../../lambda/engine/deletion';
+import { FixedPace } from '../../lambda/engine/pace/fixed-pace';
+import { Turns } from '../../lambda/engine/pace/turns';
 import { BlockRange, blocksOf, type Piece, RowList } from '../../lambda/engine/pieces';
 import { type Done, Walk, type WalkOptions } from '../../lambda/engine/walk';
-import { FixedPace } from '../../lambda/pace/fixed-pace';
-import { Turns } from '../../lambda/pace/turns';
 
 /** What a statement aims at, so that the width of the ranges stays. */
 const TARGET_MS = 10;

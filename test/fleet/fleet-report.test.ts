@@ -9,7 +9,7 @@ import {
   type ServerRound,
 } from '../../lambda/fleet/server-round';
 import { emitFleetReport } from '../../lambda/metrics';
-import type { RunStatus, TargetReport } from '../../lambda/report';
+import type { RunStatus, TargetReport } from '../../lambda/run/report';
 
 const FIRST = '2027-01-29T03:00:00.000Z';
 const SECOND = '2027-01-30T03:00:00.000Z';

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { RunReport } from '../../lambda/report';
+import type { RunReport } from '../../lambda/run/report';
 import { BY_NPM, folder, LIVE, run, start, untilSaid, useShop } from '../support/command';
 
 const shop = useShop();

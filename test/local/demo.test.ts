@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { invoke } from '../../bin/local/invocation';
-import type { RunReport } from '../../lambda/report';
+import type { RunReport } from '../../lambda/run/report';
 import { BY_NPM, folder, run, start, untilSaid } from '../support/command';
 
 test('cleans both tables and prints the result alone', async () => {

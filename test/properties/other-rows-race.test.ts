@@ -1,12 +1,12 @@
 import { systemClock } from '../../lambda/clock';
-import { conditionOf } from '../../lambda/conditions/condition';
 import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
 import type { Queryable } from '../../lambda/database/queryable';
 import type { Session } from '../../lambda/database/session';
+import { conditionOf } from '../../lambda/engine/conditions/condition';
+import { FixedPace } from '../../lambda/engine/pace/fixed-pace';
+import { Turns } from '../../lambda/engine/pace/turns';
+import { inspect, PreflightError } from '../../lambda/engine/preflight/preflight';
 import { Sweep } from '../../lambda/engine/sweep';
-import { FixedPace } from '../../lambda/pace/fixed-pace';
-import { Turns } from '../../lambda/pace/turns';
-import { inspect, PreflightError } from '../../lambda/preflight/preflight';
 import { useDatabase } from '../support/database';
 
 /** Rules that look at other rows, while these change under a DELETE that waits for a lock. */

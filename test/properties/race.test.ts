@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import type { RunReport } from '../../lambda/report';
+import type { RunReport } from '../../lambda/run/report';
 import { useDatabase } from '../support/database';
 
 /**

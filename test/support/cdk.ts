@@ -9,7 +9,7 @@ import { type IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
 import type { Role } from 'aws-cdk-lib/aws-iam';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { given } from '../../lib/given';
-import type { StageConfig } from '../../lib/stage-schema';
+import type { StageConfig } from '../../lib/stage/stage-schema';
 import { TokenCleanup, type TokenCleanupProps } from '../../lib/token-cleanup';
 import { TokenCleanupStack } from '../../lib/token-cleanup-stack';
 import { metricId } from './metrics';

@@ -3,7 +3,7 @@ import { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
 import { systemClock } from '../../lambda/clock';
 import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
 import { type ConnectionOptions, fixedCredentials, Session, type SessionContext } from '../../lambda/database/session';
-import type { RunLogger } from '../../lambda/report';
+import type { RunLogger } from '../../lambda/run/report';
 import { type TokenCleanupOptions, TokenCleanupService } from '../../lambda/token-cleanup-service';
 import { POSTGRES_VERSION, startPostgres } from './postgres';
 

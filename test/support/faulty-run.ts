@@ -3,7 +3,7 @@ import type { RunRequest } from '../../lambda/configuration/event';
 import type { TargetsInput } from '../../lambda/configuration/targets';
 import type { CredentialSource } from '../../lambda/database/session';
 import type { SweepProgress } from '../../lambda/engine/pass';
-import type { RunReport } from '../../lambda/report';
+import type { RunReport } from '../../lambda/run/report';
 import type { TokenCleanupOptions } from '../../lambda/token-cleanup-service';
 import { type TestDatabase, useDatabase } from './database';
 import { TcpProxy } from './tcp-proxy';

@@ -4,7 +4,7 @@ import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { invoke } from '../../../bin/local/invocation';
 
 import { handler } from '../../../lambda/handler';
-import type { RunReport } from '../../../lambda/report';
+import type { RunReport } from '../../../lambda/run/report';
 import { SecretCredentials } from '../../../lambda/secret-credentials';
 import { DEAD, eventually, PURGER, TARGETS, useFaultyRuns } from '../../support/faulty-run';
 import { type Fault, FaultySecretsEndpoint } from '../../support/faulty-secrets-endpoint';

@@ -1,0 +1,255 @@
+import { columnsIn, columnsOf, isReference, type Rule, type Target } from '../../configuration/targets';
+import { ColumnTests, type ColumnTypes, type TestContext, type TimeColumn } from './column-tests';
+import type { Reference } from './references';
+import { type ReferringKey, takesRows } from './referring-key';
+import { isUnchanged, type Root } from './relation';
+import { joinSql, quoteIdentifier, quoteTable, raw, type Sql } from './sql';
+
+/** A boolean SQL expression, and the values of its parameters `$1` and on. */
+export interface Condition {
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+/** The SQL of a condition, with its parameters numbered after those of another. Quoted names and literals stay unchanged. */
+export function behind(parameters: number, text: string): string {
+  return text.replace(/"[^"]*"|'[^']*'|\$(\d+)/g, (found, number?: string) =>
+    number === undefined ? found : `$${Number(number) + parameters}`,
+  );
+}
+
+/** The condition of the rows to delete, and the protection against changes while they are deleted. */
+export interface DeathCondition extends Condition {
+  /**
+   * The isolation of the DELETE. With `repeatable read` the server refuses to delete or change referring rows that were
+   * inserted after it had begun: no row of a key that keeps the rows to which it refers is lost.
+   *
+   * @default read committed
+   */
+  readonly isolation?: 'repeatable read';
+  /** The check before the commit of a DELETE, if the rules test other rows. */
+  readonly recheck?: Recheck;
+  /** The columns with times that the rules test. A row is dead only as long as they have their types. */
+  readonly times: readonly TimeColumn[];
+  /** The other tables that the rules read. A row is dead only as long as their names lead to them. */
+  readonly others: readonly Root[];
+}
+
+/** The same, with its rules. */
+export interface DeadRows extends DeathCondition {
+  readonly rules: readonly RuleCondition[];
+}
+
+/** One of the rules, which are joined by OR. */
+export interface RuleCondition {
+  /** A boolean SQL expression with the parameters of the whole condition. */
+  readonly text: string;
+  /** The same for people, without parameters. */
+  readonly readable: string;
+}
+
+/**
+ * A second test of deleted rows, in the same transaction. A DELETE that waited for a lock tests its own row again, but
+ * still sees the rows to which it refers as they were before. One of them may have come back to life.
+ */
+export interface Recheck {
+  /** A deleted row as `jsonb`, to be collected. Its columns stand behind the alias. */
+  row(alias: string): string;
+  /** Finds a row if one of them was alive after all. @param rows a list of them, as JSON */
+  statement(rows: string): Condition;
+}
+
+/** The catalog's entries for the columns and keys that a condition reads. */
+export interface Catalog {
+  /** Of all columns of the table. */
+  readonly columnTypes: ColumnTypes;
+  /** The foreign keys that rules follow, by the column that the rule names. */
+  readonly references: ReadonlyMap<string, Reference>;
+  /** The foreign keys whose rows keep those to which they refer, regardless of ON DELETE. */
+  readonly keepers: readonly ReferringKey[];
+}
+
+/**
+ * Turns the rules of a target into SQL. NULL matches no test but `null` and `orNull`. The table's columns are not qualified,
+ * so that the condition fits any statement on it.
+ *
+ * @param cutoff the moment that ages count back from
+ */
+export function conditionOf(target: Target, cutoff: Date, catalog: Catalog): DeadRows {
+  const { columnTypes, references, keepers } = catalog;
+  const values: unknown[] = [];
+  const times: TimeColumn[] = [];
+  const context = { cutoff, timeZone: target.timeZone, values, times };
+  const own = target.deleteWhen.map((rule) => ruleSql(rule, catalog, context));
+  const unreferred = keepers.map((key) => unreferredSql(key, columnTypes));
+  const anyRule = `(${own.map(({ text }) => `(${text})`).join(' or ')})`;
+  return {
+    text: [anyRule, ...unreferred.map(({ text }) => text)].join(' and '),
+    values,
+    times,
+    others: [...references.values(), ...keepers].map(tableOf),
+    rules: own.map((rule) => joinSql([rule, ...unreferred], ' and ')),
+    ...(keepers.some(takesRows) && { isolation: 'repeatable read' }),
+    ...(references.size > 0 && { recheck: recheckOf(target, catalog, cutoff) }),
+  };
+}
+
+/** @param gone rows of the table by its quoted name that a key may lead to as well, although they were deleted */
+function ruleSql(rule: Rule, { columnTypes, references }: Catalog, context: TestContext, gone?: Gone): Sql {
+  const tests = new ColumnTests(context, columnTypes);
+  const own: Sql[] = [];
+  const others: Sql[] = [];
+  for (const [column, test] of Object.entries(rule)) {
+    if (isReference(test)) {
+      others.push(referredSql(references.get(column), test.refersTo, columnTypes, context, gone));
+    } else {
+      own.push(tests.sql(column, test));
+    }
+  }
+  // A test of another row costs most, so it comes last.
+  return joinSql([...own, ...others], ' and ');
+}
+
+/** Whether the row that a key leads to meets a rule. */
+function referredSql(
+  reference: Reference | undefined,
+  rule: Rule,
+  columnTypes: ColumnTypes,
+  context: TestContext,
+  gone: Gone | undefined,
+): Sql {
+  if (!reference) {
+    throw new Error('a foreign key that a rule follows was not looked up');
+  }
+  const { quotedTable, isPartitioned, columns, types } = reference;
+  const tests = new ColumnTests(context, types, 'parent.', reference.oid);
+  const name = nameBeside(columnTypes);
+  const table = `${isPartitioned ? '' : 'only '}${quotedTable}`;
+  const read = unique([...columns.map(({ referred }) => referred), ...columnsIn(rule)]).map(quoteIdentifier);
+  const place =
+    gone?.quotedTable === quotedTable
+      ? `(select ${read} from ${table} union all select ${read} from ${gone.source}) as parent`
+      : `${table} as parent`;
+  const met = joinSql(
+    Object.entries(rule).flatMap(([column, test]) => (isReference(test) ? [] : [tests.sql(column, test)])),
+    ' and ',
+  );
+  return other(
+    tableOf(reference),
+    place,
+    columns.map(({ own, referred, equals }, index) => ({
+      selected: `parent.${quoteIdentifier(referred)} as ${name(index)}`,
+      compared: `parent.${name(index)} ${equals} ${quoteIdentifier(own)}`,
+      readable: `parent.${quoteIdentifier(referred)} = ${quoteIdentifier(own)}`,
+    })),
+    met,
+    'exists',
+  );
+}
+
+/** Whether no row refers to the row by a key. */
+function unreferredSql(key: ReferringKey, columnTypes: ColumnTypes): Sql {
+  const { quotedTable, columns } = key;
+  const name = nameBeside(columnTypes);
+  return other(
+    tableOf(key),
+    `${quotedTable} as child`,
+    columns.map(({ referring, referred, equals }, index) => ({
+      selected: `child.${referring} as ${name(index)}`,
+      compared: `${referred} ${equals} child.${name(index)}`,
+      readable: `child.${referring} = ${referred}`,
+    })),
+    undefined,
+    'not exists',
+  );
+}
+
+/** The other table of a key. */
+function tableOf({ oid, quotedTable }: Reference | ReferringKey): Root {
+  return { oid, quotedName: quotedTable };
+}
+
+interface Pair {
+  readonly selected: string;
+  readonly compared: string;
+  readonly readable: string;
+}
+
+/**
+ * Whether there is a row of another table. The inner query hides the columns of that table behind names that the table at
+ * hand does not have, so that a column without a table is one of the latter. `is true` keeps the planner from a join,
+ * which would read the other table for each range of blocks. The server checks the name of the table last, when it has
+ * locked the table.
+ */
+function other(
+  table: Root,
+  place: string,
+  pairs: readonly Pair[],
+  met: Sql | undefined,
+  exists: 'exists' | 'not exists',
+): Sql {
+  const alias = place.slice(place.lastIndexOf(' ') + 1);
+  const selected = pairs.map((pair) => pair.selected).join(', ');
+  const compared = pairs.map((pair) => pair.compared).join(' and ');
+  const readable = [...pairs.map((pair) => pair.readable), ...(met ? [met.readable] : [])].join(' and ');
+  return raw(
+    `(${exists} (select from (select ${selected} from ${place}${met ? ` where ${met.text}` : ''}) as ${alias} where ${compared})) is true and ${isUnchanged(table)}`,
+    `${exists} (select from ${place.replace(/^only /, '')} where ${readable})`,
+  );
+}
+
+function nameBeside(types: ColumnTypes): (index: number) => string {
+  let prefix = 'key_';
+  while ([...types.keys()].some((name) => name.startsWith(prefix))) {
+    prefix += '_';
+  }
+  return (index) => quoteIdentifier(`${prefix}${index}`);
+}
+
+function recheckOf(target: Target, catalog: Catalog, cutoff: Date): Recheck {
+  const { columnTypes, references } = catalog;
+  const gone = { quotedTable: quoteTable(target.schema, target.table), source: 'gone' };
+  const values: unknown[] = [];
+  const context = { cutoff, timeZone: target.timeZone, values };
+  const rules = target.deleteWhen.map((rule) => `(${ruleSql(rule, catalog, context, gone).text})`);
+  const keys = [...references.values()].flatMap(({ columns, quotedTable }) =>
+    columns.flatMap(({ own, referred }) => (quotedTable === gone.quotedTable ? [own, referred] : [own])),
+  );
+  const columns = unique([...columnsOf(target), ...keys, ...selfTested(target, references, gone.quotedTable)]);
+  const selected = columns.map((name, index) => `column_${index} as ${quoteIdentifier(name)}`);
+  const definitions = columns.map((name, index) => `column_${index} ${columnTypes.get(name)?.quotedName}`);
+  return {
+    row: (alias) => {
+      const pairs = columns.map((name, index) => `'column_${index}', ${alias}.${quoteIdentifier(name)}`);
+      return `pg_catalog.jsonb_build_object(${pairs.join(', ')})`;
+    },
+    statement: (rows) => ({
+      text: `
+        with gone as materialized (
+          select ${selected.join(', ')}
+          from pg_catalog.jsonb_to_recordset($${values.length + 1}::pg_catalog.jsonb) as listed (${definitions.join(', ')})
+        )
+        select from gone as deleted where (${rules.join(' or ')}) is not true limit 1`,
+      values: [...values, rows],
+    }),
+  };
+}
+
+/** The deleted rows of a table, for keys that lead to the table itself. */
+interface Gone {
+  readonly quotedTable: string;
+  readonly source: string;
+}
+
+/** The columns that rules test in rows of the same table. */
+function selfTested({ deleteWhen }: Target, references: Catalog['references'], quotedTable: string): string[] {
+  return deleteWhen.flatMap((rule) =>
+    Object.entries(rule).flatMap(([column, test]) =>
+      isReference(test) && references.get(column)?.quotedTable === quotedTable ? columnsIn(test.refersTo) : [],
+    ),
+  );
+}
+
+function unique(names: readonly string[]): string[] {
+  return [...new Set(names)];
+}

@@ -1,0 +1,114 @@
+import type { Clock } from '../../clock';
+import { kindOf, sqlStateOf } from '../../database/database-error';
+import type { Limits, Queryable } from '../../database/queryable';
+import type { Reading } from './others';
+import { deadTuplesPileUp } from './vacuum-lag';
+
+/** The result of a look at the cluster, and the time that the server spent on it. */
+export interface Look extends Reading {
+  readonly workedMs: number;
+}
+
+/** The statistics of a table lag behind by this much anyway. */
+const VACUUM_CHECK_INTERVAL_MS = 5_000;
+
+/** Reads the state of the cluster, as far as the role may see it. */
+export class ClusterState {
+  readonly #clock: Clock;
+  readonly #limits: Limits;
+  #logIsReadable = true;
+  #blind = false;
+  #deadTuplesPileUp = false;
+  #vacuumCheckedAt: number;
+
+  /** @param limits those of the batches, so that a look between two of them needs no other settings */
+  constructor(clock: Clock, limits: Limits) {
+    this.#clock = clock;
+    this.#limits = limits;
+    this.#vacuumCheckedAt = clock.now();
+  }
+
+  /**
+   * @param oid the table whose dead tuples count
+   * @returns undefined if the server refuses to show its state
+   */
+  async look(session: Queryable, oid: number): Promise<Look | undefined> {
+    if (this.#blind) {
+      return undefined;
+    }
+    try {
+      const sql = this.#logIsReadable ? READING_WITH_LOG_SQL : READING_SQL;
+      const { rows } = await session.query<ReadingRow>(sql, [], this.#limits);
+      if (this.#clock.now() - this.#vacuumCheckedAt >= VACUUM_CHECK_INTERVAL_MS) {
+        this.#vacuumCheckedAt = this.#clock.now();
+        this.#deadTuplesPileUp = await deadTuplesPileUp(session, oid, this.#limits);
+      }
+      return rows[0] && { ...lookOf(rows[0], rows), deadTuplesPileUp: this.#deadTuplesPileUp };
+    } catch (error) {
+      if (sqlStateOf(error) === undefined) {
+        throw error;
+      }
+      if (kindOf(error) === 'slow' || kindOf(error) === 'locked') {
+        return undefined; // this time
+      }
+      // Aurora refuses the positions of the log; without them the rest can be read.
+      this.#blind = !this.#logIsReadable;
+      this.#logIsReadable = false;
+      return await this.look(session, oid);
+    }
+  }
+}
+
+function lookOf(first: ReadingRow, rows: readonly ReadingRow[]): Omit<Look, 'deadTuplesPileUp'> {
+  const { ownPid, nextId, unflushedBytes, walSenders, workedMs } = first;
+  return {
+    pid: ownPid,
+    nextId,
+    ...(unflushedBytes !== null && { unflushedBytes }),
+    walSenders: walSenders ?? [],
+    sessions: rows.flatMap(({ pid, xid, xmin }) => (pid === null ? [] : [{ pid, xid, xmin }])),
+    workedMs,
+  };
+}
+
+interface ReadingRow {
+  readonly ownPid: number;
+  readonly nextId: number;
+  readonly unflushedBytes: number | null;
+  readonly walSenders: number[] | null;
+  readonly workedMs: number;
+  readonly pid: number | null;
+  readonly xid: string | null;
+  readonly xmin: string | null;
+}
+
+/**
+ * The function behind `pg_stat_activity`, since planning the view takes longer than running it. Sessions without a user
+ * are the server's own: autovacuum, the checkpointer. All names are qualified, and all comparisons are left to us: a role
+ * may have a search path on which another function or operator stands first.
+ */
+function readingSql(unflushedBytes: string): string {
+  return `
+    select
+      pg_catalog.pg_backend_pid() as "ownPid",
+      pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.float8 as "nextId",
+      ${unflushedBytes} as "unflushedBytes",
+      (select pg_catalog.array_agg(sender.pid) from pg_catalog.pg_stat_get_wal_senders() as sender) as "walSenders",
+      pg_catalog.date_part(
+        'epoch',
+        pg_catalog.clock_timestamp() operator(pg_catalog.-) pg_catalog.statement_timestamp()
+      ) operator(pg_catalog.*) 1000::pg_catalog.float8 as "workedMs",
+      session.pid,
+      session.backend_xid::pg_catalog.text as xid,
+      session.backend_xmin::pg_catalog.text as xmin
+    from (select) as here
+    left join pg_catalog.pg_stat_get_activity(null) as session
+      on session.usesysid is not null and (session.backend_xid is not null or session.backend_xmin is not null)`;
+}
+
+const READING_SQL = readingSql('null::pg_catalog.float8');
+
+const READING_WITH_LOG_SQL = readingSql(`
+      pg_catalog.pg_wal_lsn_diff(
+        pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn()
+      )::pg_catalog.float8`);

@@ -1,0 +1,125 @@
+import type { Clock, Deadlines } from '../clock';
+import { matchesPattern, type NamePattern } from '../configuration/name-pattern';
+import type { Credentials } from '../database/connection';
+import { describeError } from '../database/database-error';
+import type { Queryable } from '../database/queryable';
+import { type CredentialSource, Session, type SessionContext } from '../database/session';
+import type { RunOptions } from './options';
+import { notRunResult, type RunResult, serverResult } from './report';
+import { Run } from './run';
+import { AnotherRunError, takeLock } from './server';
+
+/** Sessions that idle for two minutes are ended, and the lock with them. */
+const KEEP_ALIVE_MS = 30_000;
+
+/**
+ * Runs on the databases of a server, one after the other, under one lock. A database that fails is reported and passed
+ * over. Never throws.
+ */
+export async function runOnDatabases(
+  options: RunOptions,
+  pattern: NamePattern,
+  clock: Clock,
+  deadlines: Deadlines,
+): Promise<RunResult> {
+  const { connection, targets, dryRun, after, mostDatabases = Number.POSITIVE_INFINITY, logger } = options;
+  const { stopDeleting, stopCounting: stop, abandon } = deadlines;
+  const onRetry: SessionContext['onRetry'] = (warning, details) => logger.warn(warning, details);
+  const lock = new Session(connection, { clock, stop, abandon, onRetry }, dryRun ? undefined : takeLock);
+  const keepAlive = setInterval(() => lock.query('select').catch(() => {}), KEEP_ALIVE_MS).unref();
+  const runs = new Map<string, RunResult>();
+  const dropped: string[] = [];
+  let next = after;
+  try {
+    const databases = await databasesOf(lock, pattern, after);
+    for (const database of databases) {
+      if (stopDeleting.aborted || runs.size >= mostDatabases) {
+        break;
+      }
+      const credentials = credentialsFor(database, connection.credentials);
+      const run = new Run({ ...options, connection: { ...connection, credentials } }, clock, deadlines);
+      const result = await run.execute();
+      const hasOnlyFailed = result.status === 'failed' && result.rowsDeleted === 0;
+      if (hasOnlyFailed && !namesIn(pattern).includes(database) && !(await exists(lock, database))) {
+        const warning = `${database}: was dropped during the run`;
+        logger.warn(warning, {});
+        dropped.push(warning);
+      } else {
+        runs.set(database, result);
+      }
+      // The next run continues with a database that was cut short, instead of skipping it.
+      next = stopDeleting.aborted && result.status === 'partial' ? next : database;
+    }
+    const isCutShort = databases.length > 0 && next !== databases.at(-1);
+    return serverResult(runs, { warnings: dropped, isCutShort, ...(isCutShort && next !== undefined && { next }) });
+  } catch (error) {
+    const isLocked = error instanceof AnotherRunError;
+    const reason = describeError(error);
+    return isLocked
+      ? notRunResult({ targets, status: 'skipped', warnings: [reason] })
+      : notRunResult({ targets, status: 'failed', reason, warnings: [] });
+  } finally {
+    clearInterval(keepAlive);
+    await lock.close();
+  }
+}
+
+/**
+ * Finds the databases of a server that a pattern takes, in the order of their names.
+ *
+ * @param after if given, only the databases behind this name
+ * @throws Error if the pattern takes no database
+ */
+async function databasesOf(session: Queryable, pattern: NamePattern, after?: string): Promise<string[]> {
+  const { rows } = await session.query<{ name: string }>(DATABASES_SQL);
+  const existing = rows.map(({ name }) => name);
+  const taken = [...new Set([...existing, ...namesIn(pattern)])].filter((name) => matchesPattern(pattern, name));
+  if (taken.length === 0) {
+    throw new Error(`DB_NAMES must match at least one database of the server, got ${JSON.stringify(pattern)}`);
+  }
+  return taken.filter((name) => after === undefined || name > after).sort(byCodeUnits);
+}
+
+// Whether the role may connect is found out by connecting: a database that refuses it has to be reported.
+const DATABASES_SQL = `
+  select datname::text as name
+  from pg_catalog.pg_database
+  where datallowconn and not datistemplate`;
+
+/** The databases that are named, and not only matched. They have to be there: their absence is reported. */
+function namesIn({ like }: NamePattern): string[] {
+  return like.filter((name) => !name.includes('*'));
+}
+
+/** Whether a database is still there, as far as can be seen. */
+async function exists(session: Queryable, database: string): Promise<boolean> {
+  try {
+    return (await session.query(DATABASE_SQL, [database])).rows.length > 0;
+  } catch {
+    return true;
+  }
+}
+
+const DATABASE_SQL = 'select from pg_catalog.pg_database where datname = $1';
+
+/** The same order for every locale of a server: `after` and `next` depend on it. */
+function byCodeUnits(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** The same login for another database of the server. */
+function credentialsFor(database: string, source: CredentialSource): CredentialSource {
+  const refusedAs = new WeakMap<Credentials, Credentials>();
+  const renamed = (credentials: Credentials) => {
+    const copy = { ...credentials, database };
+    refusedAs.set(copy, credentials);
+    return copy;
+  };
+  return {
+    current: async (abandon) => renamed(await source.current(abandon)),
+    otherThan: async (refused, abandon) => {
+      const others = await source.otherThan(refusedAs.get(refused) ?? refused, abandon);
+      return others && renamed(others);
+    },
+  };
+}

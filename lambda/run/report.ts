@@ -1,0 +1,262 @@
+import type { Target } from '../configuration/targets';
+import { describeError, printable } from '../database/database-error';
+import type { Diagnosis } from '../dry-run/diagnosis';
+import type { Blockage, Cascaded, StopReason } from '../engine/outcome';
+import type { PaceReport } from '../engine/pace/pace-report';
+import type { PreflightError } from '../engine/preflight/preflight';
+import type { Erased } from '../erasure/erasing-purge';
+import type { Erasure } from '../erasure/ladder';
+import { joinAlike, type Line, limited, MOST_LINES } from './alike-lines';
+import type { ServerReport } from './server';
+import { sum, sumIfKnown } from './totals';
+
+/**
+ * - `succeeded`: every table was swept to its end
+ * - `partial`: rows remain, and the stop reasons of the tables say why
+ * - `skipped`: the run did not begin, because it is switched off or another run is active
+ * - `failed`: at least one table, or the run as a whole, failed
+ */
+export type RunStatus = 'succeeded' | 'partial' | 'skipped' | 'failed';
+
+/** The status of several parts together: `failed` if any part failed, and `partial` if they differ otherwise. */
+export function overall([first = 'succeeded', ...others]: readonly RunStatus[]): RunStatus {
+  return [first, ...others].includes('failed')
+    ? 'failed'
+    : others.every((status) => status === first)
+      ? first
+      : 'partial';
+}
+
+/** The result of a run. */
+export interface RunReport {
+  readonly status: RunStatus;
+  readonly stage: string;
+  readonly dryRun: boolean;
+  /** The moment from which ages count back, by the database's clock; absent if the database was not reached. */
+  readonly cutoff?: string;
+  readonly rowsDeleted: number;
+  readonly durationMs: number;
+  /** Only if the status is `failed`. */
+  readonly error?: string;
+  /** Circumstances that do not stop a run, but need attention. */
+  readonly warnings?: readonly string[];
+  /** Only in a dry run. */
+  readonly server?: ServerReport;
+  readonly targets: readonly TargetReport[];
+  /** How many targets the list lacks, since it would be too long to be handed on; absent if it has all. */
+  readonly targetsLeftOut?: number;
+  /** Only on the databases of a server: the run ended before it had finished the last one. */
+  readonly isCutShort?: true;
+  /** The last database that such a run finished, if any. Give it to the next run as `after`. */
+  readonly next?: string;
+}
+
+/** The result of a run for one table. */
+export interface TargetReport {
+  /** Only if the run sweeps the databases of a server by pattern. */
+  readonly database?: string;
+  readonly table: string;
+  /** The name of the configured target, if a pattern of schemas matched its table. Metrics carry this name. */
+  readonly pattern?: string;
+  readonly status: RunStatus;
+  /** Absent if the table was not swept. */
+  readonly stopReason?: StopReason;
+  readonly rowsDeleted: number;
+  /** The dead rows that remain, in a dry run those that a run would delete; absent if they could not be counted. */
+  readonly rowsRemaining?: number;
+  /** The number of batches, those that were undone included. */
+  readonly batches: number;
+  readonly longestBatchMs: number;
+  readonly durationMs: number;
+  /** The share of the time in which the server worked for the run, and the reason; absent if there was nothing to do. */
+  readonly pace?: PaceReport;
+  /** The obstacles that kept rows from being deleted; absent if there were none. */
+  readonly blockedBy?: readonly Blockage[];
+  /** The rows of other tables that `on delete cascade` deleted along; absent if there is no cascade. */
+  readonly cascaded?: readonly Cascaded[];
+  /** How far the deleted rows are gone; absent if that could not be read. */
+  readonly erasure?: Erasure;
+  /** The dropped partitions, whose rows are not part of `rowsDeleted`; absent if there are none. */
+  readonly partitionsDropped?: Erased['partitionsDropped'];
+  readonly error?: string;
+  /** Only in a dry run. */
+  readonly diagnosis?: Diagnosis;
+}
+
+/** The part of a logger that a run needs. The logger of Powertools and the console fit. */
+export interface RunLogger {
+  debug(message: string, details: Record<string, unknown>): void;
+  info(message: string, details: Record<string, unknown>): void;
+  warn(message: string, details: Record<string, unknown>): void;
+  error(message: string, details: Record<string, unknown>): void;
+}
+
+/** Whether a run deleted anything. */
+export function hasDeleted({ rowsDeleted, targets }: RunReport): boolean {
+  return rowsDeleted > 0 || targets.some(({ partitionsDropped }) => partitionsDropped !== undefined);
+}
+
+/** Writes one line for each table and one for the run, with the sum of the remaining rows if all tables were counted. */
+export function logReport(logger: RunLogger, report: RunReport): void {
+  for (const target of report.targets) {
+    logger[LEVELS[target.status]](`${titleOf(target)}: ${summaryOf(target, report.dryRun)}`, { target });
+  }
+  const { targets, ...run } = report;
+  const rowsRemaining = sumIfKnown(targets.map((target) => target.rowsRemaining));
+  logger[LEVELS[report.status]](`token cleanup: ${summaryOf(report, report.dryRun)}`, {
+    run: { ...run, ...(targets.length > 0 && rowsRemaining !== undefined && { rowsRemaining }) },
+  });
+}
+
+function titleOf({ database, table }: TargetReport): string {
+  return database === undefined ? table : `${database}, ${table}`;
+}
+
+/** Levels of the log. */
+export const LEVELS = { succeeded: 'info', partial: 'warn', skipped: 'info', failed: 'error' } as const;
+
+function summaryOf(part: RunReport | TargetReport, dryRun: boolean): string {
+  const deleted = dryRun ? 'dry run, nothing deleted' : `${part.rowsDeleted} rows deleted`;
+  const reason = 'stopReason' in part && part.status === 'partial' ? `, ${part.stopReason}` : '';
+  return `${part.status}${reason}, ${deleted}, ${part.durationMs} ms${part.error ? `: ${part.error}` : ''}`;
+}
+
+/** What a run on the databases of a server reports besides what was done in each. */
+interface ServerFacts {
+  readonly warnings: readonly string[];
+  /** Whether it had to stop before the last database. */
+  readonly isCutShort: boolean;
+  readonly next?: string;
+}
+
+/** The result of the runs on the databases of a server, in the order in which they were swept. */
+export function serverResult(runs: ReadonlyMap<string, RunResult>, facts: ServerFacts): RunResult {
+  const { isCutShort, next } = facts;
+  const results = [...runs];
+  const statuses = results.map(([, { status }]) => status);
+  const targets = results.flatMap(([database, run]) => run.targets.map((target) => ({ database, ...target })));
+  const lines = (texts: (result: RunResult) => readonly string[]) =>
+    joinAlike(results.flatMap(([subject, result]) => texts(result).map((text) => ({ subject, text, kind: text }))));
+  const errors = lines(({ error }) => error?.split('\n') ?? []);
+  const warnings = limited([...facts.warnings, ...lines((result) => result.warnings ?? [])]);
+  const [first] = runs.values();
+  return {
+    status: overall(isCutShort ? [...statuses, 'partial'] : statuses),
+    ...(first?.cutoff && { cutoff: first.cutoff }),
+    rowsDeleted: sum(results.map(([, { rowsDeleted }]) => rowsDeleted)),
+    ...(errors.length > 0 && { error: errors.join('\n') }),
+    ...(warnings.length > 0 && { warnings }),
+    ...(first?.server && { server: first.server }),
+    targets,
+    ...(isCutShort && { isCutShort }),
+    ...(next !== undefined && { next }),
+  };
+}
+
+/** A replica whose lag hovers around the limit causes a warning every few seconds. The log contains all of them. */
+export const MOST_WARNINGS = MOST_LINES;
+
+/** A report without the fields that only the service knows. */
+export type RunResult = Omit<RunReport, 'stage' | 'dryRun' | 'durationMs'>;
+
+interface Facts {
+  readonly cutoff?: Date | undefined;
+  readonly server?: ServerReport | undefined;
+  readonly warnings: readonly string[];
+}
+
+/** @param targets each with its report */
+export function runResult({
+  targets,
+  ...facts
+}: Facts & { readonly targets: readonly (readonly [Target, TargetReport])[] }): RunResult {
+  const lines = targets.flatMap(([target, { error }]) => error?.split('\n').map((text) => lineOf(target, text)) ?? []);
+  const reports = targets.map(([, report]) => report);
+  return result(overall(reports.map(({ status }) => status)), facts, reports, joinAlike(lines).join('\n'));
+}
+
+/** A line about a table. Those of the tables that one target matches are of a kind if they differ only in the schema. */
+export function lineOf({ name, pattern, schema }: Target, text: string): Line {
+  return {
+    subject: printable(name),
+    text,
+    ...(pattern !== undefined && { kind: JSON.stringify([pattern, text.replaceAll(schema, '*')]) }),
+  };
+}
+
+/** The result of a run that was skipped, or failed as a whole. */
+export function notRunResult(
+  run: Facts & { readonly targets: readonly Target[]; readonly status: 'skipped' | 'failed'; readonly reason?: string },
+): RunResult {
+  const { targets, status, reason } = run;
+  return result(
+    status,
+    run,
+    targets.map((target) => notSwept(target, status, reason)),
+    reason,
+  );
+}
+
+function result(status: RunStatus, facts: Facts, targets: readonly TargetReport[], error?: string): RunResult {
+  const { cutoff, server, warnings } = facts;
+  return {
+    status,
+    ...(cutoff && { cutoff: cutoff.toISOString() }),
+    rowsDeleted: sum(targets.map(({ rowsDeleted }) => rowsDeleted)),
+    ...(error && { error }),
+    ...(warnings.length > 0 && { warnings }),
+    ...(server && { server }),
+    targets,
+  };
+}
+
+/** The outcome of the work on a table; in a dry run with its diagnosis. */
+export interface Examined extends Erased {
+  readonly diagnosis?: Diagnosis;
+}
+
+export function targetReport({ name, pattern }: Target, examined: Examined): TargetReport {
+  const { outcome, durationMs, erasure, partitionsDropped, diagnosis } = examined;
+  const { error, blockedBy, longestBatchMs, ...counts } = outcome;
+  return {
+    table: name,
+    ...(pattern !== undefined && { pattern }),
+    status: error !== undefined ? 'failed' : outcome.stopReason === 'drained' ? 'succeeded' : 'partial',
+    ...counts,
+    longestBatchMs: Math.round(longestBatchMs),
+    durationMs: Math.round(durationMs),
+    ...(blockedBy.length > 0 && { blockedBy }),
+    ...(erasure && { erasure }),
+    ...(partitionsDropped && { partitionsDropped }),
+    ...(error !== undefined && { error: describeError(error) }),
+    ...(diagnosis && { diagnosis }),
+  };
+}
+
+/** The result for a table that did not pass the preflight. */
+export function refusedTarget(
+  target: Target,
+  { message, findings, warnings }: PreflightError,
+  dryRun: boolean,
+): TargetReport {
+  // A table of thousands of partitions may lack a privilege for each.
+  const error = limited(message.split('\n')).join('\n');
+  return {
+    ...notSwept(target, 'failed', error),
+    ...(dryRun && { diagnosis: { findings: [...findings, ...warnings] } }),
+  };
+}
+
+function notSwept(target: Target, status: RunStatus, error?: string): TargetReport {
+  const { name: table, pattern } = target;
+  return {
+    table,
+    ...(pattern !== undefined && { pattern }),
+    status,
+    rowsDeleted: 0,
+    batches: 0,
+    longestBatchMs: 0,
+    durationMs: 0,
+    ...(error && { error }),
+  };
+}

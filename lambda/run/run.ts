@@ -1,0 +1,296 @@
+import type { Clock, Deadlines } from '../clock';
+import type { Target } from '../configuration/targets';
+import { describeError, printable } from '../database/database-error';
+import { type Query, Session, type SessionContext } from '../database/session';
+import { examine } from '../dry-run/diagnosis';
+import { BATCH_LIMITS } from '../engine/batch-limits';
+import { conditionOf } from '../engine/conditions/condition';
+import { ClusterState } from '../engine/pace/cluster-state';
+import { FixedPace } from '../engine/pace/fixed-pace';
+import { AutomaticPace } from '../engine/pace/pace';
+import { Turns } from '../engine/pace/turns';
+import type { SweepProgress } from '../engine/pass';
+import { findingOf, messageOf } from '../engine/preflight/finding';
+import { type Inspected, inspect, PreflightError } from '../engine/preflight/preflight';
+import type { Table, Visiting } from '../engine/purge';
+import { ReplicaLagBrake } from '../engine/replica-lag';
+import { type ErasureReading, erasingPurge, examinedErasures } from '../erasure/erasing-purge';
+import { joinAlike, subjectsOf } from './alike-lines';
+import type { RunOptions } from './options';
+import {
+  type Examined,
+  lineOf,
+  MOST_WARNINGS,
+  notRunResult,
+  type RunResult,
+  refusedTarget,
+  runResult,
+  targetReport,
+} from './report';
+import { type Expanded, expandSchemas } from './schemas';
+import { AnotherRunError, checkServer, replicasOf, type ServerReport, takeLock } from './server';
+
+const PROGRESS_INTERVAL_MS = 250;
+
+/** Without a deadline, a vacuum of more than a day has hung. */
+const LONGEST_VACUUM_MS = 86_400_000;
+
+/** The state of the server at the start of a run. */
+type Start = Awaited<ReturnType<typeof checkServer>>;
+
+/** The differences between a run and a dry run. */
+interface Plan {
+  readonly needs: 'read' | 'delete';
+  /** Executed on every new connection of the first session. */
+  readonly onConnect?: (query: Query) => Promise<void>;
+  /** Works on the tables that passed the preflight. */
+  work(tables: readonly Table[], cutoff: Date): Promise<ReadonlyMap<Target, Examined>>;
+  /** The part of the report about the server, if there is one. */
+  describe(server: ServerReport, session: Session): Promise<ServerReport | undefined>;
+}
+
+/** One run on one database, from its first connection to its last. */
+export class Run {
+  readonly #options: RunOptions;
+  readonly #clock: Clock;
+  readonly #deadlines: Deadlines;
+  readonly #plan: Plan;
+  readonly #targets: readonly Target[];
+  readonly #sessions: [Session, ...Session[]];
+  /** One for all tables: they share the replicas, and a role that may not see these is warned of once. */
+  readonly #brake: ReplicaLagBrake | undefined;
+  /** One for all tables: they share the server with the same sessions. */
+  readonly #turns: Turns;
+  readonly #warnings: string[] = [];
+  #start: Start | undefined;
+  #further: Promise<void> | undefined;
+
+  constructor(options: RunOptions, clock: Clock, deadlines: Deadlines) {
+    this.#options = options;
+    this.#clock = clock;
+    this.#deadlines = deadlines;
+    this.#plan = options.dryRun ? this.#examination : this.#purge;
+    this.#targets = options.targets.filter(({ name }) => options.tables?.includes(name) ?? true);
+    this.#sessions = [this.#session((query) => this.#begin(query))];
+    const { maxReplicaLagSeconds } = options;
+    this.#brake = maxReplicaLagSeconds
+      ? new ReplicaLagBrake(maxReplicaLagSeconds, clock, (event) => this.#warn(event))
+      : undefined;
+    const { maxLoad } = options;
+    const cluster = new ClusterState(clock, BATCH_LIMITS);
+    this.#turns = new Turns({
+      pace: maxLoad === undefined ? new AutomaticPace() : new FixedPace(maxLoad),
+      clock,
+      look: (session, oid) => cluster.look(session, oid),
+      onChange: (reason) => options.logger.debug('pace', { pace: { reason } }),
+    });
+  }
+
+  get #purge(): Plan {
+    return {
+      needs: 'delete',
+      onConnect: takeLock,
+      work: (tables, cutoff) =>
+        erasingPurge(tables, this.#visiting, {
+          ...this.#erasing(),
+          cutoff,
+          stopDeleting: this.#deadlines.stopDeleting,
+          timeLeftMs: () => Math.min(this.#deadlines.countingUntil - this.#clock.now(), LONGEST_VACUUM_MS),
+        }),
+      describe: async () => undefined,
+    };
+  }
+
+  get #examination(): Plan {
+    return {
+      needs: 'read',
+      work: async (tables) => {
+        const examined = await examine(tables, this.#visiting);
+        for (const { diagnosis } of examined.values()) {
+          diagnosis.surprises?.forEach(this.#warn, this);
+        }
+        const erasures = await examinedErasures(tables, this.#erasing());
+        return new Map(
+          [...examined].map(([target, work]) => {
+            const erasure = erasures.get(target);
+            return [target, { ...work, ...(erasure && { erasure }) }];
+          }),
+        );
+      },
+      describe: async (server, session) => {
+        const { replicas, warning } = await replicasOf(session);
+        if (warning) {
+          this.#warn(warning);
+        }
+        return { ...server, ...(replicas && { replicas }) };
+      },
+    };
+  }
+
+  async execute(): Promise<RunResult> {
+    const [main] = this.#sessions;
+    let described: ServerReport | undefined;
+    const facts = () => ({ cutoff: this.#start?.cutoff, server: described });
+    try {
+      const inspected = await this.#inspectAll(main);
+      const { cutoff, server } = this.#start as Start;
+      described = await this.#plan.describe(server, main);
+      const tables = [...inspected].flatMap(([target, found]) =>
+        found instanceof PreflightError ? [] : [this.#table(target, found, cutoff)],
+      );
+      const worked = await this.#plan.work(tables, cutoff);
+      const reports = [...inspected].map(
+        ([target, found]) =>
+          [
+            target,
+            found instanceof PreflightError
+              ? refusedTarget(target, found, this.#options.dryRun)
+              : targetReport(target, worked.get(target) as Examined),
+          ] as const,
+      );
+      return runResult({ ...facts(), targets: reports, warnings: this.#warnings });
+    } catch (error) {
+      if (error instanceof AnotherRunError) {
+        this.#warn(error.message);
+        return notRunResult({ ...facts(), targets: this.#targets, status: 'skipped', warnings: this.#warnings });
+      }
+      const reason = describeError(error);
+      return notRunResult({ ...facts(), targets: this.#targets, status: 'failed', reason, warnings: this.#warnings });
+    } finally {
+      await Promise.all(this.#sessions.map((session) => session.close()));
+    }
+  }
+
+  /** Runs on every new connection of the first session. The cutoff stays that of the first one. */
+  async #begin(query: Query): Promise<void> {
+    const locked = this.#plan.onConnect?.(query);
+    const check = this.#start ?? checkServer(query, this.#clock, this.#plan.needs);
+    [this.#start] = await Promise.all([check, locked]);
+  }
+
+  #session(onConnect?: (query: Query) => Promise<void>): Session {
+    const { stopCounting: stop, abandon } = this.#deadlines;
+    const onRetry: SessionContext['onRetry'] = (warning, details) => this.#options.logger.warn(warning, details);
+    return new Session(this.#options.connection, { clock: this.#clock, stop, abandon, onRetry }, onConnect);
+  }
+
+  /** Inspects every table before the first row of any is deleted. A finding about one does not keep the others. */
+  async #inspectAll(session: Session): Promise<Map<Target, Inspected | PreflightError>> {
+    const expanded = await expandSchemas(session, this.#options.targets);
+    const found = await inspect(session, {
+      configured: [...expanded.values()].flatMap(({ targets }) => targets),
+      requested: this.#targets.flatMap((target) => expanded.get(target)?.targets ?? []),
+      dryRun: this.#options.dryRun,
+    });
+    const results = this.#targets.flatMap((target) => {
+      const { targets, without, isTaken } = expanded.get(target) as Expanded;
+      const schemas = `like ${target.schemas?.like.join(', ')}`;
+      const table = `a table ${JSON.stringify(target.table)}`;
+      if (targets.length === 0) {
+        const reason = `no schema ${schemas} has ${table}${isTaken ? ' that no other target takes' : ''}`;
+        return [[target, new PreflightError([findingOf(reason)])] as const];
+      }
+      if (without.length > 0) {
+        const names = printable(subjectsOf(without));
+        this.#warn(`${target.name}: ${names} match ${schemas} and do not have ${table}`);
+      }
+      return targets.map((one) => [one, found.get(one) as Inspected | PreflightError] as const);
+    });
+    const warnings = results.flatMap(([target, inspected]) =>
+      inspected.warnings.map((warning) => lineOf(target, messageOf(warning))),
+    );
+    joinAlike(warnings).forEach(this.#warn, this);
+    return new Map(results);
+  }
+
+  /** Opens further connections. If the server has none to spare, the run works with fewer. */
+  async #openFurther(): Promise<void> {
+    const { concurrency } = this.#options;
+    try {
+      while (this.#sessions.length < concurrency) {
+        const session = this.#session();
+        await session.open();
+        this.#sessions.push(session);
+      }
+    } catch (error) {
+      this.#warn(`works with ${this.#sessions.length} instead of ${concurrency} connections: ${describeError(error)}`);
+    }
+  }
+
+  #table(target: Target, inspected: Inspected, cutoff: Date): Table {
+    const { maxRows } = this.#options;
+    const { stopDeleting, stopCounting } = this.#deadlines;
+    return {
+      target,
+      inspected,
+      options: {
+        sessions: this.#sessions,
+        openFurther: () => {
+          this.#further ??= this.#openFurther();
+          return this.#further;
+        },
+        root: inspected.root,
+        relations: inspected.relations,
+        keys: inspected.referringKeys,
+        isInherited: !inspected.isPartitioned && inspected.relations.length > 1,
+        startAt: startOn(cutoff),
+        condition: conditionOf(target, cutoff, inspected),
+        maxRows,
+        turns: this.#turns,
+        brake: this.#brake,
+        clock: this.#clock,
+        stopDeleting,
+        stopCounting,
+        onProgress: this.#progressLog(target.name),
+        ...(target.pattern !== undefined && {
+          onDropped: () => this.#warn(`${printable(target.name)}: was dropped during the run`),
+        }),
+      },
+    };
+  }
+
+  #erasing(): ErasureReading {
+    return {
+      session: this.#sessions[0],
+      clock: this.#clock,
+      stopCounting: this.#deadlines.stopCounting,
+      warn: (warning) => this.#warn(warning),
+    };
+  }
+
+  get #visiting(): Visiting {
+    const { deletingUntil } = this.#deadlines;
+    return {
+      now: () => this.#clock.now(),
+      // If a table needs more time than its share of what is left, the automatic pace hurries.
+      before: ({ inspected }, share) =>
+        this.#turns.start((deletingUntil - this.#clock.now()) * share, inspected.referringKeys.length > 0),
+    };
+  }
+
+  #progressLog(table: string): (progress: SweepProgress) => void {
+    let loggedAt = Number.NEGATIVE_INFINITY;
+    return (progress) => {
+      if (this.#clock.now() - loggedAt >= PROGRESS_INTERVAL_MS) {
+        loggedAt = this.#clock.now();
+        this.#options.logger.debug('progress', { progress: { table, ...progress } });
+      }
+    };
+  }
+
+  #warn(warning: string): void {
+    if (this.#warnings.length < MOST_WARNINGS) {
+      this.#warnings.push(warning);
+    }
+    this.#options.logger.warn(warning, {});
+  }
+}
+
+/** The golden ratio: the starts of successive days spread evenly over a table of any size. */
+const GOLDEN_RATIO = 0.618_033_988_75;
+
+const DAY_MS = 86_400_000;
+
+function startOn(cutoff: Date): number {
+  return (Math.floor(cutoff.getTime() / DAY_MS) * GOLDEN_RATIO) % 1;
+}

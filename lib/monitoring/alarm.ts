@@ -1,0 +1,100 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Duration } from 'aws-cdk-lib';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import type { IQueue } from 'aws-cdk-lib/aws-sqs';
+import type { Construct } from 'constructs';
+import type { TokenCleanup } from '../token-cleanup';
+import type { TokenCleanupFleet } from '../token-cleanup-fleet';
+
+/** An alarm of a cleanup or a fleet. */
+export interface AlarmDetails extends Partial<cloudwatch.AlarmProps> {
+  readonly name: string;
+  /** The heading in the runbook: `failed-run` stands for `Alarm: failed run`. */
+  readonly section: string;
+  readonly happened: string;
+  readonly look: string;
+  readonly metric: cloudwatch.IMetric;
+  readonly threshold: number;
+}
+
+/** Creates an alarm in the scope of what it watches, so that equal ids in different places do not clash. */
+export function createAlarm(
+  cleanup: TokenCleanup | TokenCleanupFleet,
+  runbookUrl: string,
+  details: AlarmDetails,
+): cloudwatch.Alarm {
+  const { name, section, happened, look, ...props } = details;
+  return new cloudwatch.Alarm(cleanup, `Alarm-${name}`, {
+    alarmName: `${cleanup.name}-${name}`,
+    alarmDescription:
+      `Token cleanup of ${cleanup.node.id} (${cleanup.stage}): ${happened} Look first at: ${look} ` +
+      `More: ${runbookUrl}#alarm-${section}`,
+    comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+    evaluationPeriods: 1,
+    // There is no data between two runs. The alarm keeps its state until the next run reports.
+    treatMissingData: cloudwatch.TreatMissingData.IGNORE,
+    ...props,
+  });
+}
+
+/** @param happened why there can be messages */
+export function deadLetters(queue: IQueue, happened: string): AlarmDetails {
+  return {
+    name: 'dead-letters',
+    section: 'dead-letters',
+    happened: `${happened}: there are messages in the dead-letter queue.`,
+    look: 'A message, which contains the reason. Deleting it ends this alarm.',
+    metric: queue.metricApproximateNumberOfMessagesVisible(),
+    threshold: 1,
+  };
+}
+
+/** CloudWatch's limit of alarms in one composite alarm. */
+const LARGEST_COMPOSITE = 100;
+
+/** A composite alarm, of other composite alarms if there are too many alarms for one. */
+export function anyOf(scope: Construct, id: string, alarms: readonly cloudwatch.IAlarm[]): cloudwatch.CompositeAlarm {
+  const parts = Array.from({ length: Math.ceil(alarms.length / LARGEST_COMPOSITE) }, (_, i) =>
+    alarms.slice(i * LARGEST_COMPOSITE, (i + 1) * LARGEST_COMPOSITE),
+  );
+  const children = parts.length > 1 ? parts.map((part, i) => anyOf(scope, `${id}${i + 1}`, part)) : alarms;
+  return new cloudwatch.CompositeAlarm(scope, id, {
+    alarmRule: cloudwatch.AlarmRule.anyOf(...children),
+    alarmDescription: `Token cleanup: any of ${alarms.length} alarms is on.`,
+  });
+}
+
+/** CloudWatch's limit: seven days. */
+export const LONGEST_LOOK_BACK_HOURS = 7 * 24;
+
+/** How many periods in a row must fall short. A single run may: the next one continues from there. */
+const PERIODS_FALLEN_SHORT = 3;
+
+/** Several periods in a row, each long enough for a run. */
+export interface Periods {
+  readonly period: Duration;
+  readonly count: number;
+  /** The length of all periods together. */
+  readonly hours: number;
+}
+
+/** @param within the longest time between two runs if all is well */
+export function severalRuns(within: Duration): Periods {
+  const hours = Math.min(hoursOf(within), LONGEST_LOOK_BACK_HOURS);
+  const count = Math.min(PERIODS_FALLEN_SHORT, Math.floor(LONGEST_LOOK_BACK_HOURS / hours));
+  return { period: Duration.hours(hours), count, hours: hours * count };
+}
+
+export function hoursOf(duration: Duration): number {
+  return Math.ceil(duration.toHours({ integral: false }));
+}
+
+/** The runbook of this version. A URL, since alarms are read in e-mails. */
+export function defaultRunbookUrl(): string {
+  // In a checkout this folder is lib/monitoring, in the published package dist/lib/monitoring.
+  const folders = [join(__dirname, '..', '..'), join(__dirname, '..', '..', '..')];
+  const file = folders.map((folder) => join(folder, 'package.json')).find(existsSync);
+  const { version } = JSON.parse(readFileSync(file as string, 'utf8')) as { version: string };
+  return `https://github.com/token-cleanup/token-cleanup/blob/v${version}/lib/RUNBOOK.md`;
+}

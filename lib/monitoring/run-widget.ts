@@ -1,0 +1,95 @@
+import { ArnFormat, Duration, Stack, Validations } from 'aws-cdk-lib';
+import { CustomWidget } from 'aws-cdk-lib/aws-cloudwatch';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { Construct } from 'constructs';
+import { CLEANUPS_VARIABLE, type WidgetCleanup } from '../../lambda/widget/cleanups';
+import { functionCode } from '../function/function-code';
+import { given } from '../given';
+import type { TokenCleanup } from '../token-cleanup';
+import { TokenCleanupFleet } from '../token-cleanup-fleet';
+import { wildcard } from '../wildcard';
+
+/** The height of a cleanup in CloudWatch's grid: the buttons, and a table of up to ten runs. */
+const ROWS_OF_GRID = 7;
+
+/**
+ * The function behind a widget that shows the last runs, with buttons that start and stop them. Anyone who may see the
+ * dashboard and invoke this function can press the buttons.
+ */
+export class RunWidget extends Construct {
+  readonly widget: CustomWidget;
+
+  constructor(scope: Construct, id: string, cleanups: readonly (TokenCleanup | TokenCleanupFleet)[]) {
+    super(scope, id);
+    const logGroup = new LogGroup(this, 'Logs', { retention: RetentionDays.ONE_MONTH });
+    const role = new iam.Role(this, 'Role', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
+    logGroup.grantWrite(role);
+    for (const cleanup of cleanups) {
+      this.#allow(role, cleanup);
+    }
+    const created = new lambda.Function(this, 'Function', {
+      ...functionCode('widget'),
+      description: 'Shows, starts and stops runs of the token cleanup on a dashboard',
+      role,
+      memorySize: 256,
+      timeout: Duration.seconds(30),
+      environment: { [CLEANUPS_VARIABLE]: Stack.of(this).toJsonString(cleanups.map(describe)) },
+      logGroup,
+    });
+    this.widget = new CustomWidget({
+      title: 'Last runs',
+      functionArn: created.functionArn,
+      width: 24,
+      height: 2 + ROWS_OF_GRID * cleanups.length,
+      updateOnResize: false,
+      updateOnTimeRangeChange: false,
+    });
+    Validations.of(created).acknowledge(
+      { id: 'Serverless-LambdaDLQ', reason: 'CloudWatch invokes it synchronously, and shows its errors.' },
+      { id: 'Serverless-LambdaTracing', reason: 'It answers one person, who sees how long it takes.' },
+    );
+  }
+
+  #allow(role: iam.Role, { logGroup, function: invoked, stateMachine }: TokenCleanup | TokenCleanupFleet): void {
+    const stack = Stack.of(this);
+    const allow = (actions: string[], ...resources: string[]) =>
+      role.addToPolicy(new iam.PolicyStatement({ actions, resources }));
+    const group = {
+      service: 'logs',
+      resource: 'log-group',
+      resourceName: logGroup.logGroupName,
+      arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+    };
+    // Both forms name the group. The IAM reference has one, the documentation of CloudWatch Logs the other.
+    allow(['logs:FilterLogEvents'], stack.formatArn(group), logGroup.logGroupArn);
+    if (!stateMachine) {
+      allow(['lambda:InvokeFunction'], invoked.functionArn);
+      return;
+    }
+    allow(['states:StartExecution', 'states:ListExecutions'], stateMachine.stateMachineArn);
+    const executions = stack.formatArn({
+      service: 'states',
+      resource: 'execution',
+      resourceName: `${stateMachine.stateMachineName}:*`,
+      arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+    });
+    allow(['states:StopExecution'], executions);
+    Validations.of(role).acknowledge({
+      id: wildcard(this, executions),
+      reason: 'Executions get their names when they start. All are of this one state machine.',
+    });
+  }
+}
+
+function describe(cleanup: TokenCleanup | TokenCleanupFleet): WidgetCleanup {
+  const { node, logGroup, function: invoked, stateMachine } = cleanup;
+  return {
+    name: node.id,
+    logGroupName: logGroup.logGroupName,
+    functionName: invoked.functionName,
+    ...given({ stateMachineArn: stateMachine?.stateMachineArn }),
+    ...(cleanup instanceof TokenCleanupFleet && { isFleet: true }),
+  };
+}

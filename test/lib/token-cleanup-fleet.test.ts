@@ -1,0 +1,268 @@
+import { readFileSync } from 'node:fs';
+import { transformSync } from '@swc/core';
+import { type Stack, TimeZone } from 'aws-cdk-lib';
+import { Topic } from 'aws-cdk-lib/aws-sns';
+import { readServer } from '../../lambda/fleet/manifest';
+import { FLEET_METRICS, RUN_METRICS } from '../../lambda/metrics';
+import { given } from '../../lib/given';
+import * as library from '../../lib/index';
+import type { StageConfig } from '../../lib/stage/stage-schema';
+import { TokenCleanupFleet, type TokenCleanupFleetProps } from '../../lib/token-cleanup-fleet';
+import {
+  CONTEXT,
+  createStack,
+  createStage,
+  flat,
+  metricsWatched,
+  type Properties,
+  resource,
+  resources,
+} from '../support/cdk';
+import { readmeCode } from '../support/readme';
+
+const FLEET = CONTEXT.stages.fleet as StageConfig;
+const TAG = { key: 'token-cleanup', value: 'test' };
+
+function createFleet(props: { [K in keyof TokenCleanupFleetProps]?: TokenCleanupFleetProps[K] | undefined } = {}) {
+  const stack = createStack();
+  const fleet = new TokenCleanupFleet(stack, 'fleet', given({ stage: 'test', secretTag: TAG, ...props }) as never);
+  return { stack, fleet };
+}
+
+function definitionOf(stack: Stack): Properties {
+  return JSON.parse(flat(resource(stack, 'AWS::StepFunctions::StateMachine').DefinitionString));
+}
+
+/** The statements of the policies of a role, by the beginning of its logical id. */
+function statementsOf(stack: Stack, role: string): Properties[] {
+  return resources(stack, 'AWS::IAM::Policy')
+    .filter(({ Roles }) => Roles.some(({ Ref }: Properties) => Ref.startsWith(role)))
+    .flatMap(({ PolicyDocument }) => PolicyDocument.Statement);
+}
+
+test('runs the function on each server of the checked manifest, at most 50 at once, with results in S3', () => {
+  const { Servers: map } = definitionOf(createFleet().stack).States;
+
+  expect(map).toMatchObject({
+    Type: 'Map',
+    Label: 'servers',
+    MaxConcurrency: 50,
+    ToleratedFailurePercentage: 25,
+    ItemReader: { ReaderConfig: { InputType: 'JSONL' }, Parameters: { 'Key.$': '$.manifest' } },
+    ItemSelector: { 'server.$': '$$.Map.Item.Value', 'run.$': '$$.Execution.Name', 'request.$': '$.request' },
+    ResultWriter: { Parameters: { 'Prefix.$': "States.Format('runs/{}/executions', $$.Execution.Name)" } },
+    ResultPath: null,
+    Catch: [{ ErrorEquals: ['States.ALL'], ResultPath: '$.failure', Next: 'Sum up' }],
+    Next: 'Sum up',
+  });
+  expect(map.ItemProcessor.ProcessorConfig).toEqual({ Mode: 'DISTRIBUTED', ExecutionType: 'STANDARD' });
+});
+
+test('reads the off switch before it begins, and before each round on a server', () => {
+  const { StartAt, States } = definitionOf(createFleet().stack);
+  const { StartAt: first, States: server } = States.Servers.ItemProcessor;
+
+  expect([StartAt, first]).toEqual(['Read the off switch', 'Server: Read the off switch']);
+  expect(States['Is it on?'].Choices[0].Next).toBe('Check the manifest');
+  expect(server['Server: Clean up'].Next).toBe('Server: Keep the result');
+  expect(server['Server: Keep the result'].Next).toBe('Server: Is there more?');
+  expect(server['Server: Is there more?'].Choices[0].Next).toBe('Server: Read the off switch');
+});
+
+test('sums up and announces whatever became of the manifest and the servers, and fails if the run failed', () => {
+  const { States } = definitionOf(createFleet().stack);
+
+  expect(States['Check the manifest'].Catch[0].Next).toBe('Sum up');
+  expect(States['Sum up'].Next).toBe('Announce');
+  expect(States.Announce.Next).toBe('Did it fail?');
+  expect(States['Did it fail?']).toMatchObject({
+    Choices: [{ Condition: "{% $states.input.status = 'failed' %}", Next: 'Failed' }],
+    Default: 'Done',
+  });
+});
+
+test('tells the summary whether the run was one of all tables and databases', () => {
+  const { States } = definitionOf(createFleet().stack);
+
+  expect(States['Sum up'].Arguments.Payload).toContain('$request := $states.context.Execution.Input; ');
+  expect(States['Sum up'].Arguments.Payload).toContain(
+    "'isWhole': $not($exists($request.tables) or $exists($request.after))",
+  );
+});
+
+test('ends in the form of a report if it is switched off', () => {
+  expect(definitionOf(createFleet().stack).States['Switched off'].Output).toMatchObject({
+    status: 'skipped',
+    stage: 'test',
+    dryRun: '{% $states.input.dryRun = true %}',
+    rowsDeleted: 0,
+    durationMs: 0,
+  });
+});
+
+test.each([
+  // A day, an hour for the delivery, and six for a run that ends with the last server.
+  [undefined, 'Etc/UTC', 24 + 1 + 6],
+  // The window, and the 15 minutes of a round.
+  ['06:00', 'Etc/UTC', 24 + 1 + 3.25],
+  ['02:00', 'Etc/UTC', 24 + 1 + 23.25],
+  // The clocks of a day in autumn repeat an hour, both of the day and of the window.
+  ['06:00', 'Europe/Berlin', 25 + 1 + 4.25],
+])('comes to its end as late as its window does: until %s in %s', (continueUntil, zone, hours) => {
+  const { fleet } = createFleet({ continueUntil, timeZone: TimeZone.of(zone) });
+
+  expect(fleet.completedWithin?.toMinutes()).toBe(hours * 60);
+});
+
+test('lets the function read the secrets with the tag, or log in as the one user, and nothing else', () => {
+  const both = statementsOf(createFleet({ iamUserName: 'token_cleanup' }).stack, 'fleetRole');
+  const iam = statementsOf(createFleet({ secretTag: undefined, iamUserName: 'token_cleanup' }).stack, 'fleetRole');
+  const login = ({ Action }: Properties) => /^(secretsmanager|rds-db|s3|states|events|ssm)/.test(Action);
+
+  expect(both.filter(login).map((statement) => ({ ...statement, Resource: flat(statement.Resource) }))).toEqual([
+    {
+      Effect: 'Allow',
+      Action: 'secretsmanager:GetSecretValue',
+      Resource: 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:*',
+      Condition: { StringEquals: { 'aws:ResourceTag/token-cleanup': 'test' } },
+    },
+    {
+      Effect: 'Allow',
+      Action: 'rds-db:connect',
+      Resource: 'arn:aws:rds-db:eu-central-1:111122223333:dbuser:*/token_cleanup',
+    },
+  ]);
+  expect(iam.filter(login).map(({ Action }) => Action)).toEqual(['rds-db:connect']);
+});
+
+test('lets the summary write no manifest, and reach no database', () => {
+  const statements = statementsOf(createFleet().stack, 'fleetSummaryRole');
+
+  expect(statements.flatMap(({ Action }) => Action).sort()).toEqual([
+    'logs:CreateLogStream',
+    'logs:PutLogEvents',
+    's3:GetObject',
+    's3:ListBucket',
+    's3:PutObject',
+  ]);
+  const writable = statements.find(({ Action }) => Action === 's3:PutObject')?.Resource.map(flat);
+  expect(writable.map((arn: string) => arn.split('/').slice(1).join('/'))).toEqual(['memory.json', 'runs/*']);
+});
+
+test.each<[string, object, string]>([
+  ['no login', { secretTag: undefined }, 'TokenCleanupFleet must have secretTag or iamUserName'],
+  ['a user of many names', { iamUserName: '*' }, 'iamUserName must be a name of at most 63 characters'],
+  ['rules with mistakes', { targetLists: { a: [{ table: 't' }] } }, 'FLEET_TARGETS.a[0].deleteWhen is required'],
+  ['no list', { targetLists: {} }, 'FLEET_TARGETS must have at least one list'],
+  ['a pace out of range', { maxLoad: 2 }, 'CLEANUP_MAX_LOAD must be above 0 and at most 1, got "2"'],
+])('refuses %s', (_, props, message) => {
+  expect(() => createFleet(props)).toThrow(message);
+});
+
+test('opens the ports of the servers', () => {
+  const { vpc, ...stage } = CONTEXT.stages.prod as StageConfig;
+  const { databases: _, consoleTestEvents: __, ...rest } = stage;
+  const fleet = { ...FLEET.fleet, ports: [5432, 6432], cidrs: ['10.0.0.0/16'] };
+  const stack = createStage('prod', { ...rest, vpc, fleet } as StageConfig);
+  const groups = resources(stack, 'AWS::EC2::SecurityGroup');
+
+  const egress = groups.flatMap(({ SecurityGroupEgress = [] }) => SecurityGroupEgress);
+  expect(egress.filter(({ CidrIp }) => CidrIp === '10.0.0.0/16').map(({ FromPort }) => FromPort)).toEqual([5432, 6432]);
+});
+
+test('is the same number of resources whatever the manifest holds, and has no metric by database', () => {
+  const stack = createStage('fleet', FLEET);
+  const dimensions = 'service=token-cleanup-fleet stage=fleet';
+
+  expect(resources(stack, 'AWS::Lambda::Function')).toHaveLength(2);
+  expect(
+    resources(stack, 'AWS::CloudWatch::Alarm')
+      .map(({ AlarmName }) => AlarmName)
+      .sort(),
+  ).toEqual(
+    ['backlog-grows', 'database-not-swept', 'dead-letters', 'failed-run', 'no-run'].map(
+      (name) => `token-cleanup-fleet_fleet-${name}`,
+    ),
+  );
+  expect(metricsWatched(stack, 'TokenCleanup')).toEqual(
+    [...Object.values(RUN_METRICS), ...Object.values(FLEET_METRICS)].map((name) => `${name} ${dimensions}`).sort(),
+  );
+});
+
+test('is in alarm as a whole while any of its alarms is', () => {
+  const { AlarmRule, AlarmActions } = resource(createStage('fleet', FLEET), 'AWS::CloudWatch::CompositeAlarm');
+
+  expect(JSON.stringify(AlarmRule).match(/ALARM\(/g)).toHaveLength(5);
+  expect(AlarmActions).toBeUndefined();
+});
+
+describe('the buttons of the dashboard', () => {
+  const widgetOf = (stack: Stack) =>
+    resources(stack, 'AWS::Lambda::Function').find(({ Environment }) => Environment.Variables.CLEANUPS);
+
+  test('are not there unless somebody wants them', () => {
+    expect(widgetOf(createStage('fleet', FLEET))).toBeUndefined();
+  });
+
+  test('start and stop the state machine, and list the runs on the whole fleet', () => {
+    const stack = createStage('fleet', { ...FLEET, dashboardButtons: true });
+
+    expect(JSON.parse(flat(widgetOf(stack)?.Environment.Variables.CLEANUPS))).toMatchObject([
+      { name: 'fleet', isFleet: true, stateMachineArn: expect.stringContaining('fleetWorkflow') },
+    ]);
+    expect(
+      statementsOf(stack, 'MonitoringRunsRole')
+        .flatMap(({ Action }) => Action)
+        .sort(),
+    ).toEqual([
+      'logs:CreateLogStream',
+      'logs:FilterLogEvents',
+      'logs:PutLogEvents',
+      'states:ListExecutions',
+      'states:StartExecution',
+      'states:StopExecution',
+    ]);
+  });
+});
+
+test('has a heading in the runbook for each alarm', () => {
+  const headings = [...readFileSync('lib/RUNBOOK.md', 'utf8').matchAll(/^## (Alarm: .*)$/gm)].map(([, heading = '']) =>
+    heading.toLowerCase().replace(':', '').replaceAll(' ', '-'),
+  );
+  const alarms = resources(createStage('fleet', FLEET), 'AWS::CloudWatch::Alarm');
+
+  for (const { AlarmDescription } of alarms) {
+    expect(headings).toContain(AlarmDescription.split('#')[1]);
+  }
+});
+
+test('refuses a metric that no run emits', () => {
+  expect(() => createFleet().fleet.metric('Database')).toThrow(
+    /^metricName must be one of Succeeded, .*got "Database"$/,
+  );
+});
+
+describe('the documents', () => {
+  test('show a server that the manifest takes', () => {
+    expect(readServer(JSON.parse(readmeCode('json', '## A fleet')), ['tokens'])).toMatchObject({ name: 'eu-1' });
+  });
+
+  test('show an app that synthesizes', () => {
+    const { code } = transformSync(readmeCode('ts', '## A fleet'), {
+      jsc: { parser: { syntax: 'typescript' } },
+      module: { type: 'commonjs' },
+    });
+    const load = (name: string) => (name === 'token-cleanup' ? library : require(name));
+    const fleet: TokenCleanupFleet = new Function('require', 'exports', `${code}\nreturn fleet;`)(load, {});
+
+    expect(fleet.scheduleInWords).toBe('At 03:00 (Etc/UTC)');
+  });
+});
+
+test('can be watched by a topic of anybody', () => {
+  const { stack, fleet } = createFleet({ enabled: false });
+  const { alarms } = new library.FleetMonitoring(stack, 'Monitoring', { fleet, topic: new Topic(stack, 'Topic') });
+
+  // Without a schedule nobody expects runs.
+  expect(alarms.map(({ node }) => node.id)).toEqual(['Alarm-failed-run', 'Alarm-dead-letters']);
+});

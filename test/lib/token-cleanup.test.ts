@@ -1,0 +1,89 @@
+import { Duration, Stack, TimeZone } from 'aws-cdk-lib';
+import { SslMode } from '../../lib/login';
+import { type CleanupOverrides, createCleanup, IAM, IAM_USER, resource, resources } from '../support/cdk';
+
+test('has a dead-letter queue that is encrypted, accepts only TLS, and keeps its messages for two weeks', () => {
+  const stack = Stack.of(createCleanup());
+
+  expect(resource(stack, 'AWS::SQS::Queue')).toEqual({ SqsManagedSseEnabled: true, MessageRetentionPeriod: 1_209_600 });
+  expect(resource(stack, 'AWS::SQS::QueuePolicy').PolicyDocument.Statement).toMatchObject([
+    {
+      Effect: 'Deny',
+      Action: 'sqs:*',
+      Principal: { AWS: '*' },
+      Condition: { Bool: { 'aws:SecureTransport': 'false' } },
+    },
+  ]);
+});
+
+test('offers its test events to the console if there is a registry for them', () => {
+  const cleanup = createCleanup({ testEventRegistryName: 'lambda-testevent-schemas' });
+  const schema = resource(Stack.of(cleanup), 'AWS::EventSchemas::Schema');
+
+  expect(schema).toMatchObject({
+    RegistryName: 'lambda-testevent-schemas',
+    SchemaName: { 'Fn::Join': ['', ['_', Stack.of(cleanup).resolve(cleanup.function.functionName), '-schema']] },
+    Type: 'OpenApi3',
+  });
+  expect(JSON.parse(schema.Content).components.examples).toEqual({
+    'dry-run': { value: { dryRun: true } },
+    'run-now': { value: {} },
+    'catch-up': { value: { concurrency: 2, maxLoad: 1 } },
+  });
+  expect(resources(Stack.of(createCleanup()), 'AWS::EventSchemas::Schema')).toEqual([]);
+});
+
+test.each<[string, CleanupOverrides, string]>([
+  ['no way to log in', { secret: undefined }, 'TokenCleanup must have either secret or iamUser'],
+  ['two ways to log in', { iamUser: IAM_USER, databaseHost: 'db' }, 'TokenCleanup must have either secret or iamUser'],
+  [
+    'a user that could be many',
+    { ...IAM, iamUser: { ...IAM_USER, name: '*' } },
+    'iamUser.name must be a name of at most 63 characters, without spaces, *, ?, $ and /, got "*"',
+  ],
+  [
+    'the name of a database for its id',
+    { ...IAM, iamUser: { ...IAM_USER, resourceId: 'auth' } },
+    'iamUser.resourceId must be a resource id, which begins with db-, cluster- or prx-, and not a name, got "auth"',
+  ],
+  [
+    'IAM without a host, over a connection that is not encrypted',
+    { ...IAM, databaseHost: undefined, sslMode: SslMode.DISABLE },
+    'databaseHost is required with iamUser\n' +
+      'sslMode must be verify-full with iamUser: anyone who reads a token off the network can log in with it',
+  ],
+  [
+    'a timeout beyond that of Lambda',
+    { timeout: Duration.minutes(16) },
+    'timeout must be at most 900 seconds, got 960',
+  ],
+  [
+    'what the function would refuse',
+    { concurrency: 17, targets: [{ table: 'sessions', deleteWhen: [{}] }] },
+    'CLEANUP_CONCURRENCY must be a whole number from 1 to 16, got "17"\n' +
+      'CLEANUP_TARGETS[0].deleteWhen[0] must name at least one column, or it would match every row, got {}',
+  ],
+  [
+    'a crontab that never fires',
+    { schedule: '0 3 31 4 *' },
+    'day of month must exist in one of the months, or the crontab never fires, got "31" in month "4"',
+  ],
+  [
+    'a time zone that does not exist',
+    { timeZone: TimeZone.of('Mars/Phobos') },
+    'Invalid time zone specified: Mars/Phobos',
+  ],
+  [
+    'more targets than the environment of a function holds',
+    { targets: [{ table: 'sessions', deleteWhen: Array.from({ length: 300 }, () => ({ revoked: true })) }] },
+    "the function's environment must be at most 4096 bytes, got 5300, 5137 of them for the targets",
+  ],
+])('refuses %s', (_, props, message) => {
+  expect(() => createCleanup(props)).toThrow(expect.objectContaining({ message }));
+});
+
+test('refuses to name a metric of a table that is not cleaned', () => {
+  expect(() => createCleanup().metricRowsDeleted({ table: 'sessions' })).toThrow(
+    new Error('table must be one of refresh_tokens, got "sessions"'),
+  );
+});
