@@ -1,8 +1,8 @@
-import { parseArgs } from 'node:util';
 import type { Environment } from '../../lambda/configuration/environment';
 import { CONCURRENCY, decimal, MAX_LOAD, MAX_ROWS } from '../../lambda/configuration/settings';
 import { DEFAULT_TARGETS } from '../../lambda/configuration/targets';
-import { didYouMean, InvalidInputError, mistakesIn } from '../../lambda/configuration/validation';
+import { InvalidInputError, mistakesIn } from '../../lambda/configuration/validation';
+import { type Arguments, readArguments } from './arguments';
 import { type Database, parseDatabaseUrl } from './database-url';
 import { DEMO_TARGETS } from './demo-tables';
 import { type Fleet, readFleet } from './fleet';
@@ -56,7 +56,7 @@ const NUMBERS = {
  * @throws InvalidInputError with every mistake
  */
 export function parseOptions(args: readonly string[], environment: Environment, isTerminal: boolean): Options | 'help' {
-  const values = readValues(args);
+  const values = readArguments(args, OPTIONS, 'use --database-url URL for a database, --targets FILE for a file');
   if (values.help) {
     return 'help';
   }
@@ -111,46 +111,7 @@ export function parseOptions(args: readonly string[], environment: Environment, 
   };
 }
 
-type Values = ReturnType<typeof readValues>;
-
-/** @throws InvalidInputError with the first mistake of syntax */
-function readValues(args: readonly string[]) {
-  const input = { args: [...args], options: OPTIONS, tokens: true } as const;
-  try {
-    const { values, tokens } = parseArgs({ ...input, strict: true });
-    const names = tokens.flatMap((token) => (token.kind === 'option' ? token.rawName : []));
-    const repeated = names.find((name, index) => names.indexOf(name) < index);
-    if (repeated) {
-      throw new InvalidInputError([`${repeated} is given twice`]);
-    }
-    return values;
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL') {
-      // The parser's own message quotes the argument, which may be a URL with a password.
-      throw new InvalidInputError([
-        'unexpected argument: use --database-url URL for a database, --targets FILE for a file',
-      ]);
-    }
-    if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
-      const { tokens } = parseArgs({ ...input, strict: false });
-      const unknown = tokens.find((token) => token.kind === 'option' && !Object.hasOwn(OPTIONS, token.name));
-      throw new InvalidInputError([unknownOption(unknown?.kind === 'option' ? unknown.name : '')]);
-    }
-    throw code === 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE'
-      ? new InvalidInputError([message.replaceAll('\n', ' ')])
-      : error;
-  }
-}
-
-function unknownOption(name: string): string {
-  // A name of anything but letters may be a URL behind the wrong dashes.
-  const shown = /^[\w-]+$/.test(name) ? `--${name}` : 'an argument';
-  return `${shown} is not an option${didYouMean(
-    `--${name}`,
-    Object.keys(OPTIONS).map((option) => `--${option}`),
-  )}`;
-}
+type Values = Arguments<typeof OPTIONS>;
 
 /** @throws InvalidInputError if there are two sources of targets */
 function sourceOf({ targets, stage }: Values) {

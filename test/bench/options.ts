@@ -1,5 +1,5 @@
-import { parseArgs } from 'node:util';
-import { didYouMean, InvalidInputError } from '../../lambda/configuration/validation';
+import { readArguments } from '../../bin/local/arguments';
+import { InvalidInputError } from '../../lambda/configuration/validation';
 
 /** How much is measured. */
 export interface Scale {
@@ -167,7 +167,7 @@ failed; 2 an option is wrong; 130 interrupted.
  * @throws InvalidInputError with every mistake in the values, or the first one in the syntax
  */
 export function parseOptions(args: readonly string[], sections: readonly string[]): Options | 'help' {
-  const values = parse(args);
+  const values = readArguments(args, OPTIONS, 'use --only SECTION for a section');
   if (values.help) {
     return 'help';
   }
@@ -203,32 +203,6 @@ export function parseOptions(args: readonly string[], sections: readonly string[
     throw new InvalidInputError(mistakes);
   }
   return { scale, only, contenders: contender, json, ...(svg !== undefined && { svg }) };
-}
-
-/** @throws InvalidInputError with the first mistake of syntax */
-function parse(args: readonly string[]) {
-  const input = { args: [...args], options: OPTIONS, tokens: true } as const;
-  try {
-    const { values, tokens } = parseArgs({ ...input, strict: true });
-    const once = tokens.flatMap((token) =>
-      token.kind === 'option' && !('multiple' in OPTIONS[token.name]) ? token.rawName : [],
-    );
-    const repeated = once.find((name, index) => once.indexOf(name) < index);
-    if (repeated) {
-      throw new InvalidInputError([`${repeated} is given twice`]);
-    }
-    return values;
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
-      const { tokens } = parseArgs({ ...input, strict: false });
-      const unknown = tokens.find((token) => token.kind === 'option' && !Object.hasOwn(OPTIONS, token.name));
-      const name = unknown?.kind === 'option' ? unknown.rawName : '';
-      const known = Object.keys(OPTIONS).map((option) => `--${option}`);
-      throw new InvalidInputError([`${name} is not an option${didYouMean(name, known)}`]);
-    }
-    throw code?.startsWith('ERR_PARSE_ARGS_') ? new InvalidInputError([message.replaceAll('\n', ' ')]) : error;
-  }
 }
 
 const OPTIONS = {
