@@ -13,7 +13,7 @@ const WRONG_OPTION = 2;
 async function main(args: readonly string[]): Promise<number> {
   let options: Options | 'help';
   try {
-    options = parseOptions(args, process.env, Boolean(process.stdin.isTTY && process.stdout.isTTY));
+    options = parseOptions(args, process.env, (output) => Boolean(process.stdin.isTTY && process[output].isTTY));
   } catch (error) {
     if (!(error instanceof InvalidInputError)) {
       throw error;

@@ -36,14 +36,17 @@ export class Command {
   readonly #options: Options;
   /** Safe to be shown. */
   readonly #targets: readonly Target[];
+  /** All but a result in JSON goes here. */
+  readonly #output: NodeJS.WriteStream;
   readonly #terminal: Terminal;
   readonly #interrupt = new AbortController();
 
   constructor(options: Options) {
     this.#options = options;
     this.#targets = printableValue(options.job.targets);
+    this.#output = options.json ? process.stderr : process.stdout;
     // Log lines would tear a moving bar apart.
-    this.#terminal = new Terminal(options.json ? process.stderr : process.stdout, { live: !options.verbose });
+    this.#terminal = new Terminal(this.#output, { live: !options.verbose });
   }
 
   /** @returns the exit code */
@@ -147,6 +150,7 @@ export class Command {
     const { bold } = this.#terminal.colors;
     const confirmed = await isConfirmed(
       `${bold('Delete the matching rows?')} (--dry-run counts them) [y/N] `,
+      this.#output,
       this.#interrupt.signal,
     );
     this.#terminal.say('');

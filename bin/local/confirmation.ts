@@ -27,9 +27,13 @@ const ESTIMATE_SQL = `
   from unnest($1::text[], $2::text[]) with ordinality as wanted (schema, name, position)
   order by position`;
 
-/** Asks on the terminal. Any answer but yes is a no, and so are the end of the input and Ctrl-C. */
-export async function isConfirmed(question: string, interrupt: AbortSignal): Promise<boolean> {
-  const prompt = createInterface({ input: process.stdin, output: process.stdout });
+/** Asks on a terminal. Any answer but yes is a no, and so are the end of the input and Ctrl-C. */
+export async function isConfirmed(
+  question: string,
+  output: NodeJS.WriteStream,
+  interrupt: AbortSignal,
+): Promise<boolean> {
+  const prompt = createInterface({ input: process.stdin, output });
   const answer = await new Promise<string>((answered) => {
     prompt.question(question, answered);
     prompt.once('SIGINT', () => answered(''));

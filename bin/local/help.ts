@@ -40,8 +40,9 @@ with about 200,000 rows, removed afterwards.
                       [default: full speed alone, 5 % beside other sessions]
   --max-rows N        rows to delete from each table, and one batch more at
                       most [default: no limit]
-  --json              prints only the result, as JSON, and never asks. All else
-                      goes to stderr. Run npm --silent start, or npm adds lines
+  --json              prints only the result, as JSON. All else goes to stderr,
+                      and so does the question; if nobody can answer it, the run
+                      begins unasked. Run npm --silent start, or npm adds lines
   --verbose           shows the function's log on stderr
   --help              shows this
 

@@ -52,10 +52,14 @@ const NUMBERS = {
  * Reads the command line.
  *
  * @param environment the environment that npm passes on
- * @param isTerminal whether input and output are a terminal, so that a question can be answered
+ * @param isTerminal whether input and this output are a terminal, so that a question can be answered
  * @throws InvalidInputError with every mistake
  */
-export function parseOptions(args: readonly string[], environment: Environment, isTerminal: boolean): Options | 'help' {
+export function parseOptions(
+  args: readonly string[],
+  environment: Environment,
+  isTerminal: (output: 'stdout' | 'stderr') => boolean,
+): Options | 'help' {
   const values = readArguments(args, OPTIONS, 'use --database-url URL for a database, --targets FILE for a file');
   if (values.help) {
     return 'help';
@@ -93,8 +97,10 @@ export function parseOptions(args: readonly string[], environment: Environment, 
   if (url !== undefined && manifest !== undefined) {
     mistakes.push('--manifest must not be used with --database-url: its servers have addresses of their own');
   }
-  const deletes = (url ?? manifest) !== undefined && !dryRun && !discover;
-  if (deletes && !yes && !json && !isTerminal) {
+  const needsConsent = (url ?? manifest) !== undefined && !dryRun && !discover && !yes;
+  const canAsk = isTerminal(json ? 'stderr' : 'stdout');
+  // With --json nothing is refused, since programs rely on it.
+  if (needsConsent && !canAsk && !json) {
     mistakes.push(
       '--yes is required to delete rows if input or output is not a terminal, since nobody can be asked; ' +
         '--dry-run deletes nothing',
@@ -106,7 +112,7 @@ export function parseOptions(args: readonly string[], environment: Environment, 
   return {
     ...{ database, dryRun, discover, json, verbose },
     fleet: fleet && { ...fleet, settings: { ...fleet.settings, ...numbers } },
-    asks: deletes && !yes && !json,
+    asks: needsConsent && canAsk,
     job: { ...job, environment: { ...job.environment, ...numbers } },
   };
 }

@@ -10,7 +10,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const URL = ['--database-url', 'postgres://app@localhost/shop'];
 
 function options(args: readonly string[], { isTerminal = true, environment = {} } = {}): Options {
-  return parseOptions(args, environment, isTerminal) as Options;
+  return parseOptions(args, environment, () => isTerminal) as Options;
 }
 
 function mistakesOf(...[args, where]: Parameters<typeof options>): readonly string[] {
@@ -33,6 +33,7 @@ test.each([
   [['--json=canary'], "Option '--json' does not take an argument"],
   [['--database-url', 'postgres://u:canary@h/d', '--targets'], "Option '--targets <value>' argument missing"],
   [['--json', '--json'], '--json is given twice'],
+  [['-y', '--yes'], '--yes is given twice'],
   [['--targets', 'a.json', '--stage', 'prod'], '--targets must not be used with --stage, which has targets of its own'],
   [['--discover'], '--discover requires --database-url: the demo has nothing to discover'],
   [[...URL, '--discover', '--stage', 'dev'], '--discover finds targets, and takes none from --targets or --stage'],
@@ -73,7 +74,8 @@ describe('a run that deletes from a given database', () => {
   test.each<[string, readonly string[], boolean, boolean | string]>([
     ['asks on a terminal', URL, true, true],
     ['does not ask with --yes', [...URL, '--yes'], true, false],
-    ['does not ask with --json', [...URL, '--json'], true, false],
+    ['asks on a terminal with --json', [...URL, '--json'], true, true],
+    ['does not ask with --json --yes', [...URL, '--json', '--yes'], true, false],
     ['is refused in a pipe', URL, false, REQUIRED],
     ['goes on in a pipe with --yes', [...URL, '-y'], false, false],
     ['goes on in a pipe with --json', [...URL, '--json'], false, false],
