@@ -12,14 +12,22 @@ import {
   SERVICE,
 } from './settings';
 import { DEFAULT_TARGETS, parseTargets, type Target } from './targets';
-import { InvalidInputError, mistakesIn } from './validation';
+import { parse, parseJson, together } from './validation';
 
 /** Environment variables, as in `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The settings of the function. */
-export interface Config {
+export interface Config extends Settings {
   readonly login: Login;
+}
+
+/** The settings of a job inside a service. The environment of a service holds the login itself, not a secret's ARN. */
+export interface ServiceConfig extends Settings {
+  readonly login: Address & Partial<ServiceLogin>;
+}
+
+interface Settings {
   /** `false` for a connection that is not encrypted. */
   readonly tls: { readonly rootCertificates?: string | undefined } | false;
   readonly targets: readonly Target[];
@@ -32,43 +40,33 @@ export interface Config {
   readonly maxReplicaLagSeconds?: number | undefined;
 }
 
-/** The address of the database, and the login. */
-export type Login = PasswordLogin | IamLogin;
-
-/** A login with the user and password of a secret. */
-export interface PasswordLogin {
-  readonly auth: 'password';
-  readonly secretArn: string;
-  /** Host, port and name override the values in the secret. */
-  readonly host?: string | undefined;
+interface Address {
   readonly port?: number | undefined;
   readonly name?: string | undefined;
 }
 
+/** The address of the database, and the login. */
+export type Login = PasswordLogin | IamLogin;
+
+/** A login with the user and password of a secret. Host, port and name override the values in the secret. */
+export interface PasswordLogin extends Address {
+  readonly auth: 'password';
+  readonly secretArn: string;
+  readonly host?: string | undefined;
+}
+
 /** A login with tokens that the function signs. */
-export interface IamLogin {
+export interface IamLogin extends Address {
   readonly auth: 'iam';
   /** The endpoint that RDS shows: the server refuses tokens for an alias. */
   readonly host: string;
   readonly user: string;
-  readonly port?: number | undefined;
-  readonly name?: string | undefined;
-}
-
-/** The settings of a job inside a service. */
-export interface ServiceConfig extends Omit<Config, 'login'> {
-  readonly login: Partial<ServiceLogin> & Address;
 }
 
 interface ServiceLogin {
   readonly host: string;
   readonly user: string;
   readonly password: string;
-}
-
-interface Address {
-  readonly port?: number | undefined;
-  readonly name?: string | undefined;
 }
 
 /** Whether the job runs at all. It does not if `NODE_ENV` is `test`. */
@@ -84,37 +82,27 @@ export function identityOf(environment: Environment): { readonly stage: string; 
   };
 }
 
-/**
- * Reads the settings of the function.
- *
- * @throws InvalidInputError with every mistake
- */
+/** @throws InvalidInputError with every mistake */
 export function readConfig(environment: Environment): Config {
-  return readConfigWith(environment, readLogin);
+  return readConfigWith(environment, () => readLogin(environment));
 }
 
 /**
- * Reads the settings of a job inside a service. The environment of a service holds the login itself, not a secret's ARN.
- *
  * @param isConnected whether the options of the service provide the connection, so that the environment need not
  * @throws InvalidInputError with every mistake
  */
 export function readServiceConfig(environment: Environment, isConnected = false): ServiceConfig {
-  return readConfigWith(environment, isConnected ? () => ({}) : readServiceLogin);
+  return readConfigWith(environment, () => (isConnected ? {} : readServiceLogin(environment)));
 }
 
-function readConfigWith<L extends object>(
-  environment: Environment,
-  loginFrom: (environment: Environment) => L,
-): Omit<Config, 'login'> & { readonly login: L & Address } {
-  const mistakes: string[] = [];
-  const login = collect(mistakes, () => loginFrom(environment));
-  const settings = collect(mistakes, () => parse(settingsSchema, environment));
-  const targets = collect(mistakes, () => readTargets(environment.CLEANUP_TARGETS));
-  const databases = collect(mistakes, () => readDatabases(environment.DB_NAMES));
-  if (!login || !settings || !targets || mistakes.length > 0) {
-    throw new InvalidInputError(mistakes);
-  }
+function readConfigWith<L>(environment: Environment, loginIn: () => L): Settings & { readonly login: L & Address } {
+  const { CLEANUP_TARGETS, DB_NAMES } = environment;
+  const [login, settings, targets, databases] = together(
+    loginIn,
+    () => parse(settingsSchema, environment),
+    () => parseTargets(json('CLEANUP_TARGETS', CLEANUP_TARGETS, DEFAULT_TARGETS), 'CLEANUP_TARGETS'),
+    () => parse(namePattern.optional(), json('DB_NAMES', DB_NAMES), 'DB_NAMES'),
+  );
   return {
     login: { ...login, port: settings.DB_PORT, name: settings.DB_NAME },
     tls: settings.DB_SSL_MODE === 'verify-full' && { rootCertificates: settings.DB_SSL_ROOT_CERT },
@@ -127,12 +115,11 @@ function readConfigWith<L extends object>(
   };
 }
 
-const text = anyText(z.string());
-
-/** A variable that accepts any text. */
-function anyText(schema: z.ZodString) {
-  return schema.min(1, 'must not be empty').meta({ anyText: true });
+function json(name: string, text: string | undefined, absent?: unknown): unknown {
+  return text === undefined ? absent : parseJson(name, text);
 }
+
+const text = z.string().min(1, 'must not be empty');
 
 const settingsSchema = z.object({
   DB_PORT: decimal(PORT).optional(),
@@ -156,10 +143,12 @@ const passwordSchema = z.object({
   DB_HOST: text.optional(),
 });
 
-const iamSchema = passwordSchema.extend({
+const requiredWithIam = z.string('is required if DB_AUTH is iam').min(1, 'must not be empty');
+
+const iamSchema = z.object({
   DB_SECRET_ARN: z.undefined('must not be set if DB_AUTH is iam, which needs no secret').optional(),
-  DB_USER: requiredWithIam(),
-  DB_HOST: requiredWithIam(),
+  DB_USER: requiredWithIam,
+  DB_HOST: requiredWithIam,
   // RDS refuses this too, but only after the token has crossed the network in plain text.
   DB_SSL_MODE: z
     .string()
@@ -170,20 +159,11 @@ const iamSchema = passwordSchema.extend({
     .optional(),
 });
 
-function requiredWithIam() {
-  return anyText(z.string('is required if DB_AUTH is iam'));
-}
-
-const SHAPES: readonly Readonly<Record<string, z.core.$ZodType>>[] = [
-  authSchema.shape,
-  passwordSchema.shape,
-  iamSchema.shape,
-  settingsSchema.shape,
-];
+const serviceLoginSchema = z.object({ DB_HOST: text, DB_USER: text, DB_PASSWORD: text });
 
 /** Every variable that the function reads, except those of the SDK and of Lambda itself. */
 export const VARIABLES: readonly string[] = [
-  ...new Set(SHAPES.flatMap((shape) => Object.keys(shape))),
+  ...Object.keys({ ...authSchema.shape, ...passwordSchema.shape, ...settingsSchema.shape }),
   'CLEANUP_TARGETS',
   'DB_NAMES',
   'NODE_ENV',
@@ -191,33 +171,21 @@ export const VARIABLES: readonly string[] = [
 ];
 
 /** Variables that accept any text, even one that is not known before the deployment. */
-export const ANY_TEXT_VARIABLES: ReadonlySet<string> = new Set(
-  SHAPES.flatMap((shape) => Object.entries(shape).flatMap(([name, schema]) => (isAnyText(schema) ? [name] : []))),
-);
-
-function isAnyText(schema: z.core.$ZodType): boolean {
-  return schema instanceof z.ZodOptional ? isAnyText(schema.unwrap()) : z.globalRegistry.get(schema)?.anyText === true;
-}
-
-/** Every variable that a job inside a service reads. The function reads its password from a secret instead. */
-export const SERVICE_VARIABLES: readonly string[] = [
+export const ANY_TEXT_VARIABLES: ReadonlySet<string> = new Set([
   'DB_HOST',
+  'DB_NAME',
+  'DB_SECRET_ARN',
+  'DB_SSL_ROOT_CERT',
   'DB_USER',
-  'DB_PASSWORD',
+  'STAGE',
+]);
+
+/** Every variable that a job inside a service reads. */
+export const SERVICE_VARIABLES: readonly string[] = [
+  ...Object.keys({ ...serviceLoginSchema.shape, ...settingsSchema.shape }),
   'CLEANUP_TARGETS',
   'NODE_ENV',
-  ...Object.keys(settingsSchema.shape),
 ];
-
-const serviceLoginSchema = z.object({
-  DB_HOST: requiredText(),
-  DB_USER: requiredText(),
-  DB_PASSWORD: requiredText(),
-});
-
-function requiredText() {
-  return anyText(z.string('is required'));
-}
 
 function readServiceLogin(environment: Environment): ServiceLogin {
   const { DB_HOST: host, DB_USER: user, DB_PASSWORD: password } = parse(serviceLoginSchema, environment);
@@ -232,49 +200,4 @@ function readLogin(environment: Environment): Login {
   }
   const { DB_SECRET_ARN: secretArn, DB_HOST: host } = parse(passwordSchema, environment);
   return { auth, secretArn, host };
-}
-
-function readTargets(json: string | undefined): Target[] {
-  return parseTargets(json === undefined ? DEFAULT_TARGETS : parseJson('CLEANUP_TARGETS', json), 'CLEANUP_TARGETS');
-}
-
-function readDatabases(json: string | undefined): NamePattern | undefined {
-  if (json === undefined) {
-    return undefined;
-  }
-  const input = parseJson('DB_NAMES', json);
-  const result = namePattern.safeParse(input);
-  if (!result.success) {
-    throw new InvalidInputError(mistakesIn(result.error, 'DB_NAMES', input, { schema: namePattern }));
-  }
-  return result.data;
-}
-
-function parseJson(name: string, json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    throw new InvalidInputError([`${name} must be JSON, got ${JSON.stringify(json)}`]);
-  }
-}
-
-function parse<T>(schema: z.ZodType<T>, environment: Environment): T {
-  const result = schema.safeParse(environment);
-  if (!result.success) {
-    throw new InvalidInputError(mistakesIn(result.error, '', environment));
-  }
-  return result.data;
-}
-
-/** Runs a step, and adds its mistakes to the list. */
-function collect<T>(mistakes: string[], step: () => T): T | undefined {
-  try {
-    return step();
-  } catch (error) {
-    if (!(error instanceof InvalidInputError)) {
-      throw error;
-    }
-    mistakes.push(...error.mistakes);
-    return undefined;
-  }
 }

@@ -4,7 +4,7 @@ import { CONCURRENCY, MAX_LOAD, numberIn } from './settings';
 import type { Target } from './targets';
 import { timeOfDay } from './time-of-day';
 import { timeZone } from './time-zone';
-import { didYouMean, InvalidInputError, isObject, mistakesIn } from './validation';
+import { didYouMean, isObject, parse, refuse } from './validation';
 
 /** The settings that an event may refer to. */
 interface RunSettings {
@@ -17,28 +17,19 @@ interface RunSettings {
  *
  * @throws InvalidInputError with every mistake
  */
-export function readRequest(event: unknown, { targets, databases }: RunSettings): FunctionRequest {
-  const schema = requestSchema(
-    targets.map(({ name }) => name),
-    { hasDatabases: databases !== undefined, hasExecution: executionOf(event) !== undefined },
-  );
+export function readRequest(event: unknown, settings: RunSettings): FunctionRequest {
+  const schema = requestSchema(settings, executionOf(event) !== undefined);
   if (isObject(event) && ENVELOPES.includes(event.source as string)) {
     const keys = [...Object.keys(event), ...keysOfDetail(event.detail).map((key) => `detail.${key}`)];
     const known = Object.keys(schema.shape);
     const misplaced = keys.filter((key) => didYouMean(key.replace(/^detail\./, ''), known) !== '');
-    if (misplaced.length > 0) {
-      // The author meant a request, and would get the whole job instead.
-      throw new InvalidInputError(
-        misplaced.map((key) => `event.${key} must not be in an EventBridge envelope, whose source is ${event.source}`),
-      );
-    }
+    // The author meant a request, and would get the whole job instead.
+    refuse(
+      misplaced.map((key) => `event.${key} must not be in an EventBridge envelope, whose source is ${event.source}`),
+    );
     return {};
   }
-  const result = schema.safeParse(event ?? {});
-  if (!result.success) {
-    throw new InvalidInputError(mistakesIn(result.error, 'event', event, { schema }));
-  }
-  return result.data;
+  return parse(schema, event ?? {}, 'event');
 }
 
 /** The execution of a state machine that sent an event, even if the event is invalid otherwise. */
@@ -82,12 +73,8 @@ const roundsSchema = z.strictObject(
 /** Rounds of an execution: runs of the function that continue one another. */
 export type Rounds = Readonly<z.output<typeof roundsSchema>>;
 
-interface Presence {
-  readonly hasDatabases: boolean;
-  readonly hasExecution: boolean;
-}
-
-function requestSchema(tables: readonly string[], { hasDatabases, hasExecution }: Presence) {
+function requestSchema({ targets, databases }: RunSettings, hasExecution: boolean) {
+  const tables = targets.map(({ name }) => name);
   const tablesRule = `must be a list of configured tables (${tables.join(', ')})`;
   return z.strictObject(
     {
@@ -98,7 +85,7 @@ function requestSchema(tables: readonly string[], { hasDatabases, hasExecution }
       after: z
         .string(AFTER_RULE)
         .min(1, AFTER_RULE)
-        .refine(() => hasDatabases, 'must not be set unless DB_NAMES is')
+        .refine(() => databases !== undefined, 'must not be set unless DB_NAMES is')
         .optional(),
       until: timeOfDay.optional(),
       timeZone: timeZone.optional(),

@@ -55,7 +55,7 @@ export const ageText = z
   .regex(/^\d+[smhd]$/, { error: AGE_RULE, abort: true })
   .refine((text) => millisecondsOf(text) <= LONGEST_AGE_DAYS * MILLISECONDS.d, AGE_RULE);
 
-function millisecondsOf(text: string): number {
+export function millisecondsOf(text: string): number {
   return Number(text.slice(0, -1)) * MILLISECONDS[text.slice(-1) as keyof typeof MILLISECONDS];
 }
 

@@ -10,33 +10,31 @@ export const DEFAULT_CONCURRENCY = 1;
 
 export const DEFAULT_STAGE = 'local';
 
-export const CONCURRENCY: Range = {
-  rule: 'must be a whole number from 1 to 16',
-  accepts: (n: number) => Number.isInteger(n) && n >= 1 && n <= 16,
-};
+interface Range {
+  readonly rule: string;
+  readonly accepts: (value: number) => boolean;
+}
 
-export const MAX_LOAD: Range = { rule: 'must be above 0 and at most 1', accepts: (n: number) => n > 0 && n <= 1 };
+export const CONCURRENCY = wholeNumberTo(16);
 
-export const PORT: Range = {
-  rule: 'must be a whole number from 1 to 65535',
-  accepts: (n: number) => Number.isInteger(n) && n >= 1 && n <= 65_535,
-};
+export const MAX_LOAD: Range = { rule: 'must be above 0 and at most 1', accepts: (n) => n > 0 && n <= 1 };
+
+export const PORT = wholeNumberTo(65_535);
 
 // The lag is checked once a second, and a limit of more than a day is of no use.
 export const LAG_SECONDS: Range = {
   rule: 'must be a number of seconds from 1 to 86400',
-  accepts: (n: number) => n >= 1 && n <= 86_400,
+  accepts: (n) => n >= 1 && n <= 86_400,
 };
 
 /** A larger number is a typing mistake, not a limit. */
-export const MAX_ROWS: Range = {
-  rule: 'must be a whole number from 1 to 1000000000000',
-  accepts: (n: number) => Number.isInteger(n) && n >= 1 && n <= 1_000_000_000_000,
-};
+export const MAX_ROWS = wholeNumberTo(1_000_000_000_000);
 
-interface Range {
-  readonly rule: string;
-  readonly accepts: (value: number) => boolean;
+function wholeNumberTo(most: number): Range {
+  return {
+    rule: `must be a whole number from 1 to ${most}`,
+    accepts: (n) => Number.isInteger(n) && n >= 1 && n <= most,
+  };
 }
 
 /** A number in JSON. */

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { DEFAULT_TARGETS, type TargetsInput, targetsSchema } from './targets';
-import { InvalidInputError, mistakesIn } from './validation';
+import { parse, parseJson } from './validation';
 
 /** The variable of a fleet's function that has the lists of targets, as a JSON object of names and lists. */
 export const LISTS_VARIABLE = 'FLEET_TARGETS';
@@ -27,15 +27,7 @@ export const targetListsSchema = z
  * @throws InvalidInputError with every mistake
  */
 export function readTargetLists(json = JSON.stringify({ [DEFAULT_LIST]: DEFAULT_TARGETS })): TargetLists {
-  let lists: unknown;
-  try {
-    lists = JSON.parse(json);
-  } catch {
-    throw new InvalidInputError([`${LISTS_VARIABLE} must be JSON, got ${JSON.stringify(json)}`]);
-  }
-  const { error } = targetListsSchema.safeParse(lists);
-  if (error) {
-    throw new InvalidInputError(mistakesIn(error, LISTS_VARIABLE, lists, { schema: targetListsSchema }));
-  }
-  return lists as TargetLists;
+  const lists = parseJson(LISTS_VARIABLE, json) as TargetLists;
+  parse(targetListsSchema, lists, LISTS_VARIABLE);
+  return lists;
 }

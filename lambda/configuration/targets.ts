@@ -3,7 +3,7 @@ import type { NamePattern } from './name-pattern';
 import { type Preset, presets } from './presets';
 import { columnsIn, type Rule } from './rule';
 import { DEFAULT_SCHEMA, isPlacedTwice, PLACE_RULE, places, type TargetInput, targetSchema } from './target';
-import { didYouMean, InvalidInputError, isObject, mistakesIn } from './validation';
+import { didYouMean, isObject, parse } from './validation';
 
 export type { AgeTest, ColumnTest, ReferenceTest, Rule, ValueTest } from './rule';
 export { columnsIn, isAge, isReference } from './rule';
@@ -130,10 +130,7 @@ export const targetsFile = z.union([targetsSchema, targetsObject]);
  * @throws InvalidInputError with every mistake
  */
 export function parseTargets(input: unknown, name = 'targets'): Target[] {
-  const schema = isObject(input) && Object.hasOwn(input, 'targets') ? targetsObject : targetsSchema;
-  const result = schema.safeParse(input);
-  if (!result.success) {
-    throw new InvalidInputError(mistakesIn(result.error, name, input, { schema }));
-  }
-  return Array.isArray(result.data) ? result.data : result.data.targets;
+  return isObject(input) && Object.hasOwn(input, 'targets')
+    ? parse(targetsObject, input, name).targets
+    : parse(targetsSchema, input, name);
 }

@@ -9,7 +9,59 @@ export class InvalidInputError extends Error {
   }
 }
 
-export interface MistakeOptions {
+/**
+ * Validates input.
+ *
+ * @param name the name of the input in messages; without one, its fields stand alone
+ * @throws InvalidInputError with every mistake
+ */
+export function parse<Schema extends z.ZodType>(schema: Schema, input: unknown, name = ''): z.output<Schema> {
+  const { data, error } = schema.safeParse(input);
+  if (error) {
+    throw new InvalidInputError(mistakesIn(error, name, input, { schema }));
+  }
+  return data as z.output<Schema>;
+}
+
+/** @throws InvalidInputError if a variable holds no JSON */
+export function parseJson(name: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new InvalidInputError([`${name} must be JSON, got ${JSON.stringify(text)}`]);
+  }
+}
+
+/**
+ * Takes all steps, even if some of them refuse their input.
+ *
+ * @throws InvalidInputError with the mistakes of all steps
+ */
+export function together<Results extends unknown[]>(...steps: { [I in keyof Results]: () => Results[I] }): Results {
+  const mistakes: string[] = [];
+  const results = steps.map((step) => {
+    try {
+      return step();
+    } catch (error) {
+      if (!(error instanceof InvalidInputError)) {
+        throw error;
+      }
+      mistakes.push(...error.mistakes);
+      return undefined;
+    }
+  });
+  refuse(mistakes);
+  return results as Results;
+}
+
+/** @throws InvalidInputError if there are mistakes */
+export function refuse(mistakes: readonly string[]): void {
+  if (mistakes.length > 0) {
+    throw new InvalidInputError(mistakes);
+  }
+}
+
+interface MistakeOptions {
   /** The schema of the input, from which a misspelled key gets a suggestion. */
   readonly schema?: z.ZodType;
   /** Whether messages must not repeat values, because the input is a secret. */

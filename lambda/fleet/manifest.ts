@@ -4,7 +4,7 @@ import * as z from 'zod';
 import { type NamePattern, namePattern } from '../configuration/name-pattern';
 import { DEFAULT_PORT, numberIn, PORT } from '../configuration/settings';
 import { DEFAULT_LIST } from '../configuration/target-lists';
-import { didYouMean, InvalidInputError, isObject, mistakesIn } from '../configuration/validation';
+import { didYouMean, InvalidInputError, isObject, parse, refuse } from '../configuration/validation';
 
 /** A server of a fleet. */
 export interface Server {
@@ -32,19 +32,17 @@ export interface Server {
  * Reads a manifest.
  *
  * @param lists the names of the lists of targets
+ * @param beforeNumber the text before the number of a line in messages
  * @throws InvalidInputError with every mistake, each with its line, its field, its rule and the value
  */
-export function parseManifest(text: string, lists: readonly string[]): Server[] {
+export function parseManifest(text: string, lists: readonly string[], beforeNumber = 'line '): Server[] {
   const lines = text.replace(/\r?\n$/, '').split(/\r?\n/);
-  const read = lines.map((line, index) => readLine(line, `line ${index + 1}`, lists));
-  const mistakes = read.flatMap((line) => line.mistakes);
-  mistakes.push(
+  const read = lines.map((line, index) => readLine(line, `${beforeNumber}${index + 1}`, lists));
+  refuse([
+    ...read.flatMap((line) => line.mistakes),
     ...repeated(read, 'name', ({ name }) => name),
     ...repeated(read, 'host and port', ({ host, port }) => `${host.toLowerCase()}:${port}`),
-  );
-  if (mistakes.length > 0) {
-    throw new InvalidInputError(mistakes);
-  }
+  ]);
   return read.flatMap(({ server }) => server ?? []);
 }
 
@@ -55,12 +53,7 @@ export function parseManifest(text: string, lists: readonly string[]): Server[] 
  * @throws InvalidInputError with every mistake
  */
 export function readServer(value: unknown, lists: readonly string[]): Server {
-  const schema = serverSchema(lists, isObject(value) ? value.databases : undefined);
-  const result = schema.safeParse(value);
-  if (!result.success) {
-    throw new InvalidInputError(mistakesIn(result.error, 'server', value, { schema }));
-  }
-  return result.data;
+  return parse(serverSchema(lists, isObject(value) ? value.databases : undefined), value, 'server');
 }
 
 interface Line {

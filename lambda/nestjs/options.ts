@@ -11,7 +11,7 @@ import {
 } from '../configuration/environment';
 import { DEFAULT_DATABASE, DEFAULT_PORT } from '../configuration/settings';
 import { parseTargets, type TargetsInput } from '../configuration/targets';
-import { InvalidInputError } from '../configuration/validation';
+import { InvalidInputError, together } from '../configuration/validation';
 import { type ConnectionOptions, fixedCredentials } from '../database/session';
 import type { RunLogger } from '../run/report';
 import { type TokenCleanupOptions, TokenCleanupService } from '../token-cleanup-service';
@@ -67,33 +67,28 @@ export function environmentFrom(source: VariableSource): Environment {
 /** @throws InvalidInputError with every mistake */
 export function jobOptions(options: TokenCleanupModuleOptions, environment: Environment): JobOptions {
   const { crontab = environment[CRONTAB_VARIABLE] ?? DEFAULT_CRONTAB, timeZone = 'UTC', targets, ...given } = options;
-  const mistakes = crontabMistakes(options.crontab === undefined ? CRONTAB_VARIABLE : 'crontab', crontab);
-  try {
-    const { login, tls, ...config } = readServiceConfig(environment, given.connection !== undefined);
-    const service = {
-      connection: connectionFrom(login, tls),
-      stage: identityOf(environment).stage,
-      logger: nestLogger(),
-      ...config,
-      ...given,
-      ...(targets && { targets: parseTargets(targets, 'targets') }),
-    };
-    if (mistakes.length === 0) {
-      return { service, crontab, timeZone };
-    }
-  } catch (error) {
-    if (!(error instanceof InvalidInputError)) {
-      throw error;
-    }
-    mistakes.push(...error.mistakes);
-  }
-  throw new InvalidInputError(mistakes);
+  const [, service] = together(
+    () => checkCrontab(options.crontab === undefined ? CRONTAB_VARIABLE : 'crontab', crontab),
+    () => {
+      const { login, tls, ...config } = readServiceConfig(environment, given.connection !== undefined);
+      return {
+        connection: connectionFrom(login, tls),
+        stage: identityOf(environment).stage,
+        logger: nestLogger(),
+        ...config,
+        ...given,
+        ...(targets && { targets: parseTargets(targets) }),
+      };
+    },
+  );
+  return { service, crontab, timeZone };
 }
 
 /** The same five fields as for the deployed function. The scheduling library would read a sixth as seconds. */
-function crontabMistakes(name: string, crontab: string): string[] {
-  const isCrontab = crontab.trim().split(/\s+/).length === 5 && isReadByCron(crontab);
-  return isCrontab ? [] : [`${name} must be a crontab of five fields, got ${JSON.stringify(crontab)}`];
+function checkCrontab(name: string, crontab: string): void {
+  if (crontab.trim().split(/\s+/).length !== 5 || !isReadByCron(crontab)) {
+    throw new InvalidInputError([`${name} must be a crontab of five fields, got ${JSON.stringify(crontab)}`]);
+  }
 }
 
 /** `validateCronExpression` is missing in the versions of cron that NestJS 10 uses. */

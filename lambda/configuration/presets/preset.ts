@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { ageText } from '../rule';
+import { ageText, millisecondsOf } from '../rule';
 import type { TargetInput } from '../target';
 import { timeZone } from '../time-zone';
 
@@ -94,10 +94,7 @@ export function definePreset<const R extends Retentions>(definition: Definition<
   };
 }
 
-const SECONDS = { s: 1, m: 60, h: 3_600, d: 86_400 };
-
 /** The sum of ages such as `1440h` and `10m`. */
 export function sumOf(...ages: readonly string[]): string {
-  const seconds = ages.map((age) => Number(age.slice(0, -1)) * SECONDS[age.slice(-1) as keyof typeof SECONDS]);
-  return `${seconds.reduce((sum, each) => sum + each, 0)}s`;
+  return `${ages.reduce((sum, age) => sum + millisecondsOf(age), 0) / 1_000}s`;
 }
