@@ -16,27 +16,24 @@ export function readArguments<Options extends Definitions>(
   options: Options,
   remedy: string,
 ): Arguments<Options> {
-  const input: ParseArgsConfig & { readonly tokens: true } = { args: [...args], options, tokens: true };
+  const input = { args: [...args], options, tokens: true } as const;
+  const { tokens } = parseArgs({ ...input, strict: false });
+  const given = tokens.filter((token) => token.kind === 'option').map(({ name }) => name);
+  const unknown = given.find((name) => !Object.hasOwn(options, name));
+  if (unknown !== undefined) {
+    throw new InvalidInputError([unknownOption(unknown, options)]);
+  }
+  const repeated = given.find((name, index) => !options[name]?.multiple && given.indexOf(name) < index);
+  if (repeated !== undefined) {
+    throw new InvalidInputError([`--${repeated} is given twice`]);
+  }
   try {
-    const { values, tokens } = parseArgs(input);
-    const once = tokens.flatMap((token) =>
-      token.kind === 'option' && !options[token.name]?.multiple ? token.name : [],
-    );
-    const repeated = once.find((name, index) => once.indexOf(name) < index);
-    if (repeated) {
-      throw new InvalidInputError([`--${repeated} is given twice`]);
-    }
-    return values as Arguments<Options>;
+    return parseArgs(input).values as Arguments<Options>;
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     switch (code) {
       case 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL':
         throw new InvalidInputError([`unexpected argument: ${remedy}`]);
-      case 'ERR_PARSE_ARGS_UNKNOWN_OPTION': {
-        const { tokens } = parseArgs({ ...input, strict: false });
-        const unknown = tokens.find((token) => token.kind === 'option' && !Object.hasOwn(options, token.name));
-        throw new InvalidInputError([unknownOption(unknown?.kind === 'option' ? unknown.name : '', options)]);
-      }
       case 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE':
         throw new InvalidInputError([message.replaceAll('\n', ' ')]);
       default:

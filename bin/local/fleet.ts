@@ -5,9 +5,8 @@ import {
   readTargetLists,
   type TargetLists,
 } from '../../lambda/configuration/target-lists';
-import { InvalidInputError } from '../../lambda/configuration/validation';
 import { parseManifest, type Server } from '../../lambda/fleet/manifest';
-import { jobOfFile, readText, settingsOfFleet } from './job';
+import { readTargets, readText, settingsOfFleet } from './job';
 
 /** The servers of a manifest, and what they share. */
 export interface Fleet {
@@ -32,12 +31,13 @@ interface Sources {
  * @throws InvalidInputError with every mistake
  */
 export function readFleet(file: string, { stage, targets }: Sources, environment: Environment): Fleet {
-  const settings = stage === undefined ? settingsOfFile(targets) : settingsOfFleet(stage);
-  const lists = readTargetLists(settings[LISTS_VARIABLE]);
+  const settings = stage === undefined ? {} : settingsOfFleet(stage);
+  const lists =
+    targets === undefined ? readTargetLists(settings[LISTS_VARIABLE]) : { [DEFAULT_LIST]: readTargets(targets) };
   const { PGSSLMODE: sslMode, PGSSLROOTCERT: rootCertificates } = environment;
   return {
     file,
-    servers: manifestIn(file, lists),
+    servers: parseManifest(readText(file, '--manifest'), Object.keys(lists), `${file}:`),
     lists,
     settings: {
       ...settings,
@@ -45,22 +45,4 @@ export function readFleet(file: string, { stage, targets }: Sources, environment
       ...(rootCertificates && { DB_SSL_ROOT_CERT: rootCertificates }),
     },
   };
-}
-
-function settingsOfFile(targets: string | undefined): Environment {
-  if (targets === undefined) {
-    return {};
-  }
-  const { CLEANUP_TARGETS: list = '' } = jobOfFile(targets).environment;
-  return { [LISTS_VARIABLE]: `{"${DEFAULT_LIST}":${list}}` };
-}
-
-function manifestIn(file: string, lists: TargetLists): Server[] {
-  try {
-    return parseManifest(readText(file, '--manifest'), Object.keys(lists));
-  } catch (error) {
-    throw error instanceof InvalidInputError
-      ? new InvalidInputError(error.mistakes.map((mistake) => mistake.replace(/^line (\d+)/, `${file}:$1`)))
-      : error;
-  }
 }

@@ -3,8 +3,8 @@ import { dirname, join } from 'node:path';
 import { transformSync } from 'esbuild';
 import type { Environment } from '../../lambda/configuration/environment';
 import { LISTS_VARIABLE } from '../../lambda/configuration/target-lists';
-import { DEFAULT_TARGETS, parseTargets, type Target } from '../../lambda/configuration/targets';
-import { InvalidInputError } from '../../lambda/configuration/validation';
+import { DEFAULT_TARGETS, parseTargets, type Target, type TargetsInput } from '../../lambda/configuration/targets';
+import { InvalidInputError, isObject } from '../../lambda/configuration/validation';
 import type { DatabaseConfig } from '../../lib/stage/database-config';
 import type { FleetConfig } from '../../lib/stage/fleet-config';
 import { readStage } from '../../lib/stage/stage-config';
@@ -19,17 +19,15 @@ export interface Job {
 
 const CDK_FILE = join(dirname(dirname(__dirname)), 'cdk.json');
 
-/**
- * @param name the source of the targets in messages
- * @throws InvalidInputError with every mistake
- */
-export function jobOf(targets: unknown, name?: string): Job {
-  return { targets: parseTargets(targets, name), environment: { CLEANUP_TARGETS: JSON.stringify(targets) } };
+export function jobOf(targets: TargetsInput): Job {
+  return { targets: parseTargets(targets), environment: { CLEANUP_TARGETS: JSON.stringify(targets) } };
 }
 
 /** @throws InvalidInputError with every mistake in a file of targets */
-export function jobOfFile(file: string): Job {
-  return jobOf(readJson(file, '--targets'), file);
+export function readTargets(file: string): TargetsInput {
+  const input = readJson(file, '--targets');
+  parseTargets(input, file);
+  return (isObject(input) ? input.targets : input) as TargetsInput;
 }
 
 /**

@@ -1,12 +1,12 @@
 import type { Environment } from '../../lambda/configuration/environment';
 import { CONCURRENCY, decimal, MAX_LOAD, MAX_ROWS } from '../../lambda/configuration/settings';
 import { DEFAULT_TARGETS } from '../../lambda/configuration/targets';
-import { InvalidInputError, mistakesIn } from '../../lambda/configuration/validation';
+import { parse, refuse, together } from '../../lambda/configuration/validation';
 import { type Arguments, readArguments } from './arguments';
 import { type Database, parseDatabaseUrl } from './database-url';
 import { DEMO_TARGETS } from './demo-tables';
 import { type Fleet, readFleet } from './fleet';
-import { type Job, jobOf, jobOfFile, jobOfStage } from './job';
+import { type Job, jobOf, jobOfStage, readTargets } from './job';
 
 /** The options of `npm start`. */
 export interface Options {
@@ -42,11 +42,11 @@ const OPTIONS = {
 } as const;
 
 /** Options that set a variable of the function, and override the stage's. */
-const NUMBERS = {
-  concurrency: { variable: 'CLEANUP_CONCURRENCY', range: CONCURRENCY },
-  'max-load': { variable: 'CLEANUP_MAX_LOAD', range: MAX_LOAD },
-  'max-rows': { variable: 'CLEANUP_MAX_ROWS', range: MAX_ROWS },
-} as const;
+const NUMBERS = [
+  { option: 'concurrency', variable: 'CLEANUP_CONCURRENCY', range: CONCURRENCY },
+  { option: 'max-load', variable: 'CLEANUP_MAX_LOAD', range: MAX_LOAD },
+  { option: 'max-rows', variable: 'CLEANUP_MAX_ROWS', range: MAX_ROWS },
+] as const;
 
 /**
  * Reads the command line.
@@ -64,66 +64,48 @@ export function parseOptions(
   if (values.help) {
     return 'help';
   }
-  const { 'dry-run': dryRun = false, discover = false, json = false, yes = false, verbose = false } = values;
-  const mistakes: string[] = [];
-  const collect = <T>(read: () => T): T | undefined => {
-    try {
-      return read();
-    } catch (error) {
-      if (!(error instanceof InvalidInputError)) {
-        throw error;
-      }
-      mistakes.push(...error.mistakes);
-      return undefined;
-    }
-  };
-  // npm keeps options before `--` for itself, and the run would delete.
-  if (environment.npm_config_dry_run === 'true' && !dryRun) {
-    mistakes.push('--dry-run went to npm, not to this command: npm start -- --dry-run');
-  }
-  const { 'database-url': url, manifest } = values;
-  const database = collect(() => (url === undefined ? undefined : parseDatabaseUrl(url, environment)));
-  const job = collect(() => (manifest === undefined ? readJob(values) : jobOf(DEFAULT_TARGETS)));
-  const fleet = collect(() =>
-    manifest === undefined ? undefined : readFleet(manifest, sourceOf(values), environment),
-  );
-  const numbers = collect(() => readNumbers(values));
-  if (discover && url === undefined) {
-    mistakes.push('--discover requires --database-url: the demo has nothing to discover');
-  }
-  if (discover && (values.targets !== undefined || values.stage !== undefined)) {
-    mistakes.push('--discover finds targets, and takes none from --targets or --stage');
-  }
-  if (url !== undefined && manifest !== undefined) {
-    mistakes.push('--manifest must not be used with --database-url: its servers have addresses of their own');
-  }
-  const needsConsent = (url ?? manifest) !== undefined && !dryRun && !discover && !yes;
+  const { 'database-url': url, manifest, 'dry-run': dryRun = false, discover = false, json = false } = values;
+  const needsConsent = (url ?? manifest) !== undefined && !dryRun && !discover && !values.yes;
   const canAsk = isTerminal(json ? 'stderr' : 'stdout');
-  // With --json nothing is refused, since programs rely on it.
-  if (needsConsent && !canAsk && !json) {
-    mistakes.push(
-      '--yes is required to delete rows if input or output is not a terminal, since nobody can be asked; ' +
-        '--dry-run deletes nothing',
-    );
-  }
-  if (!job || !numbers || mistakes.length > 0) {
-    throw new InvalidInputError(mistakes);
-  }
+  const hasSource = values.targets !== undefined || values.stage !== undefined;
+  const [, database, job, fleet, numbers] = together(
+    // npm keeps options before `--` for itself, and the run would delete.
+    () => refuseIf(environment.npm_config_dry_run === 'true' && !dryRun, NPM_RULE),
+    () => (url === undefined ? undefined : parseDatabaseUrl(url, environment)),
+    () => (manifest === undefined ? readJob(values) : jobOf(DEFAULT_TARGETS)),
+    () => (manifest === undefined ? undefined : readFleet(manifest, sourceOf(values), environment)),
+    () => readNumbers(values),
+    () => refuseIf(discover && url === undefined, DISCOVER_RULE),
+    () => refuseIf(discover && hasSource, '--discover finds targets, and takes none from --targets or --stage'),
+    () => refuseIf(url !== undefined && manifest !== undefined, MANIFEST_RULE),
+    // With --json nothing is refused, since programs rely on it.
+    () => refuseIf(needsConsent && !canAsk && !json, YES_RULE),
+  );
   return {
-    ...{ database, dryRun, discover, json, verbose },
+    ...{ database, dryRun, discover, json, verbose: values.verbose ?? false },
     fleet: fleet && { ...fleet, settings: { ...fleet.settings, ...numbers } },
     asks: needsConsent && canAsk,
     job: { ...job, environment: { ...job.environment, ...numbers } },
   };
 }
 
+const NPM_RULE = '--dry-run went to npm, not to this command: npm start -- --dry-run';
+const DISCOVER_RULE = '--discover requires --database-url: the demo has nothing to discover';
+const MANIFEST_RULE = '--manifest must not be used with --database-url: its servers have addresses of their own';
+const YES_RULE =
+  '--yes is required to delete rows if input or output is not a terminal, since nobody can be asked; ' +
+  '--dry-run deletes nothing';
+
+function refuseIf(isMistaken: boolean, rule: string): void {
+  refuse(isMistaken ? [rule] : []);
+}
+
 type Values = Arguments<typeof OPTIONS>;
 
 /** @throws InvalidInputError if there are two sources of targets */
 function sourceOf({ targets, stage }: Values) {
-  if (targets !== undefined && stage !== undefined) {
-    throw new InvalidInputError(['--targets must not be used with --stage, which has targets of its own']);
-  }
+  const isTwofold = targets !== undefined && stage !== undefined;
+  refuseIf(isTwofold, '--targets must not be used with --stage, which has targets of its own');
   return { targets, stage };
 }
 
@@ -135,23 +117,19 @@ function readJob(values: Values): Job {
   }
   return targets === undefined
     ? jobOf(values['database-url'] === undefined ? DEMO_TARGETS : DEFAULT_TARGETS)
-    : jobOfFile(targets);
+    : jobOf(readTargets(targets));
 }
 
 /** @throws InvalidInputError with every mistake */
 function readNumbers(values: Values): Environment {
   const variables: Record<string, string> = {};
-  const mistakes: string[] = [];
-  for (const [option, { variable, range }] of Object.entries(NUMBERS)) {
-    const text = values[option as keyof typeof NUMBERS];
+  const steps = NUMBERS.map(({ option, variable, range }) => () => {
+    const text = values[option];
     if (text !== undefined) {
-      const result = decimal(range).safeParse(text);
+      parse(decimal(range), text, `--${option}`);
       variables[variable] = text;
-      mistakes.push(...(result.success ? [] : mistakesIn(result.error, `--${option}`, text)));
     }
-  }
-  if (mistakes.length > 0) {
-    throw new InvalidInputError(mistakes);
-  }
+  });
+  together(...steps);
   return variables;
 }

@@ -135,6 +135,15 @@ test('takes the lists of targets of a stage', async () => {
   );
 });
 
+test('takes the targets of a file with the address of its JSON Schema', async () => {
+  const targets = join(folder, 'targets.json');
+  const deleteWhen = [{ revoked: true }];
+  writeFileSync(targets, JSON.stringify({ $schema: 'x', targets: [{ table: 'refresh_tokens', deleteWhen }] }));
+  const { stdout } = await command(manifest(lineOf('eu')), '--targets', targets, '--dry-run', '--json');
+
+  expect(JSON.parse(stdout)).toMatchObject({ status: 'succeeded', rowsRemaining: 2 });
+});
+
 test('is refused in a pipe without --yes, and beside a database', async () => {
   const file = manifest(lineOf('eu'));
 
