@@ -4,7 +4,7 @@ import { type Clock, deadlinesOf, systemClock } from './clock';
 import type { RunRequest } from './configuration/event';
 import { runOnDatabases } from './run/databases';
 import { runOptions, type TokenCleanupOptions } from './run/options';
-import { logReport, type RunReport } from './run/report';
+import { logReport, type RunReport, runReport } from './run/report';
 import { Run } from './run/run';
 
 export type { TokenCleanupOptions } from './run/options';
@@ -24,17 +24,11 @@ export class TokenCleanupService {
     const startedAt = this.#clock.now();
     const deadlines = deadlinesOf(this.#clock, request.timeLeftMs, request.signal);
     const options = runOptions(this.#options, request);
-    const { status, ...result } = options.databases
+    const result = options.databases
       ? await runOnDatabases(options, options.databases, this.#clock, deadlines)
       : await new Run(options, this.#clock, deadlines).execute();
     deadlines.clear();
-    const report: RunReport = {
-      status,
-      stage: options.stage,
-      dryRun: options.dryRun,
-      ...result,
-      durationMs: Math.round(this.#clock.now() - startedAt),
-    };
+    const report = runReport(result, { ...options, durationMs: Math.round(this.#clock.now() - startedAt) });
     logReport(options.logger, report);
     return report;
   }

@@ -35,7 +35,7 @@ export async function examine(
   now: Date,
 ): Promise<FoundTable[]> {
   const targets = parseTargets([input]);
-  const inspected = await inspect(session, { configured: targets, requested: targets, dryRun: true });
+  const inspected = await inspect(session, { configured: targets, requested: targets, needs: 'read' });
   const examined: FoundTable[] = [];
   for (const target of targets) {
     const oid = tables.find(({ table }) => table === target.table)?.oid ?? 0;

@@ -5,9 +5,10 @@ import { describeError } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 import { type CredentialSource, Session, type SessionContext } from '../database/session';
 import type { RunOptions } from './options';
+import { planOf } from './plan';
 import { notRunResult, type RunResult, serverResult } from './report';
 import { Run } from './run';
-import { AnotherRunError, takeLock } from './server';
+import { AnotherRunError } from './server';
 
 /** Sessions that idle for two minutes are ended, and the lock with them. */
 const KEEP_ALIVE_MS = 30_000;
@@ -22,10 +23,10 @@ export async function runOnDatabases(
   clock: Clock,
   deadlines: Deadlines,
 ): Promise<RunResult> {
-  const { connection, targets, dryRun, after, mostDatabases = Number.POSITIVE_INFINITY, logger } = options;
+  const { connection, targets, after, mostDatabases, logger } = options;
   const { stopDeleting, stopCounting: stop, abandon } = deadlines;
   const onRetry: SessionContext['onRetry'] = (warning, details) => logger.warn(warning, details);
-  const lock = new Session(connection, { clock, stop, abandon, onRetry }, dryRun ? undefined : takeLock);
+  const lock = new Session(connection, { clock, stop, abandon, onRetry }, planOf(options).onConnect);
   const keepAlive = setInterval(() => lock.query('select').catch(() => {}), KEEP_ALIVE_MS).unref();
   const runs = new Map<string, RunResult>();
   const dropped: string[] = [];
@@ -53,11 +54,10 @@ export async function runOnDatabases(
     const isCutShort = databases.length > 0 && next !== databases.at(-1);
     return serverResult(runs, { warnings: dropped, isCutShort, ...(isCutShort && next !== undefined && { next }) });
   } catch (error) {
-    const isLocked = error instanceof AnotherRunError;
     const reason = describeError(error);
-    return isLocked
-      ? notRunResult({ targets, status: 'skipped', warnings: [reason] })
-      : notRunResult({ targets, status: 'failed', reason, warnings: [] });
+    return error instanceof AnotherRunError
+      ? notRunResult(targets, { status: 'skipped', warnings: [reason] })
+      : notRunResult(targets, { status: 'failed', reason, warnings: [] });
   } finally {
     clearInterval(keepAlive);
     await lock.close();

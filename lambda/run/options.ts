@@ -53,15 +53,22 @@ export interface TokenCleanupOptions {
   readonly clock?: Clock;
 }
 
-const DEFAULTS = { concurrency: DEFAULT_CONCURRENCY, stage: DEFAULT_STAGE, dryRun: false };
+const DEFAULTS = {
+  concurrency: DEFAULT_CONCURRENCY,
+  stage: DEFAULT_STAGE,
+  dryRun: false,
+  mostDatabases: Number.POSITIVE_INFINITY,
+};
+
+type With<Options> = Options & Pick<RunRequest, 'tables' | 'after'> & typeof DEFAULTS;
 
 /** The options of the service, overridden by those of the request. */
-export type RunOptions = TokenCleanupOptions & Pick<RunRequest, 'tables' | 'after' | 'mostDatabases'> & typeof DEFAULTS;
+export type RunOptions = With<TokenCleanupOptions>;
 
 /** The defaults, overridden by the options of the service, and these by the request. An undefined value overrides nothing. */
-export function runOptions(service: TokenCleanupOptions, request: RunRequest): RunOptions {
+export function runOptions<Options extends object>(service: Options, request: RunRequest): With<Options> {
   const given = [DEFAULTS, service, request].flatMap((some) =>
     Object.entries(some).filter(([, value]) => value !== undefined),
   );
-  return Object.fromEntries(given) as unknown as RunOptions;
+  return Object.fromEntries(given) as unknown as With<Options>;
 }

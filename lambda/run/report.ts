@@ -3,6 +3,7 @@ import { describeError, printable } from '../database/database-error';
 import type { Diagnosis } from '../dry-run/diagnosis';
 import type { Blockage, Cascaded, StopReason } from '../engine/outcome';
 import type { PaceReport } from '../engine/pace/pace-report';
+import { messageOf } from '../engine/preflight/finding';
 import type { PreflightError } from '../engine/preflight/preflight';
 import type { Erased } from '../erasure/erasing-purge';
 import type { Erasure } from '../erasure/ladder';
@@ -137,14 +138,13 @@ export function serverResult(runs: ReadonlyMap<string, RunResult>, facts: Server
   const targets = results.flatMap(([database, run]) => run.targets.map((target) => ({ database, ...target })));
   const lines = (texts: (result: RunResult) => readonly string[]) =>
     joinAlike(results.flatMap(([subject, result]) => texts(result).map((text) => ({ subject, text, kind: text }))));
-  const errors = lines(({ error }) => error?.split('\n') ?? []);
   const warnings = limited([...facts.warnings, ...lines((result) => result.warnings ?? [])]);
   const [first] = runs.values();
   return {
     status: overall(isCutShort ? [...statuses, 'partial'] : statuses),
     ...(first?.cutoff && { cutoff: first.cutoff }),
     rowsDeleted: sum(results.map(([, { rowsDeleted }]) => rowsDeleted)),
-    ...(errors.length > 0 && { error: errors.join('\n') }),
+    mistakes: lines((result) => result.mistakes),
     ...(warnings.length > 0 && { warnings }),
     ...(first?.server && { server: first.server }),
     targets,
@@ -156,8 +156,30 @@ export function serverResult(runs: ReadonlyMap<string, RunResult>, facts: Server
 /** A replica whose lag hovers around the limit causes a warning every few seconds. The log contains all of them. */
 export const MOST_WARNINGS = MOST_LINES;
 
-/** A report without the fields that only the service knows. */
-export type RunResult = Omit<RunReport, 'stage' | 'dryRun' | 'durationMs'>;
+/** A report without the fields that only the service knows, with its mistakes one by one. */
+export interface RunResult extends Omit<RunReport, keyof Circumstances | 'error'> {
+  readonly mistakes: readonly string[];
+}
+
+type Circumstances = Pick<RunReport, 'stage' | 'dryRun' | 'durationMs'>;
+
+export function runReport(
+  { status, mistakes, ...result }: RunResult,
+  { stage, dryRun, durationMs }: Circumstances,
+): RunReport {
+  return { status, stage, dryRun, durationMs, ...errorOf(mistakes), ...result };
+}
+
+/** The report of a run that does not take place because of its environment or its event. */
+export function notRunReport(
+  reason: Pick<RunReport, 'status' | 'error' | 'warnings'>,
+  { stage, dryRun }: Omit<Circumstances, 'durationMs'>,
+): RunReport {
+  return { ...reason, stage, dryRun, rowsDeleted: 0, durationMs: 0, targets: [] };
+}
+
+/** The reason of every run where the job does not run. */
+export const SWITCHED_OFF = { status: 'skipped', warnings: ['NODE_ENV is test, where the job does not run'] } as const;
 
 interface Facts {
   readonly cutoff?: Date | undefined;
@@ -165,14 +187,9 @@ interface Facts {
   readonly warnings: readonly string[];
 }
 
-/** @param targets each with its report */
-export function runResult({
-  targets,
-  ...facts
-}: Facts & { readonly targets: readonly (readonly [Target, TargetReport])[] }): RunResult {
-  const lines = targets.flatMap(([target, { error }]) => error?.split('\n').map((text) => lineOf(target, text)) ?? []);
-  const reports = targets.map(([, report]) => report);
-  return result(overall(reports.map(({ status }) => status)), facts, reports, joinAlike(lines).join('\n'));
+export function runResult(targets: readonly TargetResult[], facts: Facts): RunResult {
+  const lines = targets.flatMap(({ target, mistakes }) => mistakes.map((text) => lineOf(target, text)));
+  return result(overall(targets.map(({ report }) => report.status)), targets, facts, joinAlike(lines));
 }
 
 /** A line about a table. Those of the tables that one target matches are of a kind if they differ only in the schema. */
@@ -186,27 +203,28 @@ export function lineOf({ name, pattern, schema }: Target, text: string): Line {
 
 /** The result of a run that was skipped, or failed as a whole. */
 export function notRunResult(
-  run: Facts & { readonly targets: readonly Target[]; readonly status: 'skipped' | 'failed'; readonly reason?: string },
+  targets: readonly Target[],
+  { status, reason, ...facts }: Facts & { readonly status: 'skipped' | 'failed'; readonly reason?: string },
 ): RunResult {
-  const { targets, status, reason } = run;
-  return result(
-    status,
-    run,
-    targets.map((target) => notSwept(target, status, reason)),
-    reason,
-  );
+  const mistakes = reason === undefined ? [] : [reason];
+  const results = targets.map((target) => targetResult(target, { status, ...NOTHING_DONE }, mistakes));
+  return result(status, results, facts, mistakes);
 }
 
-function result(status: RunStatus, facts: Facts, targets: readonly TargetReport[], error?: string): RunResult {
-  const { cutoff, server, warnings } = facts;
+function result(
+  status: RunStatus,
+  targets: readonly TargetResult[],
+  { cutoff, server, warnings }: Facts,
+  mistakes: readonly string[],
+): RunResult {
   return {
     status,
     ...(cutoff && { cutoff: cutoff.toISOString() }),
-    rowsDeleted: sum(targets.map(({ rowsDeleted }) => rowsDeleted)),
-    ...(error && { error }),
+    rowsDeleted: sum(targets.map(({ report }) => report.rowsDeleted)),
+    mistakes,
     ...(warnings.length > 0 && { warnings }),
     ...(server && { server }),
-    targets,
+    targets: targets.map(({ report }) => report),
   };
 }
 
@@ -215,12 +233,17 @@ export interface Examined extends Erased {
   readonly diagnosis?: Diagnosis;
 }
 
-export function targetReport({ name, pattern }: Target, examined: Examined): TargetReport {
+/** The report of a table, and its mistakes one by one. */
+interface TargetResult {
+  readonly target: Target;
+  readonly report: TargetReport;
+  readonly mistakes: readonly string[];
+}
+
+export function workedTarget(target: Target, examined: Examined): TargetResult {
   const { outcome, durationMs, erasure, partitionsDropped, diagnosis } = examined;
   const { error, blockedBy, longestBatchMs, ...counts } = outcome;
-  return {
-    table: name,
-    ...(pattern !== undefined && { pattern }),
+  const report = {
     status: error !== undefined ? 'failed' : outcome.stopReason === 'drained' ? 'succeeded' : 'partial',
     ...counts,
     longestBatchMs: Math.round(longestBatchMs),
@@ -228,35 +251,33 @@ export function targetReport({ name, pattern }: Target, examined: Examined): Tar
     ...(blockedBy.length > 0 && { blockedBy }),
     ...(erasure && { erasure }),
     ...(partitionsDropped && { partitionsDropped }),
-    ...(error !== undefined && { error: describeError(error) }),
     ...(diagnosis && { diagnosis }),
-  };
+  } as const;
+  return targetResult(target, report, error === undefined ? [] : [describeError(error)]);
 }
 
 /** The result for a table that did not pass the preflight. */
-export function refusedTarget(
-  target: Target,
-  { message, findings, warnings }: PreflightError,
-  dryRun: boolean,
-): TargetReport {
+export function refusedTarget(target: Target, { findings }: PreflightError, diagnosis?: Diagnosis): TargetResult {
   // A table of thousands of partitions may lack a privilege for each.
-  const error = limited(message.split('\n')).join('\n');
+  const mistakes = limited(findings.map(messageOf));
+  return targetResult(target, { status: 'failed', ...NOTHING_DONE, ...(diagnosis && { diagnosis }) }, mistakes);
+}
+
+const NOTHING_DONE = { rowsDeleted: 0, batches: 0, longestBatchMs: 0, durationMs: 0 };
+
+function targetResult(
+  target: Target,
+  report: Omit<TargetReport, 'table' | 'pattern' | 'error'>,
+  mistakes: readonly string[],
+): TargetResult {
+  const { name: table, pattern } = target;
   return {
-    ...notSwept(target, 'failed', error),
-    ...(dryRun && { diagnosis: { findings: [...findings, ...warnings] } }),
+    target,
+    report: { table, ...(pattern !== undefined && { pattern }), ...report, ...errorOf(mistakes) },
+    mistakes,
   };
 }
 
-function notSwept(target: Target, status: RunStatus, error?: string): TargetReport {
-  const { name: table, pattern } = target;
-  return {
-    table,
-    ...(pattern !== undefined && { pattern }),
-    status,
-    rowsDeleted: 0,
-    batches: 0,
-    longestBatchMs: 0,
-    durationMs: 0,
-    ...(error && { error }),
-  };
+function errorOf(mistakes: readonly string[]): { readonly error?: string } {
+  return mistakes.length > 0 ? { error: mistakes.join('\n') } : {};
 }

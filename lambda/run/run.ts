@@ -2,7 +2,6 @@ import type { Clock, Deadlines } from '../clock';
 import type { Target } from '../configuration/targets';
 import { describeError, printable } from '../database/database-error';
 import { type Query, Session, type SessionContext } from '../database/session';
-import { examine } from '../dry-run/diagnosis';
 import { BATCH_LIMITS } from '../engine/batch-limits';
 import { conditionOf } from '../engine/conditions/condition';
 import { ClusterState } from '../engine/pace/cluster-state';
@@ -14,9 +13,10 @@ import { findingOf, messageOf } from '../engine/preflight/finding';
 import { type Inspected, inspect, PreflightError } from '../engine/preflight/preflight';
 import type { Table, Visiting } from '../engine/purge';
 import { ReplicaLagBrake } from '../engine/replica-lag';
-import { type ErasureReading, erasingPurge, examinedErasures } from '../erasure/erasing-purge';
+import type { ErasingContext } from '../erasure/erasing-purge';
 import { joinAlike, subjectsOf } from './alike-lines';
 import type { RunOptions } from './options';
+import { type Plan, planOf } from './plan';
 import {
   type Examined,
   lineOf,
@@ -25,10 +25,10 @@ import {
   type RunResult,
   refusedTarget,
   runResult,
-  targetReport,
+  workedTarget,
 } from './report';
 import { type Expanded, expandSchemas } from './schemas';
-import { AnotherRunError, checkServer, replicasOf, type ServerReport, takeLock } from './server';
+import { AnotherRunError, checkServer, type ServerReport } from './server';
 
 const PROGRESS_INTERVAL_MS = 250;
 
@@ -37,17 +37,6 @@ const LONGEST_VACUUM_MS = 86_400_000;
 
 /** The state of the server at the start of a run. */
 type Start = Awaited<ReturnType<typeof checkServer>>;
-
-/** The differences between a run and a dry run. */
-interface Plan {
-  readonly needs: 'read' | 'delete';
-  /** Executed on every new connection of the first session. */
-  readonly onConnect?: (query: Query) => Promise<void>;
-  /** Works on the tables that passed the preflight. */
-  work(tables: readonly Table[], cutoff: Date): Promise<ReadonlyMap<Target, Examined>>;
-  /** The part of the report about the server, if there is one. */
-  describe(server: ServerReport, session: Session): Promise<ServerReport | undefined>;
-}
 
 /** One run on one database, from its first connection to its last. */
 export class Run {
@@ -69,7 +58,7 @@ export class Run {
     this.#options = options;
     this.#clock = clock;
     this.#deadlines = deadlines;
-    this.#plan = options.dryRun ? this.#examination : this.#purge;
+    this.#plan = planOf(options);
     this.#targets = options.targets.filter(({ name }) => options.tables?.includes(name) ?? true);
     this.#sessions = [this.#session((query) => this.#begin(query))];
     const { maxReplicaLagSeconds } = options;
@@ -86,76 +75,31 @@ export class Run {
     });
   }
 
-  get #purge(): Plan {
-    return {
-      needs: 'delete',
-      onConnect: takeLock,
-      work: (tables, cutoff) =>
-        erasingPurge(tables, this.#visiting, {
-          ...this.#erasing(),
-          cutoff,
-          stopDeleting: this.#deadlines.stopDeleting,
-          timeLeftMs: () => Math.min(this.#deadlines.countingUntil - this.#clock.now(), LONGEST_VACUUM_MS),
-        }),
-      describe: async () => undefined,
-    };
-  }
-
-  get #examination(): Plan {
-    return {
-      needs: 'read',
-      work: async (tables) => {
-        const examined = await examine(tables, this.#visiting);
-        for (const { diagnosis } of examined.values()) {
-          diagnosis.surprises?.forEach(this.#warn, this);
-        }
-        const erasures = await examinedErasures(tables, this.#erasing());
-        return new Map(
-          [...examined].map(([target, work]) => {
-            const erasure = erasures.get(target);
-            return [target, { ...work, ...(erasure && { erasure }) }];
-          }),
-        );
-      },
-      describe: async (server, session) => {
-        const { replicas, warning } = await replicasOf(session);
-        if (warning) {
-          this.#warn(warning);
-        }
-        return { ...server, ...(replicas && { replicas }) };
-      },
-    };
-  }
-
   async execute(): Promise<RunResult> {
     const [main] = this.#sessions;
     let described: ServerReport | undefined;
-    const facts = () => ({ cutoff: this.#start?.cutoff, server: described });
+    const facts = () => ({ cutoff: this.#start?.cutoff, server: described, warnings: this.#warnings });
     try {
       const inspected = await this.#inspectAll(main);
       const { cutoff, server } = this.#start as Start;
-      described = await this.#plan.describe(server, main);
+      const context = this.#erasing(cutoff);
+      described = await this.#plan.describe(server, context);
       const tables = [...inspected].flatMap(([target, found]) =>
         found instanceof PreflightError ? [] : [this.#table(target, found, cutoff)],
       );
-      const worked = await this.#plan.work(tables, cutoff);
-      const reports = [...inspected].map(
-        ([target, found]) =>
-          [
-            target,
-            found instanceof PreflightError
-              ? refusedTarget(target, found, this.#options.dryRun)
-              : targetReport(target, worked.get(target) as Examined),
-          ] as const,
+      const worked = await this.#plan.work(tables, this.#visiting, context);
+      const results = [...inspected].map(([target, found]) =>
+        found instanceof PreflightError
+          ? refusedTarget(target, found, this.#plan.diagnose(found))
+          : workedTarget(target, worked.get(target) as Examined),
       );
-      return runResult({ ...facts(), targets: reports, warnings: this.#warnings });
+      return runResult(results, facts());
     } catch (error) {
       if (error instanceof AnotherRunError) {
         this.#warn(error.message);
-        return notRunResult({ ...facts(), targets: this.#targets, status: 'skipped', warnings: this.#warnings });
+        return notRunResult(this.#targets, { ...facts(), status: 'skipped' });
       }
-      const reason = describeError(error);
-      return notRunResult({ ...facts(), targets: this.#targets, status: 'failed', reason, warnings: this.#warnings });
+      return notRunResult(this.#targets, { ...facts(), status: 'failed', reason: describeError(error) });
     } finally {
       await Promise.all(this.#sessions.map((session) => session.close()));
     }
@@ -180,7 +124,7 @@ export class Run {
     const found = await inspect(session, {
       configured: [...expanded.values()].flatMap(({ targets }) => targets),
       requested: this.#targets.flatMap((target) => expanded.get(target)?.targets ?? []),
-      dryRun: this.#options.dryRun,
+      needs: this.#plan.needs,
     });
     const results = this.#targets.flatMap((target) => {
       const { targets, without, isTaken } = expanded.get(target) as Expanded;
@@ -249,11 +193,15 @@ export class Run {
     };
   }
 
-  #erasing(): ErasureReading {
+  #erasing(cutoff: Date): ErasingContext {
+    const { stopDeleting, stopCounting, countingUntil } = this.#deadlines;
     return {
       session: this.#sessions[0],
       clock: this.#clock,
-      stopCounting: this.#deadlines.stopCounting,
+      cutoff,
+      stopDeleting,
+      stopCounting,
+      timeLeftMs: () => Math.min(countingUntil - this.#clock.now(), LONGEST_VACUUM_MS),
       warn: (warning) => this.#warn(warning),
     };
   }

@@ -2,6 +2,7 @@ import type { Clock } from '../clock';
 import { describeError } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 import type { Query } from '../database/session';
+import type { PreflightOptions } from '../engine/preflight/preflight';
 
 /** The findings of a dry run about the server. */
 export interface ServerReport {
@@ -29,7 +30,7 @@ const GREATEST_CLOCK_DIFFERENCE_MS = 5 * 60_000;
 export async function checkServer(
   query: Query,
   clock: Clock,
-  needs: 'read' | 'delete',
+  needs: PreflightOptions['needs'],
 ): Promise<{ readonly cutoff: Date; readonly server: ServerReport }> {
   const askedAt = clock.date().getTime();
   const { rows } = await query<{ now: number; version: number; versionText: string; isReplica: boolean }>(SERVER_SQL);

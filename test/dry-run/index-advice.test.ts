@@ -16,7 +16,7 @@ async function advised(deleteWhen: Rules): Promise<{ advice: IndexAdvice; plan: 
     if (!target) {
       throw new Error('a target is missing');
     }
-    const found = await inspect(session, { configured: [target], requested: [target], dryRun: true });
+    const found = await inspect(session, { configured: [target], requested: [target], needs: 'read' });
     const inspected = found.get(target);
     if (!inspected || inspected instanceof PreflightError) {
       throw inspected ?? new Error('nothing was inspected');

@@ -15,7 +15,7 @@ async function planOf(element: Element): Promise<string> {
     if (!target) {
       throw new Error('a target is missing');
     }
-    const found = await inspect(session, { configured: [target], requested: [target], dryRun: false });
+    const found = await inspect(session, { configured: [target], requested: [target], needs: 'delete' });
     const inspected = found.get(target);
     if (!inspected || inspected instanceof PreflightError) {
       throw inspected ?? new Error('nothing was inspected');

@@ -39,7 +39,7 @@ async function sweepPatiently(session: Session, input: TargetsInput) {
   if (!target) {
     throw new Error('a target is missing');
   }
-  const found = await inspect(session, { configured: targets, requested: targets, dryRun: false });
+  const found = await inspect(session, { configured: targets, requested: targets, needs: 'delete' });
   const inspected = found.get(target);
   if (!inspected || inspected instanceof PreflightError) {
     throw inspected ?? new Error('nothing was inspected');

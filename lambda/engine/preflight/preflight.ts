@@ -47,13 +47,14 @@ export interface PreflightOptions {
   readonly configured: readonly Target[];
   /** The targets of this run. */
   readonly requested: readonly Target[];
-  readonly dryRun: boolean;
+  /** Whether rows are to be deleted, or only counted. */
+  readonly needs: 'read' | 'delete';
 }
 
 /** Inspects all tables before the first delete. Read only. A table that must not be swept gets an error. */
 export async function inspect(
   session: Queryable,
-  { configured, requested, dryRun }: PreflightOptions,
+  { configured, requested, needs }: PreflightOptions,
 ): Promise<Map<Target, Inspected | PreflightError>> {
   const tables = await readTables(session, configured);
   const foreignKeys = await readForeignKeys(session, [...tables.values()]);
@@ -86,7 +87,7 @@ export async function inspect(
   });
   const missingGrantsOf = await readMissingGrants(session, read);
   for (const each of read) {
-    results.set(each.table.target, judge(each, missingGrantsOf(each), dryRun));
+    results.set(each.table.target, judge(each, missingGrantsOf(each), needs));
   }
   return results;
 }
@@ -100,14 +101,14 @@ interface Read extends Reads, Keepers {
 function judge(
   { table: { root, heaps }, columns, keys, guards, keepers, findings }: Read,
   missingGrants: readonly Need[],
-  dryRun: boolean,
+  needs: PreflightOptions['needs'],
 ): Inspected | PreflightError {
-  const needs = [...missingGrants, ...guards.needs];
+  const grants = [...missingGrants, ...guards.needs];
   const dangers = [...keys.dangers, ...guards.dangers, ...findings];
   // A dry run does not need the privilege to delete, but names it if another finding ends it anyway.
-  if (dangers.length > 0 || needs.some(({ toRead }) => toRead || !dryRun)) {
+  if (dangers.length > 0 || grants.some(({ toRead }) => toRead || needs === 'delete')) {
     return new PreflightError(
-      [...dangers.map((text) => findingOf(text)), ...needs.map(({ finding }) => finding)],
+      [...dangers.map((text) => findingOf(text)), ...grants.map(({ finding }) => finding)],
       keys.warnings,
     );
   }
@@ -127,9 +128,9 @@ function judge(
     referringKeys: keys.referringKeys.filter((key) => !keepers.includes(key)),
     rowsAreHidden: guards.rowsAreHidden,
     warnings: [
-      ...needs.map(({ finding }) => finding),
+      ...grants.map(({ finding }) => finding),
       ...keys.warnings,
-      ...(guards.rowsAreHidden && dryRun ? [findingOf(HIDDEN)] : []),
+      ...(guards.rowsAreHidden && needs === 'read' ? [findingOf(HIDDEN)] : []),
     ],
     missesIndex: keys.missesIndex,
   };

@@ -34,7 +34,7 @@ async function warningsOf(targets: TargetsInput = REFRESH_TOKENS): Promise<reado
 async function keysOf(input: TargetsInput = REFRESH_TOKENS, login: { user?: string; password?: string } = {}) {
   const targets = parseTargets(input);
   const session = database.session(database.connection(login));
-  const found = await inspect(session, { configured: targets, requested: targets, dryRun: false });
+  const found = await inspect(session, { configured: targets, requested: targets, needs: 'delete' });
   await session.close();
   const [first] = found.values();
   if (!first || first instanceof PreflightError) {
