@@ -30,7 +30,7 @@ export async function handler(
   const metrics = new Metrics({ namespace: METRIC_NAMESPACE, serviceName: service });
   const {
     report,
-    request = {},
+    request,
     complete = true,
     hasMaxRows = false,
   } = await runJob(event, {

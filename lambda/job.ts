@@ -7,7 +7,8 @@ import { type Config, type Environment, isEnabled, type Login, readConfig } from
 import { type FunctionRequest, readRequest } from './configuration/event';
 import type { ConnectionOptions, CredentialSource } from './database/session';
 import { IamCredentials } from './iam-credentials';
-import { logReport, type RunLogger, type RunReport } from './run/report';
+import { runOptions } from './run/options';
+import { logReport, notRunReport, type RunLogger, type RunReport, SWITCHED_OFF } from './run/report';
 import { isWhole, SHORTEST_ROUND_MS, windowLeftMs } from './run/rounds';
 import { REQUEST_TIMEOUTS, SecretCredentials } from './secret-credentials';
 import { TokenCleanupService } from './token-cleanup-service';
@@ -30,7 +31,8 @@ interface Invocation {
 
 interface Handled {
   readonly report: RunReport;
-  readonly request?: FunctionRequest;
+  /** Empty if the event was not read. */
+  readonly request: FunctionRequest;
   /** Whether the run was to sweep all that is configured, or to complete that. */
   readonly complete?: boolean;
   /** Whether the number of rows that it deletes from a table is limited. */
@@ -40,23 +42,22 @@ interface Handled {
 /** Runs the job once, as an environment and an event describe it. Never throws: a failure is logged and reported. */
 export async function runJob(event: unknown, invocation: Invocation): Promise<Handled> {
   const { logger, stage, mostDatabases } = invocation;
-  let request: FunctionRequest | undefined;
-  const notRun = (reason: Pick<RunReport, 'status' | 'error' | 'warnings'>): Handled => {
-    const dryRun = request?.dryRun ?? false;
-    const report = { ...reason, stage, dryRun, rowsDeleted: 0, durationMs: 0, targets: [] };
+  let request: FunctionRequest = {};
+  const notRun = (reason: Parameters<typeof notRunReport>[0]): Handled => {
+    const report = notRunReport(reason, runOptions({ stage }, request));
     logReport(logger, report);
-    return { report, ...(request && { request }) };
+    return { report, request };
   };
   const interrupt = new AbortController();
   const onSignal = () => interrupt.abort();
   try {
     const environment = invocation.environment();
     if (!isEnabled(environment)) {
-      return notRun({ status: 'skipped', warnings: ['NODE_ENV is test, where the job does not run'] });
+      return notRun(SWITCHED_OFF);
     }
     const config = readConfig(environment);
     request = readRequest(event, config);
-    const { tables, dryRun = false } = request;
+    const { tables, dryRun } = request;
     const leftMs = windowLeftMs(request);
     if (leftMs < SHORTEST_ROUND_MS) {
       return notRun({ status: 'skipped', warnings: [`less than a minute is left until ${request.until}`] });

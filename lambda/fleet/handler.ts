@@ -37,7 +37,7 @@ export async function handler(
   const logger = new Logger({ serviceName: service, persistentLogAttributes: keys });
   const {
     report,
-    request: read = {},
+    request: read,
     hasMaxRows = false,
   } = await runJob(request, {
     environment: () => {

@@ -36,7 +36,7 @@ interface SumUpEvent {
   /** The id of the execution. */
   readonly execution: string;
   readonly startedAt: string;
-  readonly dryRun?: boolean;
+  readonly dryRun: boolean;
   /** Whether all tables of all databases were to be swept. */
   readonly isWhole: boolean;
   /** Why the run ended early, if it did. */
@@ -79,7 +79,7 @@ async function sumUp(bucket: FleetBucket, event: SumUpEvent): Promise<FleetRepor
   const run: FleetRun = {
     stage,
     execution: event.execution,
-    dryRun: event.dryRun ?? false,
+    dryRun: event.dryRun,
     isWhole: event.isWhole,
     startedAt: new Date(event.startedAt),
     endedAt: new Date(),

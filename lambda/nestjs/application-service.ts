@@ -1,7 +1,7 @@
 import type { BeforeApplicationShutdown } from '@nestjs/common';
 import type { RunRequest } from '../configuration/event';
-import { DEFAULT_STAGE } from '../configuration/settings';
-import type { RunReport } from '../run/report';
+import { runOptions } from '../run/options';
+import { notRunReport, type RunReport, SWITCHED_OFF } from '../run/report';
 import { type TokenCleanupOptions, TokenCleanupService } from '../token-cleanup-service';
 
 /** The service inside an application. It remembers its last run, and ends a run that is active at shutdown. */
@@ -21,7 +21,7 @@ export class ApplicationService extends TokenCleanupService implements BeforeApp
 
   override async run(request: RunRequest = {}): Promise<RunReport> {
     if (!this.#isEnabled) {
-      return skipped(request);
+      return notRunReport(SWITCHED_OFF, runOptions({}, request));
     }
     const signals = [this.#shutdown.signal, ...(request.signal ? [request.signal] : [])];
     const run = super.run({ ...request, signal: AbortSignal.any(signals) });
@@ -38,16 +38,4 @@ export class ApplicationService extends TokenCleanupService implements BeforeApp
     this.#shutdown.abort();
     await Promise.all(this.#running);
   }
-}
-
-function skipped({ dryRun = false }: RunRequest): RunReport {
-  return {
-    status: 'skipped',
-    stage: DEFAULT_STAGE,
-    dryRun,
-    rowsDeleted: 0,
-    durationMs: 0,
-    warnings: ['NODE_ENV is test, where the job does not run'],
-    targets: [],
-  };
 }
