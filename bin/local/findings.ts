@@ -1,7 +1,7 @@
 import type { Target } from '../../lambda/configuration/targets';
 import type { Diagnosis } from '../../lambda/dry-run/diagnosis';
 import { GREATEST_DEAD_SHARE, type IndexAdvice } from '../../lambda/dry-run/index-advice';
-import { messageOf, statementsOf } from '../../lambda/engine/preflight/finding';
+import { statementsOf } from '../../lambda/engine/preflight/finding';
 import type { RunReport, TargetReport } from '../../lambda/run/report';
 import type { Replica, ServerReport } from '../../lambda/run/server';
 import { stepInWords } from './erasure';
@@ -116,28 +116,15 @@ function duration(ms: number | undefined): string {
   return ms <= LONGEST_RUN_MS ? about : `${about}, that is ${Math.ceil(ms / LONGEST_RUN_MS)} runs on Lambda`;
 }
 
-/** Shows warnings and errors. Statements follow below for copying. */
-function showMistakes(terminal: Terminal, report: RunReport): void {
-  const texts = new Map<string, string>(
-    report.targets.flatMap(({ database, table, diagnosis }) => {
-      const name = database === undefined ? table : `${database}: ${table}`;
-      return (diagnosis?.findings ?? []).map(
-        (finding) => [`${name}: ${messageOf(finding)}`, `${name}: ${finding.text}`] as const,
-      );
-    }),
-  );
-  const textOf = (message: string) => texts.get(message) ?? message;
-  const errors = new Set((report.error?.split('\n') ?? []).map(textOf));
-  const warnings = new Set((report.warnings ?? []).map(textOf));
-  if (errors.size + warnings.size > 0) {
+/** Shows warnings and errors. Their statements follow below, too, for copying. */
+function showMistakes(terminal: Terminal, { warnings = [], error }: RunReport): void {
+  if (warnings.length > 0 || error !== undefined) {
     terminal.gap();
   }
   for (const warning of warnings) {
     terminal.warn(warning);
   }
-  for (const error of errors) {
-    terminal.fail(error);
-  }
+  terminal.fail(error);
 }
 
 function remediesOf(report: RunReport): string[] {

@@ -70,8 +70,8 @@ export function summarize(terminal: Terminal, report: RunReport, targets: readon
   for (const note of report.targets.flatMap((target) => notes(target, report.dryRun))) {
     terminal.warn(note);
   }
-  for (const line of (report.dryRun ? undefined : report.error)?.split('\n') ?? []) {
-    terminal.fail(line);
+  if (!report.dryRun) {
+    terminal.fail(report.error);
   }
   terminal.gap();
 }

@@ -92,8 +92,11 @@ export class Terminal {
     this.#item(this.colors.yellow('!'), text);
   }
 
-  fail(text: string): void {
-    this.#item(this.colors.red('✗'), text);
+  /** Marks each line of an error, if there is one. */
+  fail(error: string | undefined): void {
+    for (const line of error?.split('\n') ?? []) {
+      this.#item(this.colors.red('✗'), line);
+    }
   }
 
   /** Writes a line with a label in front. Without a label it continues the field above. */

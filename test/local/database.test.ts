@@ -73,8 +73,9 @@ test('shows missing privileges and indexes on one screen, as statements to copy'
 
   expect(stdout).toContain(
     [
-      '  ! refresh_tokens: foreign key "device_token" has no index on its own side, so each deleted row reads all of "public"."devices"',
-      '  ✗ refresh_tokens: a privilege is missing',
+      '  ! refresh_tokens: foreign key "device_token" has no index on its own side, so each deleted row reads all of "public"."devices": create index concurrently on public.devices (token_id)',
+      `  ✗ refresh_tokens: a privilege is missing: grant delete on public.refresh_tokens to "o'cleaner"`,
+      `  ✗ refresh_tokens: a privilege is missing: grant select (ctid, revoked, expires_at) on public.refresh_tokens to "o'cleaner"`,
       '',
       '  Before the first run, by the owner of the tables:',
       `  grant delete on public.refresh_tokens to "o'cleaner";`,
