@@ -93,26 +93,27 @@ export function mistakesIn(
 
   function wording(issue: z.core.$ZodIssue, path: readonly PropertyKey[]): string[] {
     const name = nameOf(root, path);
+    const subject = name && `${name} `;
     const got = valueAt(value, path);
     switch (issue.code) {
       case 'unrecognized_keys':
         return issue.keys.map((key) => `${nameOf(name, [key])} ${whyUnknown(key, path, issue.keys)}`);
       case 'invalid_key':
-        return issue.issues.map(({ message }) => `${name} ${message}`);
+        return issue.issues.map(({ message }) => `${subject}${message}`);
       case 'invalid_union': {
         const meant = meantAlternative(issue.errors, got);
         if (meant) {
           return meant.flatMap((inner) => wording(inner, [...path, ...inner.path]));
         }
         const hints = isObject(got) ? Object.keys(got).map((key) => suggestion(key, path)) : [];
-        return [`${name} ${issue.message}${gotAt(got)}${hints.join('')}`];
+        return [`${subject}${issue.message}${gotAt(got)}${hints.join('')}`];
       }
     }
     if (got === undefined) {
       // A rule that states when the field is required keeps its message.
-      return [`${name} ${issue.message.startsWith('is required') ? issue.message : 'is required'}`];
+      return [`${subject}${issue.message.startsWith('is required') ? issue.message : 'is required'}`];
     }
-    return [`${name} ${issue.message}${gotAt(got)}`];
+    return [`${subject}${issue.message}${gotAt(got)}`];
   }
 
   return error.issues.flatMap((issue) => wording(issue, issue.path));

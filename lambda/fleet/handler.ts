@@ -42,7 +42,7 @@ export async function handler(
   } = await runJob(request, {
     environment: () => {
       const lists = readTargetLists(process.env[LISTS_VARIABLE]);
-      return environmentOf(readServer(line, Object.keys(lists)), lists, process.env);
+      return environmentOf(readServer(line, Object.keys(lists), 'server'), lists, process.env);
     },
     timeLeftMs: context.getRemainingTimeInMillis(),
     mostDatabases: MOST_DATABASES,

@@ -50,10 +50,11 @@ export function parseManifest(text: string, lists: readonly string[], beforeNumb
  * Reads one line of a manifest.
  *
  * @param value the JSON of the line
+ * @param name its name in messages; without one, its fields stand alone
  * @throws InvalidInputError with every mistake
  */
-export function readServer(value: unknown, lists: readonly string[]): Server {
-  return parse(serverSchema(lists, isObject(value) ? value.databases : undefined), value, 'server');
+export function readServer(value: unknown, lists: readonly string[], name?: string): Server {
+  return parse(serverSchema(lists, isObject(value) ? value.databases : undefined), value, name);
 }
 
 interface Line {
@@ -75,7 +76,7 @@ function readLine(text: string, place: string, lists: readonly string[]): Line {
     if (!(error instanceof InvalidInputError)) {
       throw error;
     }
-    return { place, mistakes: error.mistakes.map((mistake) => `${place}: ${mistake.replace(/^server[. ]/, '')}`) };
+    return { place, mistakes: error.mistakes.map((mistake) => `${place}: ${mistake}`) };
   }
 }
 
