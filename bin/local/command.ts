@@ -6,7 +6,7 @@ import type { SweepProgress } from '../../lambda/engine/pass';
 import type { RunReport, RunStatus } from '../../lambda/run/report';
 import { estimateRows, isConfirmed } from './confirmation';
 import { withSession } from './database-session';
-import { type Database, NO_PASSWORD, parseDatabaseUrl, storedPassword } from './database-url';
+import { type Database, NO_PASSWORD, parseDatabaseUrl, storedPassword, withPasswordHint } from './database-url';
 import { DemoTables } from './demo-tables';
 import { showDiscovery, targetsOf } from './discovery';
 import { EmbeddedPostgres } from './embedded-postgres';
@@ -227,7 +227,8 @@ export class Command {
         return (await this.#terminal.during('running the function', () => invoke(invocation))).report;
       }
       this.#terminal.startProgress(this.#targets.map(({ name }) => name));
-      return (await invoke(invocation)).report;
+      const { report } = await invoke(invocation);
+      return { ...report, ...(report.error && { error: withPasswordHint(report.error, database) }) };
     } finally {
       this.#terminal.endProgress();
       await secrets.stop();

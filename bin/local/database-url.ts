@@ -1,13 +1,14 @@
-import { accessSync, constants, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { userInfo } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { Environment } from '../../lambda/configuration/environment';
 import { DEFAULT_PORT, PORT } from '../../lambda/configuration/settings';
 import { InvalidInputError } from '../../lambda/configuration/validation';
+import { type Encryption, readEncryption } from './encryption';
 
 /** A database, and how to log in to it. */
-export interface Database {
+export interface Database extends Encryption {
   /** A name, an address, or the directory of a Unix socket. */
   readonly host: string;
   readonly port: number;
@@ -17,9 +18,6 @@ export interface Database {
   readonly password?: string;
   /** Whether the password stands in the URL. */
   readonly exposesPassword: boolean;
-  readonly sslMode: 'verify-full' | 'disable';
-  /** An absolute path. */
-  readonly rootCertificateFile?: string;
 }
 
 /** Given to a server if there is no password, since a secret must hold one. A server that trusts the role ignores it. */
@@ -39,8 +37,8 @@ const NO_HOST = 'no-host.invalid';
 const SOCKET_DIRECTORIES = ['/var/run/postgresql', '/tmp'];
 
 /**
- * Reads a connection URL. Like psql, it takes what the URL leaves out from `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD` and
- * `PGDATABASE`, then from the defaults of the machine; but rows are deleted only in a database that was named.
+ * Reads a connection URL. Like psql, it takes what the URL leaves out from `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`,
+ * `PGDATABASE` and `PGSSLROOTCERT`, then from the defaults of the machine; but rows are deleted only in a database that was named.
  *
  * @param option name of the URL in messages
  * @throws InvalidInputError with every mistake. None repeats a part of the URL that may belong to a password
@@ -59,8 +57,8 @@ export function parseDatabaseUrl(url: string, environment: Environment, option =
   const parameters = parts.searchParams;
   const hostname = parts.hostname === NO_HOST ? '' : parts.hostname;
   const port = parameters.get('port') || parts.port || environment.PGPORT || String(DEFAULT_PORT);
-  if (!/^\d+$/.test(port) || !PORT.accepts(Number(port))) {
-    mistakes.push(`${option}: the port ${PORT.rule}`);
+  if (!isPort(port)) {
+    mistakes.push(wrongPort(option));
   }
   const host =
     parameters.get('host') ||
@@ -75,7 +73,7 @@ export function parseDatabaseUrl(url: string, environment: Environment, option =
   const given = parameters.get('password') || decoded('password', parts.password);
   const password = given || environment.PGPASSWORD;
   mistakes.push(...unsupported(parameters, option));
-  const tls = readTls(parameters, host, option, mistakes);
+  const encryption = readEncryption(parameters, environment, host, option, mistakes);
   if (!name || mistakes.length > 0) {
     throw new InvalidInputError(mistakes);
   }
@@ -83,7 +81,7 @@ export function parseDatabaseUrl(url: string, environment: Environment, option =
     ...{ host, port: Number(port), name, user },
     ...(password && { password }),
     exposesPassword: given !== '',
-    ...tls,
+    ...encryption,
   };
 }
 
@@ -99,6 +97,10 @@ function split(url: string, option: string): URL {
   if (hosts.includes(',') && !rest.includes('@')) {
     throw new InvalidInputError([`${option} must name one host: the one that accepts writes`]);
   }
+  const [, port] = /:([^:\]]+)$/.exec(hosts) ?? [];
+  if (!parts && port !== undefined && !isPort(port) && !rest.includes('@')) {
+    throw new InvalidInputError([wrongPort(option)]);
+  }
   if (!parts || parts.hash || /@/.test(parts.pathname + parts.search)) {
     throw new InvalidInputError([
       `${option} must look like ${SHAPE}. If the password contains special characters, percent-encode them ` +
@@ -106,6 +108,14 @@ function split(url: string, option: string): URL {
     ]);
   }
   return parts;
+}
+
+function isPort(text: string): boolean {
+  return /^\d+$/.test(text) && PORT.accepts(Number(text));
+}
+
+function wrongPort(option: string): string {
+  return `${option}: the port ${PORT.rule}`;
 }
 
 function unsupported(parameters: URLSearchParams, option: string): string[] {
@@ -118,49 +128,9 @@ function unsupported(parameters: URLSearchParams, option: string): string[] {
     );
 }
 
-function readTls(
-  parameters: URLSearchParams,
-  host: string,
-  option: string,
-  mistakes: string[],
-): Pick<Database, 'sslMode' | 'rootCertificateFile'> {
-  const certificateFile = parameters.get('sslrootcert');
-  const stays = isSocket(host) || (isLoopback(host) && certificateFile === null);
-  const sslMode = parameters.get('sslmode') ?? (stays ? 'disable' : 'verify-full');
-  if (sslMode !== 'verify-full' && sslMode !== 'disable') {
-    mistakes.push(
-      `${option}: sslmode must be verify-full or disable, got ${JSON.stringify(sslMode)}, which sends the password to ` +
-        'any server that answers. Write sslmode=verify-full, and sslrootcert=FILE if the authority is not a public one ' +
-        '(Amazon RDS: global-bundle.pem)',
-    );
-  }
-  if (isSocket(host) || certificateFile === null) {
-    return { sslMode: isSocket(host) || sslMode === 'disable' ? 'disable' : 'verify-full' };
-  }
-  if (sslMode === 'disable') {
-    mistakes.push(`${option}: sslrootcert must not be set with sslmode=disable`);
-  }
-  const rootCertificateFile = resolve(certificateFile);
-  try {
-    accessSync(rootCertificateFile, constants.R_OK);
-  } catch (error) {
-    mistakes.push(`${option}: sslrootcert must be a readable file: ${(error as Error).message}`);
-  }
-  return { sslMode: 'verify-full', rootCertificateFile };
-}
-
 /** The socket of a server on this machine, as for psql. */
 function localServer(port: string): string {
   return SOCKET_DIRECTORIES.find((directory) => existsSync(join(directory, `.s.PGSQL.${port}`))) ?? 'localhost';
-}
-
-export function isSocket(host: string): boolean {
-  return host.startsWith('/');
-}
-
-/** Connections that stay on the machine need no encryption, and its servers rarely offer it. */
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d+){3}$/.test(host);
 }
 
 type PasswordFile = (
@@ -175,4 +145,11 @@ export async function storedPassword({ host, port, name: database, user }: Datab
   // PostgreSQL's rule for the directory of a socket.
   const listed = SOCKET_DIRECTORIES.includes(host) ? 'localhost' : host;
   return await new Promise((found) => lookUp({ host: listed, port, database, user }, found));
+}
+
+/** Adds to the text of an error what helps if the server refused a login for which nobody gave a password. */
+export function withPasswordHint(text: string, { password }: Database): string {
+  return password === undefined && text.includes('SQLSTATE 28P01')
+    ? `${text}; no password was given: set PGPASSWORD, or write it into ~/.pgpass`
+    : text;
 }

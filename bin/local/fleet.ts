@@ -27,22 +27,12 @@ interface Sources {
 /**
  * Reads a manifest.
  *
- * @param environment from which psql, too, takes how connections are encrypted
  * @throws InvalidInputError with every mistake
  */
-export function readFleet(file: string, { stage, targets }: Sources, environment: Environment): Fleet {
+export function readFleet(file: string, { stage, targets }: Sources): Fleet {
   const settings = stage === undefined ? {} : settingsOfFleet(stage);
   const lists =
     targets === undefined ? readTargetLists(settings[LISTS_VARIABLE]) : { [DEFAULT_LIST]: readTargets(targets) };
-  const { PGSSLMODE: sslMode, PGSSLROOTCERT: rootCertificates } = environment;
-  return {
-    file,
-    servers: parseManifest(readText(file, '--manifest'), Object.keys(lists), `${file}:`),
-    lists,
-    settings: {
-      ...settings,
-      ...(sslMode && { DB_SSL_MODE: sslMode }),
-      ...(rootCertificates && { DB_SSL_ROOT_CERT: rootCertificates }),
-    },
-  };
+  const servers = parseManifest(readText(file, '--manifest'), Object.keys(lists), `${file}:`);
+  return { file, servers, lists, settings };
 }

@@ -14,7 +14,8 @@ with about 200,000 rows, removed afterwards.
                                             certificate; the default, except for
                                             localhost and sockets
                       ?sslmode=disable      does not encrypt
-                      ?sslrootcert=FILE     trusts these authorities too (PEM)
+                      ?sslrootcert=FILE     trusts these authorities too (PEM);
+                                            otherwise those of PGSSLROOTCERT
                       ?host=/DIRECTORY      connects to a Unix socket
   --dry-run           deletes nothing; shows what a run would delete and keep,
                       how long it would take, and what it needs
@@ -24,8 +25,8 @@ with about 200,000 rows, removed afterwards.
   --manifest FILE     the servers of a fleet, in place of a database: a line of
                       JSON for each. All of it is checked before the first
                       server is reached. Secrets are read and tokens signed with
-                      the AWS account of this shell. PGSSLROOTCERT names further
-                      authorities to trust
+                      the AWS account of this shell. PGSSLMODE is verify-full or
+                      disable, PGSSLROOTCERT names further authorities to trust
   --yes               deletes without asking. Required with --database-url and
                       --manifest if input or output is not a terminal, except
                       with --json

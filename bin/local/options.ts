@@ -5,6 +5,7 @@ import { parse, refuse, together } from '../../lambda/configuration/validation';
 import { type Arguments, readArguments } from './arguments';
 import { type Database, parseDatabaseUrl } from './database-url';
 import { DEMO_TARGETS } from './demo-tables';
+import { encryptionOfFleet } from './encryption';
 import { type Fleet, readFleet } from './fleet';
 import { type Job, jobOf, jobOfStage, readTargets } from './job';
 
@@ -68,12 +69,13 @@ export function parseOptions(
   const needsConsent = (url ?? manifest) !== undefined && !dryRun && !discover && !values.yes;
   const canAsk = isTerminal(json ? 'stderr' : 'stdout');
   const hasSource = values.targets !== undefined || values.stage !== undefined;
-  const [, database, job, fleet, numbers] = together(
+  const [, database, job, fleet, encryption, numbers] = together(
     // npm keeps options before `--` for itself, and the run would delete.
     () => refuseIf(environment.npm_config_dry_run === 'true' && !dryRun, NPM_RULE),
     () => (url === undefined ? undefined : parseDatabaseUrl(url, environment)),
     () => (manifest === undefined ? readJob(values) : jobOf(DEFAULT_TARGETS)),
-    () => (manifest === undefined ? undefined : readFleet(manifest, sourceOf(values), environment)),
+    () => (manifest === undefined ? undefined : readFleet(manifest, sourceOf(values))),
+    () => (manifest === undefined ? {} : encryptionOfFleet(environment)),
     () => readNumbers(values),
     () => refuseIf(discover && url === undefined, DISCOVER_RULE),
     () => refuseIf(discover && hasSource, '--discover finds targets, and takes none from --targets or --stage'),
@@ -83,7 +85,7 @@ export function parseOptions(
   );
   return {
     ...{ database, dryRun, discover, json, verbose: values.verbose ?? false },
-    fleet: fleet && { ...fleet, settings: { ...fleet.settings, ...numbers } },
+    fleet: fleet && { ...fleet, settings: { ...fleet.settings, ...encryption, ...numbers } },
     asks: needsConsent && canAsk,
     job: { ...job, environment: { ...job.environment, ...numbers } },
   };

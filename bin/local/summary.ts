@@ -1,7 +1,8 @@
 import type { Target } from '../../lambda/configuration/targets';
 import type { StopReason } from '../../lambda/engine/outcome';
 import type { RunReport, TargetReport } from '../../lambda/run/report';
-import { type Database, isSocket } from './database-url';
+import type { Database } from './database-url';
+import { isSocket } from './encryption';
 import { stepInWords, stepOf } from './erasure';
 import { count, percent, rows, seconds } from './figures';
 import { showFindings } from './findings';

@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { parseDatabaseUrl, storedPassword } from '../../bin/local/database-url';
+import { encryptionOfFleet } from '../../bin/local/encryption';
 import type { InvalidInputError } from '../../lambda/configuration/validation';
 
 const folder = mkdtempSync(join(tmpdir(), 'database-url-'));
@@ -70,6 +71,9 @@ describe('a database URL', () => {
     ['postgres://u@h/d?schema=auth', 'the parameter schema is not supported; a schema is part of a target: '],
     ['postgres://u@h/d?pgbouncer=true', 'the parameter pgbouncer is not supported, only host, port, user, '],
     ['postgres://u@h/d?port=0', 'the port must be a whole number from 1 to 65535'],
+    ['postgres://u:canary@h:99999/d', 'the port must be a whole number from 1 to 65535'],
+    ['postgres://u:canary@h:54x2', 'the port must be a whole number from 1 to 65535'],
+    ['postgres://u:canary@[::1]:99999/d', 'the port must be a whole number from 1 to 65535'],
     ['postgres://u@localhost/d?sslrootcert=absent.pem', 'sslrootcert must be a readable file: ENOENT'],
     [`postgres://u@h/d?sslmode=disable&sslrootcert=${__filename}`, 'sslrootcert must not be set with sslmode=disable'],
     ['postgres://u@h/d?sslmode=on', 'sslmode must be verify-full or disable, got "on"'],
@@ -93,16 +97,35 @@ describe('a database URL', () => {
     expect(mistakesOf(url)).toEqual([mistake]);
   });
 
-  test.each(['require', 'prefer', 'allow', 'verify-ca'])(
-    'with sslmode=%s is answered with the parameter to write',
-    (mode) => {
-      expect(mistakesOf(`postgres://u@h/d?sslmode=${mode}`)).toEqual([
-        `--database-url: sslmode must be verify-full or disable, got "${mode}", which sends the password to any server ` +
-          'that answers. Write sslmode=verify-full, and sslrootcert=FILE if the authority is not a public one ' +
-          '(Amazon RDS: global-bundle.pem)',
-      ]);
-    },
-  );
+  test.each([
+    ['require', 'any server that answers'],
+    ['prefer', 'any server that answers'],
+    ['allow', 'any server that answers'],
+    ['verify-ca', 'any server with a certificate of a trusted authority, for whatever host'],
+  ])('with sslmode=%s is answered with the parameter to write', (mode, recipient) => {
+    const because = `must be verify-full or disable, got "${mode}", which sends the password to ${recipient}. Write `;
+    const otherwise = '=FILE if the authority is not a public one (Amazon RDS: global-bundle.pem)';
+
+    expect(mistakesOf(`postgres://u@h/d?sslmode=${mode}`)).toEqual([
+      `--database-url: sslmode ${because}sslmode=verify-full, and sslrootcert${otherwise}`,
+    ]);
+    expect(() => encryptionOfFleet({ PGSSLMODE: mode })).toThrow(
+      `PGSSLMODE ${because}PGSSLMODE=verify-full, and PGSSLROOTCERT${otherwise}`,
+    );
+  });
+
+  test('takes PGSSLROOTCERT unless the connection is not encrypted, or has its own', () => {
+    const environment = { PGSSLROOTCERT: relative('.', __filename) };
+    const file = (url: string) => parseDatabaseUrl(url, environment).rootCertificateFile;
+
+    expect(file('postgres://u@h/d')).toBe(__filename);
+    expect(file(`postgres://u@h/d?sslrootcert=${join(__dirname, 'options.test.ts')}`)).toMatch(/options.test.ts$/);
+    expect(file('postgres://u@localhost/d')).toBeUndefined();
+    expect(file('postgres://u@h/d?sslmode=disable')).toBeUndefined();
+    expect(() => parseDatabaseUrl('postgres://u@h/d', { PGSSLROOTCERT: 'absent.pem' })).toThrow(
+      /^PGSSLROOTCERT must be a readable file: ENOENT/,
+    );
+  });
 });
 
 describe('a password file', () => {

@@ -42,3 +42,19 @@ test('takes the password from PGPASSWORD or the password file', async () => {
     expect(exitCode).toBe(0);
   }
 });
+
+test('explains a refusal for which nobody gave a password', async () => {
+  const args = ['--database-url', `postgres://o'cleaner@127.0.0.1:${shop.server.port}/shop`];
+  const refused = 'the server refused the credentials (SQLSTATE 28P01)';
+  const hint = '; no password was given: set PGPASSWORD, or write it into ~/.pgpass';
+
+  for (const option of ['--dry-run', '--discover', '--yes']) {
+    const { exitCode, stdout } = await run([...args, option], { environment: { PGPASSFILE: '/absent' } });
+
+    expect(stdout).toContain(`✗ ${refused}${hint}\n`);
+    expect(exitCode).toBe(1);
+  }
+  const { stdout } = await run([...args, '--dry-run'], { environment: { PGPASSWORD: 'wrong' } });
+
+  expect(stdout).toContain(`✗ ${refused}\n`);
+});

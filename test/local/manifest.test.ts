@@ -56,8 +56,10 @@ function lineOf(name: string, other: object = {}) {
   return { name, host, port, secretArn: ARN, databases: ['one', 'two'], ...other };
 }
 
-const command = (file: string, ...args: readonly string[]) =>
-  run(['--manifest', file, ...args], { environment: { ...secrets.environment, PGSSLMODE: 'disable' } });
+const command = (file: string, ...args: readonly string[]) => commandWith({ PGSSLMODE: 'disable' }, file, ...args);
+
+const commandWith = (environment: Readonly<Record<string, string>>, file: string, ...args: readonly string[]) =>
+  run(['--manifest', file, ...args], { environment: { ...secrets.environment, ...environment } });
 
 const left = () => Promise.all(['one', 'two'].map((name) => sql(name, 'select id from refresh_tokens order by id')));
 
@@ -120,6 +122,21 @@ test('lists every mistake with its line, and reaches no server', async () => {
   expect(stderr.split('\n')).toEqual([
     `${file}:1: prot is not a known key (did you mean port?)`,
     `${file}:3: targets must be one of default, got "tokens"`,
+    'Nothing was touched. All options: npm start -- --help',
+    '',
+  ]);
+  expect(exitCode).toBe(2);
+});
+
+test('reads how to encrypt before it reaches a server', async () => {
+  const file = manifest(lineOf('eu', { prot: 1 }));
+
+  const { exitCode, stderr } = await commandWith({ PGSSLMODE: 'require', PGSSLROOTCERT: 'absent' }, file, '--dry-run');
+
+  expect(stderr.split('\n')).toEqual([
+    `${file}:1: prot is not a known key (did you mean port?)`,
+    expect.stringMatching(/^PGSSLMODE must be verify-full or disable, got "require", which sends the password to any /),
+    expect.stringMatching(/^PGSSLROOTCERT must be a readable file: ENOENT/),
     'Nothing was touched. All options: npm start -- --help',
     '',
   ]);
