@@ -1,7 +1,7 @@
 import type { Target } from '../configuration/targets';
 import { blockagesOf, endBy, reasonOf, type SweepOutcome } from '../engine/outcome';
 import type { Finding } from '../engine/preflight/finding';
-import type { Table, Visiting, Worked } from '../engine/purge';
+import type { Table, Worked } from '../engine/purge';
 import { patiently } from '../engine/table-lock';
 import { TableSizes } from '../engine/table-sizes';
 import type { TableOptions } from '../engine/whole-table';
@@ -51,7 +51,6 @@ const TRIGGER_MS = 0.03;
 /** Predicts the effect of a run on tables, and its requirements. Read only. Never throws: an error is part of the outcome. */
 export async function examine(
   tables: readonly Table[],
-  { now, before }: Visiting,
 ): Promise<Map<Target, Worked & { readonly diagnosis: Diagnosis }>> {
   const sizes = await TableSizes.read(tables);
   const forecast = new Forecast(tables);
@@ -59,13 +58,14 @@ export async function examine(
   const failures = new Map<Table, unknown>();
   const durations = new Map<Table, number>();
   const timed = async (table: Table, work: () => Promise<void>) => {
-    const startedAt = now();
+    const { clock } = table.options;
+    const startedAt = clock.now();
     await work().catch((error: unknown) => failures.set(table, failures.get(table) ?? error));
-    durations.set(table, (durations.get(table) ?? 0) + now() - startedAt);
+    durations.set(table, (durations.get(table) ?? 0) + clock.now() - startedAt);
   };
   for (const table of tables) {
     await timed(table, async () => {
-      before(table, sizes.takeShare(table));
+      table.options.turns.start(sizes.takeShare(table), table.options.keys.length > 0);
       counts.set(table, await countAll(table, forecast));
     });
   }

@@ -19,33 +19,24 @@ export interface Worked {
   readonly durationMs: number;
 }
 
-export interface Visiting {
-  now(): number;
-  /**
-   * Called before each visit to a table.
-   *
-   * @param share the part of the time left that it should take, above 0 up to 1
-   */
-  before(table: Table, share: number): void;
-}
-
 /**
  * Sweeps tables. A table that refers to another one comes before it, in any order of the targets. If rows remain because
  * rows of another table refer to them, the table is visited again once that one has lost some. Of tables without a block
  * only the sizes are read, all at once.
  */
-export async function purge(tables: readonly Table[], { now, before }: Visiting): Promise<Map<Target, Worked>> {
+export async function purge(tables: readonly Table[]): Promise<Map<Target, Worked>> {
   const sizes = await TableSizes.read(tables);
   const filled = tables.filter((table) => !sizes.isEmpty(table));
   const referring = referringTables(filled);
   const works = referringFirst(filled, referring).map((table) => new Work(table));
   let visits = 0;
   const visit = async (work: Work, run: (sweep: Sweep) => Promise<void>) => {
-    const startedAt = now();
-    before(work.table, sizes.takeShare(work.table));
+    const { clock, turns, keys } = work.table.options;
+    const startedAt = clock.now();
+    turns.start(sizes.takeShare(work.table), keys.length > 0);
     const { rowsDeleted } = work.sweep;
     await run(work.sweep);
-    work.durationMs += now() - startedAt;
+    work.durationMs += clock.now() - startedAt;
     visits += 1;
     work.visited = visits;
     if (work.sweep.rowsDeleted > rowsDeleted) {

@@ -1,75 +1,59 @@
-import type { Clock } from '../clock';
 import { isAge, type Rule, type Target } from '../configuration/targets';
 import { describeError } from '../database/database-error';
-import type { Queryable } from '../database/queryable';
-import { purge, type Table, type Visiting, type Worked } from '../engine/purge';
+import { purge, type Table, type Worked } from '../engine/purge';
 import { lastingHolders } from './holders';
 import { type Erasure, erasureOf, isClean } from './ladder';
-import { type DroppedPartition, dropDeadPartitions } from './partitions';
+import { type DeadPartition, dropDeadPartitions, type TriedPartition } from './partitions';
 import { readTraces, type Traces } from './traces';
 import { adviseOnAutovacuum, vacuum } from './vacuum';
 
 /** The outcome of the work on a table, and how far its deleted rows are gone. */
 export interface Erased extends Worked {
-  /** Absent if the state of the server could not be read. */
-  readonly erasure?: Erasure;
+  /** Undefined if the state of the server could not be read. */
+  readonly erasure: Erasure | undefined;
   /** Absent if none was dropped. */
-  readonly partitionsDropped?: readonly Omit<DroppedPartition, 'oid'>[];
+  readonly partitionsDropped?: readonly DroppedPartition[];
 }
 
-/** The requirements to read how far rows are gone. */
-export interface ErasureReading {
-  readonly session: Queryable;
-  readonly clock: Clock;
-  /** Ends the search for holders. */
-  readonly stopCounting: AbortSignal;
-  readonly warn: (warning: string) => void;
+export interface DroppedPartition {
+  readonly partition: string;
+  /** By the server's statistics; absent if it has none. */
+  readonly estimatedRows?: number;
 }
 
-export interface ErasingContext extends ErasureReading {
+export interface ErasingContext {
   readonly cutoff: Date;
-  /** Ends the dropping of partitions. */
-  readonly stopDeleting: AbortSignal;
   /** Milliseconds until every vacuum must have ended. */
   readonly timeLeftMs: () => number;
+  readonly warn: Warn;
 }
+
+type Warn = (warning: string) => void;
 
 /**
  * Purges tables. Before that it drops the partitions that are dead as a whole, and afterwards it vacuums, both only for
  * targets that ask for it. At the end it determines how far the deleted rows are gone.
  */
-export async function erasingPurge(
-  tables: readonly Table[],
-  visiting: Visiting,
-  context: ErasingContext,
-): Promise<Map<Target, Erased>> {
-  const traces = await tracesOf(tables, context);
-  const dropped = new Map<Target, readonly DroppedPartition[]>();
+export async function erasingPurge(tables: readonly Table[], context: ErasingContext): Promise<Map<Target, Erased>> {
+  const traces = await tracesOf(tables, context.warn);
+  const dropped = new Map<Target, readonly DeadPartition[]>();
+  const left: Table[] = [];
   for (const table of tables) {
-    if (table.target.dropPartitions && table.options.maxRows === undefined) {
-      dropped.set(table.target, await dropPartitionsOf(table, context));
-    } else if (table.target.dropPartitions) {
-      context.warn(`${table.target.name}: no partition is dropped, because the rows per run are limited`);
-    }
+    const partitions = await dropPartitionsOf(table, context);
+    dropped.set(table.target, partitions);
+    left.push(without(table, partitions));
   }
-  const left = tables.map((table) => without(table, dropped.get(table.target)));
-  const worked = await purge(left, visiting);
-  const rowsWereDeleted = ({ target }: Table) => (worked.get(target)?.outcome.rowsDeleted ?? 0) > 0;
-  const erasures = await erase(left, { traces, rowsWereDeleted, ...context });
+  const worked = await purge(left);
+  const deletedFrom = new Set(left.filter(({ target }) => (worked.get(target)?.outcome.rowsDeleted ?? 0) > 0));
+  const erasures = await erase(left, traces, { ...context, deletedFrom });
   return new Map(
     [...worked].map(([target, work]) => {
-      const partitionsDropped = dropped.get(target) ?? [];
+      const partitionsDropped = (dropped.get(target) ?? []).map(({ partition, estimatedRows }) => ({
+        partition,
+        ...(estimatedRows !== null && { estimatedRows }),
+      }));
       const erasure = erasures.get(target);
-      return [
-        target,
-        {
-          ...work,
-          ...(erasure && { erasure }),
-          ...(partitionsDropped.length > 0 && {
-            partitionsDropped: partitionsDropped.map(({ oid: _, ...partition }) => partition),
-          }),
-        },
-      ];
+      return [target, { ...work, erasure, ...(partitionsDropped.length > 0 && { partitionsDropped }) }];
     }),
   );
 }
@@ -77,32 +61,35 @@ export async function erasingPurge(
 /** Never throws: partitions may be dropped already when an error comes, and have to be reported. */
 async function dropPartitionsOf(
   { target, options }: Table,
-  context: ErasingContext,
-): Promise<readonly DroppedPartition[]> {
-  const { session, cutoff, stopDeleting, warn } = context;
-  const all: DroppedPartition[] = [];
-  const reasons = new Map<string, string>();
+  { cutoff, warn }: ErasingContext,
+): Promise<readonly DeadPartition[]> {
+  if (!target.dropPartitions) {
+    return [];
+  }
+  if (options.maxRows !== undefined) {
+    warn(`${target.name}: no partition is dropped, because the rows per run are limited`);
+    return [];
+  }
+  const { sessions, root, stopDeleting } = options;
+  // What one rule does not drop, another one may.
+  const tried = new Map<number, TriedPartition>();
   for (const { column, olderThanMs } of target.deleteWhen.flatMap(agesAlone)) {
-    const { oid } = options.root;
     const deadBefore = new Date(cutoff.getTime() - olderThanMs);
-    const partitioned = { oid, schema: target.schema, column, deadBefore };
+    const partitioned = { oid: root.oid, schema: target.schema, column, deadBefore };
     try {
-      const { dropped, kept } = await dropDeadPartitions(session, partitioned, stopDeleting);
-      all.push(...dropped);
-      for (const { partition, reason } of kept) {
-        reasons.set(partition, reason);
+      for (const partition of await dropDeadPartitions(sessions[0], partitioned, stopDeleting)) {
+        tried.set(partition.oid, partition);
       }
     } catch (error) {
       warn(`${target.name}: dead partitions are swept instead of dropped: ${describeError(error)}`);
     }
   }
-  for (const { partition } of all) {
-    reasons.delete(partition); // by another rule
+  for (const { partition, refusal } of tried.values()) {
+    if (refusal !== undefined) {
+      warn(`${target.name}: partition ${partition} is swept instead of dropped: ${refusal}`);
+    }
   }
-  for (const [partition, reason] of reasons) {
-    warn(`${target.name}: partition ${partition} is swept instead of dropped: ${reason}`);
-  }
-  return all;
+  return [...tried.values()].filter(({ refusal }) => refusal === undefined);
 }
 
 /** The column and the age of a rule that is the age of one column and nothing else. */
@@ -113,78 +100,79 @@ function agesAlone(rule: Rule): { readonly column: string; readonly olderThanMs:
 }
 
 /** The table without its dropped partitions. */
-function without(table: Table, partitions: readonly DroppedPartition[] = []): Table {
+function without(table: Table, partitions: readonly DeadPartition[]): Table {
   const gone = new Set(partitions.map(({ oid }) => oid));
   const relations = table.options.relations.filter(({ oid }) => !gone.has(oid));
   return gone.size === 0 ? table : { ...table, options: { ...table.options, relations } };
 }
 
 /** The state that a dry run finds, and settings under which the server unlinks deleted rows sooner. */
-export async function examinedErasures(
-  tables: readonly Table[],
-  context: ErasureReading,
-): Promise<Map<Target, Erasure>> {
-  const traces = await tracesOf(tables, context);
-  const erasures = await erase(tables, { traces, rowsWereDeleted: () => false, ...context });
+export async function examinedErasures(tables: readonly Table[], warn: Warn): Promise<Map<Target, Erasure>> {
+  const erasures = await erase(tables, await tracesOf(tables, warn), { warn });
   for (const { target, options } of tables) {
     const erasure = erasures.get(target);
     if (erasure && !target.vacuum) {
-      const read = () => adviseOnAutovacuum(context.session, options.relations);
-      const autovacuumAdvice = (await orWarn(context, read)) ?? [];
+      const read = () => adviseOnAutovacuum(options.sessions[0], options.relations);
+      const autovacuumAdvice = (await orWarn(warn, read)) ?? [];
       erasures.set(target, { ...erasure, ...(autovacuumAdvice.length > 0 && { autovacuumAdvice }) });
     }
   }
   return erasures;
 }
 
-interface TracesAt extends Traces {
-  /** On the clock of the run. */
-  readonly readAtMs: number;
-}
-
-async function tracesOf(tables: readonly Table[], context: ErasureReading): Promise<TracesAt | undefined> {
-  const { session, clock } = context;
-  const readAtMs = clock.now();
+async function tracesOf(tables: readonly Table[], warn: Warn): Promise<Traces | undefined> {
+  const [first] = tables;
   const oids = tables.flatMap(({ options }) => options.relations.map(({ oid }) => oid));
-  return tables.length > 0
-    ? await orWarn(context, async () => ({ ...(await readTraces(session, oids)), readAtMs }))
-    : undefined;
+  return first && (await orWarn(warn, () => readTraces(first.options.sessions[0], first.options.clock, oids)));
 }
 
-interface ErasingWork extends ErasureReading, Partial<Pick<ErasingContext, 'timeLeftMs'>> {
-  readonly traces: TracesAt | undefined;
-  readonly rowsWereDeleted: (table: Table) => boolean;
+interface Erasing extends Pick<ErasingContext, 'warn'>, Partial<Pick<ErasingContext, 'timeLeftMs'>> {
+  /** The tables that have lost rows. */
+  readonly deletedFrom?: ReadonlySet<Table>;
 }
 
 /** Vacuums the tables that ask for it, unless nothing is left in them, and finds the step that their deleted rows reached. */
-async function erase(tables: readonly Table[], work: ErasingWork): Promise<Map<Target, Erasure>> {
-  const { session, clock, stopCounting, traces, rowsWereDeleted, timeLeftMs, warn } = work;
+async function erase(
+  tables: readonly Table[],
+  traces: Traces | undefined,
+  { deletedFrom = new Set(), timeLeftMs, warn }: Erasing,
+): Promise<Map<Target, Erasure>> {
+  const erasures = new Map<Target, Erasure>();
+  const [first] = tables;
+  if (!first) {
+    return erasures;
+  }
+  const { sessions, clock, stopCounting } = first.options;
   const tracesIn = ({ options }: Table) =>
     traces && options.relations.flatMap(({ oid }) => traces.ofRelations.get(oid) ?? []);
-  const holds = (table: Table) => rowsWereDeleted(table) || !isClean(tracesIn(table));
-  const horizon = tables.some(rowsWereDeleted) ? undefined : traces?.horizon;
+  const holds = (table: Table) => deletedFrom.has(table) || !isClean(tracesIn(table));
+  const horizon = deletedFrom.size > 0 ? undefined : traces?.horizon;
   const heldBackBy =
     tables.some(holds) && (horizon === undefined || traces?.mayBeHeldBack)
-      ? await orWarn(work, () => lastingHolders(session, clock, stopCounting, horizon))
+      ? await orWarn(warn, () => lastingHolders(sessions[0], clock, stopCounting, horizon))
       : [];
-  const erasures = new Map<Target, Erasure>();
   for (const table of tables) {
     const { target, options } = table;
     const isDue = timeLeftMs && target.vacuum && holds(table);
-    const outcome = isDue ? await vacuum(session, options.relations, clock, timeLeftMs) : undefined;
-    if (outcome && !outcome.vacuumed) {
-      warn(`${target.name}: not vacuumed: ${outcome.reason}`);
+    const refusal = isDue && (await vacuum(sessions[0], options.relations, clock, timeLeftMs));
+    if (refusal) {
+      warn(`${target.name}: not vacuumed: ${refusal}`);
     }
     if (heldBackBy) {
-      const hoursSinceRead = (clock.now() - (traces?.readAtMs ?? Number.NaN)) / 3_600_000;
-      const erased = { traces: tracesIn(table), hoursSinceRead, rowsWereDeleted: rowsWereDeleted(table), heldBackBy };
-      erasures.set(target, erasureOf({ ...erased, vacuumed: outcome?.vacuumed ?? false }));
+      const erased = {
+        traces: tracesIn(table),
+        hoursSinceRead: (clock.now() - (traces?.readAtMs ?? Number.NaN)) / 3_600_000,
+        rowsWereDeleted: deletedFrom.has(table),
+        vacuumed: isDue === true && refusal === undefined,
+        heldBackBy,
+      };
+      erasures.set(target, erasureOf(erased));
     }
   }
   return erasures;
 }
 
-async function orWarn<Read>({ warn }: ErasureReading, read: () => Promise<Read>): Promise<Read | undefined> {
+async function orWarn<Read>(warn: Warn, read: () => Promise<Read>): Promise<Read | undefined> {
   try {
     return await read();
   } catch (error) {

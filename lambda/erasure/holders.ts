@@ -26,32 +26,29 @@ export async function lastingHolders(
   clock: Clock,
   until: AbortSignal,
   horizon?: string,
-): Promise<Holder[]> {
+): Promise<readonly Holder[]> {
   const startedAt = clock.now();
   let found: Holders = { horizon: horizon ?? null, holders: [] };
   for (const lookAfterMs of LOOKS_AFTER_MS) {
     await clock.sleep(Math.max(0, startedAt + lookAfterMs - clock.now()), until);
     const { rows } = await session.query<Holders>(`select ${HOLDERS_COLUMNS_SQL}`, [found.horizon]);
     found = rows[0] ?? found;
-    const old = found.holders.filter(({ seconds }) => seconds !== null && seconds >= OLD_S);
-    if (old.length > 0 && found.holders.every(({ seconds }) => seconds !== null)) {
-      return holdersIn({ ...found, holders: old }); // the others need not be waited for: they change nothing
+    const { holders } = found;
+    const old = holders.filter(({ seconds = 0 }) => seconds >= OLD_S);
+    if (old.length > 0 && holders.every(({ seconds }) => seconds !== undefined)) {
+      return old; // the others need not be waited for: they change nothing
     }
-    if (found.holders.length === 0 || until.aborted) {
+    if (holders.length === 0 || until.aborted) {
       break;
     }
   }
-  return holdersIn(found);
+  return found.holders;
 }
 
 /** The columns `horizon` and `holders` of HOLDERS_COLUMNS_SQL. */
 export interface Holders {
   readonly horizon: string | null;
-  readonly holders: readonly (Omit<Holder, 'seconds'> & { readonly seconds: number | null })[];
-}
-
-function holdersIn({ holders }: Holders): Holder[] {
-  return holders.map(({ kind, name, seconds }) => ({ kind, name, ...(seconds !== null && { seconds }) }));
+  readonly holders: readonly Holder[];
 }
 
 const HORIZON_SQL = 'coalesce($1::text::xid8, pg_snapshot_xmax(pg_current_snapshot()))';
@@ -67,7 +64,8 @@ export const HOLDERS_COLUMNS_SQL = `
   ${HORIZON_SQL}::text as horizon,
   coalesce((
     select jsonb_agg(
-      jsonb_build_object('kind', kind, 'name', name, 'seconds', round(seconds)) order by xmin_age desc, name
+      jsonb_strip_nulls(jsonb_build_object('kind', kind, 'name', name, 'seconds', round(seconds)))
+      order by xmin_age desc, name
     )
     from (
       select kind, name, seconds, xmin_age

@@ -2,18 +2,18 @@ import { describeError, kindOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 import { quoteIdentifier } from '../engine/conditions/sql';
 
-/** The partitions of a table that were dropped, and those that were not although their bound allows it. */
-export interface DroppedPartitions {
-  readonly dropped: readonly DroppedPartition[];
-  /** Partitions that stay to be swept, with the reason. */
-  readonly kept: readonly { readonly partition: string; readonly reason: string }[];
-}
-
-export interface DroppedPartition {
+/** A partition whose bound proves that every row in it is dead. */
+export interface DeadPartition {
   readonly oid: number;
   readonly partition: string;
-  /** By the server's statistics; absent if it has none. */
-  readonly estimatedRows?: number;
+  /** By the server's statistics; null if it has none. */
+  readonly estimatedRows: number | null;
+}
+
+/** The same after an attempt to drop it. */
+export interface TriedPartition extends DeadPartition {
+  /** Why it was not dropped, but stays to be swept; undefined if it was dropped. */
+  readonly refusal: string | undefined;
 }
 
 /** A table whose partitions may be dropped: one rule of it is the age of its partition key alone. */
@@ -42,26 +42,17 @@ export async function dropDeadPartitions(
   session: Queryable,
   target: PartitionedTarget,
   until: AbortSignal,
-): Promise<DroppedPartitions> {
-  const { rows: candidates } = await session.query<Candidate>(CANDIDATES_SQL, [
-    target.oid,
-    target.column,
-    target.deadBefore.toISOString(),
-  ]);
-  const dropped: DroppedPartition[] = [];
-  const kept: { partition: string; reason: string }[] = [];
-  for (const { oid, partition, estimatedRows } of candidates) {
+): Promise<TriedPartition[]> {
+  const { oid, column, deadBefore } = target;
+  const { rows } = await session.query<DeadPartition>(DEAD_SQL, [oid, column, deadBefore.toISOString()]);
+  const tried: TriedPartition[] = [];
+  for (const dead of rows) {
     if (until.aborted) {
       break;
     }
-    const reason = await drop(session, target, oid);
-    if (reason === undefined) {
-      dropped.push({ oid, partition, ...(estimatedRows !== null && { estimatedRows }) });
-    } else {
-      kept.push({ partition, reason });
-    }
+    tried.push({ ...dead, refusal: await drop(session, target, dead.oid) });
   }
-  return { dropped, kept };
+  return tried;
 }
 
 /** @returns why the partition stays, or nothing if it was dropped */
@@ -83,15 +74,9 @@ async function drop(session: Queryable, target: PartitionedTarget, oid: number):
   }
 }
 
-interface Candidate {
-  readonly oid: number;
-  readonly partition: string;
-  readonly estimatedRows: number | null;
-}
-
 // Only a range over one plain column of a time, and only its upper bound. A name proves nothing. MAXVALUE has no quotes,
 // so its bound is null.
-const CANDIDATES_SQL = `
+const DEAD_SQL = `
   with bound as (
     select
       pg_class.oid, pg_class.reltuples,

@@ -1,8 +1,11 @@
+import type { Clock } from '../clock';
 import type { Queryable } from '../database/queryable';
 import { HOLDERS_COLUMNS_SQL, type Holders } from './holders';
 
 /** The traces of earlier deletes on the server, before a run or a dry run adds its own. */
 export interface Traces {
+  /** On the clock of the run. */
+  readonly readAtMs: number;
   /** The first transaction id that is not older than these deletes. */
   readonly horizon: string;
   /** Whether somebody had a snapshot from before. */
@@ -24,13 +27,15 @@ export interface RelationTraces {
 }
 
 /** Reads the traces of earlier deletes in one round trip. Any role may. */
-export async function readTraces(session: Queryable, oids: readonly number[]): Promise<Traces> {
+export async function readTraces(session: Queryable, clock: Clock, oids: readonly number[]): Promise<Traces> {
+  const readAtMs = clock.now();
   const { rows } = await session.query<TracesRow>(`select ${HOLDERS_COLUMNS_SQL}, (${RELATIONS_SQL}) as relations`, [
     null,
     oids,
   ]);
   const { horizon = '', holders = [], relations = [] } = rows[0] ?? {};
   return {
+    readAtMs,
     horizon: horizon ?? '',
     mayBeHeldBack: holders.length > 0,
     ofRelations: new Map(relations.map(({ oid, ...traces }) => [oid, traces])),

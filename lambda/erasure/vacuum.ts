@@ -4,19 +4,13 @@ import type { Queryable } from '../database/queryable';
 import type { Relation } from '../engine/conditions/relation';
 import { printableSql } from '../engine/conditions/sql';
 
-/** The result of a vacuum at the end of a run. */
-export interface VacuumOutcome {
-  /** Whether every part of the table was vacuumed, its indexes included. */
-  readonly vacuumed: boolean;
-  /** Why not, for a person. */
-  readonly reason?: string;
-}
-
 // About 2 ms of sleep for each 200 blocks that are read from disk, as an automatic vacuum works by default.
 const COST_SQL = `
   select
     pg_catalog.set_config('vacuum_cost_delay', $1, false), pg_catalog.set_config('vacuum_cost_limit', '200', false)`;
 const COST_DELAY = '2ms';
+
+const TIME_IS_UP = 'the time was up';
 
 /**
  * Vacuums a table, so that nothing leads to the deleted rows any more: their indexes are cleaned, and no lock is waited
@@ -24,47 +18,36 @@ const COST_DELAY = '2ms';
  * deleted before has to be reported, whatever happens here.
  *
  * @param timeLeftMs the time until which the vacuum must have ended; what is not vacuumed by then is left to the next run
+ * @returns why a part of the table or an index may not have been vacuumed, for a person; undefined if all were
  */
 export async function vacuum(
   session: Queryable,
   relations: readonly Relation[],
   clock: Clock,
   timeLeftMs: () => number,
-): Promise<VacuumOutcome> {
+): Promise<string | undefined> {
   try {
-    return await vacuumAll(session, relations, clock, timeLeftMs);
-  } catch (error) {
-    return { vacuumed: false, reason: kindOf(error) === 'slow' ? 'the time was up' : describeError(error) };
-  }
-}
-
-async function vacuumAll(
-  session: Queryable,
-  relations: readonly Relation[],
-  clock: Clock,
-  timeLeftMs: () => number,
-): Promise<VacuumOutcome> {
-  const before = await countsOf(session, relations);
-  try {
-    for (const relation of relations) {
-      await session.query(COST_SQL, [COST_DELAY]); // each time, since a new connection starts without
-      const statementTimeoutMs = Math.floor(timeLeftMs());
-      if (statementTimeoutMs <= 0) {
-        return { vacuumed: false, reason: 'the time was up' };
+    const before = await countsOf(session, relations);
+    try {
+      for (const { quotedName } of relations) {
+        await session.query(COST_SQL, [COST_DELAY]); // each time, since a new connection starts without
+        const statementTimeoutMs = Math.floor(timeLeftMs());
+        if (statementTimeoutMs <= 0) {
+          return TIME_IS_UP;
+        }
+        // skip_locked: a vacuum that waits for a lock would be waited for by the service in turn.
+        const statement = `vacuum (index_cleanup on, truncate off, skip_locked on, parallel 0) ${quotedName}`;
+        await session.query(statement, [], { statementTimeoutMs, lockTimeoutMs: LOCK_TIMEOUT_MS });
       }
-      // skip_locked: a vacuum that waits for a lock would be waited for by the service in turn.
-      await session.query(
-        `vacuum (index_cleanup on, truncate off, skip_locked on, parallel 0) ${relation.quotedName}`,
-        [],
-        { statementTimeoutMs, lockTimeoutMs: LOCK_TIMEOUT_MS },
-      );
+    } finally {
+      await session.query(COST_SQL, ['0']);
     }
-  } finally {
-    await session.query(COST_SQL, ['0']);
+    return (await countsRise(session, relations, before, clock))
+      ? undefined
+      : 'the server skipped it: the role may not vacuum the table, or the table was locked';
+  } catch (error) {
+    return kindOf(error) === 'slow' ? TIME_IS_UP : describeError(error);
   }
-  return (await countsRise(session, relations, before, clock))
-    ? { vacuumed: true }
-    : { vacuumed: false, reason: 'the server skipped it: the role may not vacuum the table, or the table was locked' };
 }
 
 const LOCK_TIMEOUT_MS = 25;

@@ -51,7 +51,7 @@ export function answerOf(
   const isProgress = hasDeleted(report) || next !== request.after;
   const mayGoOn = (isEndless || request.until !== undefined) && windowLeftMs(request) >= SHORTEST_ROUND_MS;
   const goesOn = mayGoOn && isProgress && (isCutShort || (!hasMaxRows && isTimeUp(report)));
-  const rounds = roundsWith({ ...report, next }, request, goesOn);
+  const rounds = roundsWith(report, next, request, goesOn);
   return {
     ...report,
     ...(!goesOn && { status: rounds.status }),
@@ -66,12 +66,13 @@ function isTimeUp({ dryRun, targets }: RunReport): boolean {
   return !dryRun && targets.some(({ stopReason }) => stopReason === 'deadline' || stopReason === 'replica-lag');
 }
 
-type Ended = Pick<RunReport, 'status' | 'rowsDeleted' | 'durationMs' | 'targets' | 'error'> & {
-  readonly next: string | undefined;
-};
-
-function roundsWith(report: Ended, { rounds: before, after }: FunctionRequest, goesOn: boolean): Rounds {
-  const { rowsDeleted, durationMs, targets, next } = report;
+function roundsWith(
+  report: RunReport,
+  next: string | undefined,
+  { rounds: before, after }: FunctionRequest,
+  goesOn: boolean,
+): Rounds {
+  const { rowsDeleted, durationMs, targets } = report;
   // The next round comes to the databases behind `next` again, and to all tables if there is no list of databases.
   const isOver = ({ database }: TargetReport) => database !== undefined && next !== undefined && database <= next;
   const statuses = goesOn ? targets.filter(isOver).map(({ status }) => status) : [report.status];

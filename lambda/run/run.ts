@@ -11,9 +11,8 @@ import { Turns } from '../engine/pace/turns';
 import type { SweepProgress } from '../engine/pass';
 import { findingOf, messageOf } from '../engine/preflight/finding';
 import { type Inspected, inspect, PreflightError } from '../engine/preflight/preflight';
-import type { Table, Visiting } from '../engine/purge';
+import type { Table } from '../engine/purge';
 import { ReplicaLagBrake } from '../engine/replica-lag';
-import type { ErasingContext } from '../erasure/erasing-purge';
 import { joinAlike, subjectsOf } from './alike-lines';
 import type { RunOptions } from './options';
 import { type Plan, planOf } from './plan';
@@ -70,6 +69,7 @@ export class Run {
     this.#turns = new Turns({
       pace: maxLoad === undefined ? new AutomaticPace() : new FixedPace(maxLoad),
       clock,
+      deletingUntil: deadlines.deletingUntil,
       look: (session, oid) => cluster.look(session, oid),
       onChange: (reason) => options.logger.debug('pace', { pace: { reason } }),
     });
@@ -77,17 +77,18 @@ export class Run {
 
   async execute(): Promise<RunResult> {
     const [main] = this.#sessions;
+    const warn = (warning: string) => this.#warn(warning);
+    const timeLeftMs = () => Math.min(this.#deadlines.countingUntil - this.#clock.now(), LONGEST_VACUUM_MS);
     let described: ServerReport | undefined;
     const facts = () => ({ cutoff: this.#start?.cutoff, server: described, warnings: this.#warnings });
     try {
       const inspected = await this.#inspectAll(main);
       const { cutoff, server } = this.#start as Start;
-      const context = this.#erasing(cutoff);
-      described = await this.#plan.describe(server, context);
+      described = await this.#plan.describe(server, main, warn);
       const tables = [...inspected].flatMap(([target, found]) =>
         found instanceof PreflightError ? [] : [this.#table(target, found, cutoff)],
       );
-      const worked = await this.#plan.work(tables, this.#visiting, context);
+      const worked = await this.#plan.work(tables, { cutoff, timeLeftMs, warn });
       const results = [...inspected].map(([target, found]) =>
         found instanceof PreflightError
           ? refusedTarget(target, found, this.#plan.diagnose(found))
@@ -114,8 +115,9 @@ export class Run {
 
   #session(onConnect?: (query: Query) => Promise<void>): Session {
     const { stopCounting: stop, abandon } = this.#deadlines;
-    const onRetry: SessionContext['onRetry'] = (warning, details) => this.#options.logger.warn(warning, details);
-    return new Session(this.#options.connection, { clock: this.#clock, stop, abandon, onRetry }, onConnect);
+    const { connection, logger } = this.#options;
+    const context: SessionContext = { clock: this.#clock, stop, abandon, onRetry: logger.warn.bind(logger) };
+    return new Session(connection, context, onConnect);
   }
 
   /** Inspects every table before the first row of any is deleted. A finding about one does not keep the others. */
@@ -190,29 +192,6 @@ export class Run {
           onDropped: () => this.#warn(`${printable(target.name)}: was dropped during the run`),
         }),
       },
-    };
-  }
-
-  #erasing(cutoff: Date): ErasingContext {
-    const { stopDeleting, stopCounting, countingUntil } = this.#deadlines;
-    return {
-      session: this.#sessions[0],
-      clock: this.#clock,
-      cutoff,
-      stopDeleting,
-      stopCounting,
-      timeLeftMs: () => Math.min(countingUntil - this.#clock.now(), LONGEST_VACUUM_MS),
-      warn: (warning) => this.#warn(warning),
-    };
-  }
-
-  get #visiting(): Visiting {
-    const { deletingUntil } = this.#deadlines;
-    return {
-      now: () => this.#clock.now(),
-      // If a table needs more time than its share of what is left, the automatic pace hurries.
-      before: ({ inspected }, share) =>
-        this.#turns.start((deletingUntil - this.#clock.now()) * share, inspected.referringKeys.length > 0),
     };
   }
 

@@ -78,26 +78,27 @@ export interface Replica {
   readonly lagSeconds?: number;
 }
 
-/** The streaming replicas of a server, or the reason why they are not known. Never throws: they do not fail a dry run. */
+/** The streaming replicas of a server; undefined, with a warning, if they are hidden. Never throws: a dry run goes on. */
 export async function replicasOf(
   session: Queryable,
-): Promise<{ readonly replicas?: readonly Replica[]; readonly warning?: string }> {
-  const hidden = (reason: string) => ({ warning: `the replicas are not visible, so their lag is unknown: ${reason}` });
+  warn: (warning: string) => void,
+): Promise<readonly Replica[] | undefined> {
+  const hidden = (reason: string) => warn(`the replicas are not visible, so their lag is unknown: ${reason}`);
   try {
     const { rows } = await session.query<StandingReplica>(REPLICAS_SQL);
     const missingGrant = rows.find((row) => row.missingGrant)?.missingGrant;
-    return missingGrant
-      ? hidden(missingGrant)
-      : {
-          replicas: rows.map(({ name, lagBytes, lagSeconds }) => ({
-            name,
-            lagBytes,
-            ...(lagSeconds !== null && { lagSeconds }),
-          })),
-        };
+    if (!missingGrant) {
+      return rows.map(({ name, lagBytes, lagSeconds }) => ({
+        name,
+        lagBytes,
+        ...(lagSeconds !== null && { lagSeconds }),
+      }));
+    }
+    hidden(missingGrant);
   } catch (error) {
-    return hidden(describeError(error));
+    hidden(describeError(error));
   }
+  return undefined;
 }
 
 interface StandingReplica {

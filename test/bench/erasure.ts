@@ -152,7 +152,7 @@ function vacuumsOf(durationsMs: Map<string, number[]>): Contender[] {
         );
         const relations = [{ oid: rows[0]?.oid ?? 0, quotedName: 'public.refresh_tokens' }];
         await timed(paced.name, async () => {
-          const { reason } = await vacuum(session, relations, systemClock, () => LONGEST_VACUUM_MS);
+          const reason = await vacuum(session, relations, systemClock, () => LONGEST_VACUUM_MS);
           if (reason !== undefined) {
             throw new Error(reason);
           }

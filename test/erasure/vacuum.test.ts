@@ -31,7 +31,7 @@ const pages = async () =>
 
 test('removes the entries of the indexes, and keeps the file as large as it was', async () => {
   const before = await pages();
-  await expect(vacuumAs(true)).resolves.toMatchObject({ vacuumed: true });
+  await expect(vacuumAs(true)).resolves.toBeUndefined();
   await database.sql('create extension pageinspect');
   const entries = await database.column<number>(`
     select (bt_page_stats('tokens_hash_key', block::int)).live_items
@@ -43,19 +43,18 @@ test('removes the entries of the indexes, and keeps the file as large as it was'
 });
 
 test('does not believe a vacuum that the server refused with a warning', async () => {
-  await expect(vacuumAs(false)).resolves.toEqual({
-    vacuumed: false,
-    reason: 'the server skipped it: the role may not vacuum the table, or the table was locked',
-  });
+  await expect(vacuumAs(false)).resolves.toBe(
+    'the server skipped it: the role may not vacuum the table, or the table was locked',
+  );
 });
 
 test('does not wait for a lock of the service', async () => {
   const service = await database.connect();
-  const outcome = await vacuumAs(true, 60_000, async () => {
+  const reason = await vacuumAs(true, 60_000, async () => {
     await service.query('begin');
     await service.query('lock table tokens in share update exclusive mode');
   });
-  expect(outcome).toMatchObject({ vacuumed: false, reason: expect.stringMatching('the table was locked$') });
+  expect(reason).toMatch(/the table was locked$/);
   await service.query('rollback');
 });
 
@@ -80,7 +79,7 @@ test('leaves the count of deleted rows in the report if the run loses its connec
 });
 
 test('leaves the partitions that it has no time for', async () => {
-  await expect(vacuumAs(true, 0)).resolves.toMatchObject({ vacuumed: false, reason: 'the time was up' });
+  await expect(vacuumAs(true, 0)).resolves.toBe('the time was up');
 });
 
 test('advises the owner on settings that the server takes, under which every vacuum cleans the indexes', async () => {

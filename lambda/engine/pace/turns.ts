@@ -9,6 +9,8 @@ import type { Batch } from './width';
 export interface TurnsOptions {
   readonly pace: Pace;
   readonly clock: Clock;
+  /** The end of the deleting, on the clock; the automatic pace hurries in order to be done by then. Absent without a limit. */
+  readonly deletingUntil?: number;
   /** Reads the state of the cluster and of a table; undefined if the server refuses. */
   readonly look: (session: Queryable, oid: number) => Promise<Look | undefined>;
   /** Called with the reason whenever the pace changes. */
@@ -60,13 +62,14 @@ export class Turns {
   /**
    * Begins a table.
    *
-   * @param ms the time in which its rows should be deleted
+   * @param share the part of the time left that it should take, above 0 up to 1
    * @param hasKeys whether foreign keys point at it
    */
-  start(ms = Number.POSITIVE_INFINITY, hasKeys = false): void {
-    const { pace, clock } = this.#options;
-    this.#deadline = clock.now() + ms;
-    pace.start(clock.now(), hasKeys);
+  start(share = 1, hasKeys = false): void {
+    const { pace, clock, deletingUntil = Number.POSITIVE_INFINITY } = this.#options;
+    const now = clock.now();
+    this.#deadline = now + (deletingUntil - now) * share;
+    pace.start(now, hasKeys);
   }
 
   /** The sum of the shares that the connections may work now. */

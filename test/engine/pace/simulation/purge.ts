@@ -56,6 +56,7 @@ export class Purge {
     this.#turns = new Turns({
       pace,
       clock: simulation,
+      ...(options.deadlineMs !== undefined && { deletingUntil: options.deadlineMs }),
       look: (session) => this.#look((session as unknown as Lane).pid),
     });
   }
@@ -63,7 +64,7 @@ export class Purge {
   start(): void {
     const { connections = 1, deadlineMs } = this.#options;
     const msLeft = deadlineMs && deadlineMs - this.#simulation.now();
-    this.#turns.start(msLeft);
+    this.#turns.start();
     if (msLeft !== undefined) {
       this.#simulation.after(msLeft, () => this.#stop.abort());
     }
