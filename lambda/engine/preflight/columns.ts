@@ -21,7 +21,7 @@ export interface Columns {
   /** The columns of the table itself that are read. */
   readonly own: readonly string[];
   /** The columns of other tables that are read. */
-  readonly others: readonly { readonly oid: number; readonly columns: readonly string[] }[];
+  readonly others: readonly { readonly oid: number; readonly column: string }[];
   readonly findings: readonly string[];
 }
 
@@ -67,11 +67,10 @@ function judge(
   return {
     types,
     references,
-    own: [...new Set([...columnsOf(target), ...[...references.values()].flatMap(ownColumns)])],
-    others: followed.map(({ reference, rule }) => ({
-      oid: reference.oid,
-      columns: [...reference.columns.map(({ referred }) => referred), ...columnsIn(rule)],
-    })),
+    own: [...columnsOf(target), ...[...references.values()].flatMap(({ columns }) => columns.map(({ own }) => own))],
+    others: followed.flatMap(({ reference: { oid, columns }, rule }) =>
+      [...columns.map(({ referred }) => referred), ...columnsIn(rule)].map((column) => ({ oid, column })),
+    ),
     findings: [
       ...new Set([
         ...findings,
@@ -81,10 +80,6 @@ function judge(
       ]),
     ],
   };
-}
-
-function ownColumns({ columns }: Reference): string[] {
-  return columns.map(({ own }) => own);
 }
 
 /** The types of the columns of tables. */
@@ -127,24 +122,22 @@ const COLUMNS_SQL = `
   where typtype <> 'd'`;
 
 function findingsIn(rule: Rule, types: ColumnTypes, quotedTable: string): string[] {
+  const about = (name: string, reasons: readonly string[]) =>
+    reasons.map((reason) => `column ${quoteIdentifier(name)} of ${quotedTable} ${reason}`);
   const missing = columnsIn(rule).filter((name) => !types.has(name));
-  const describe = (name: string) => `column ${quoteIdentifier(name)} of ${quotedTable}`;
+  const existing = [...types.keys()];
   return [
-    ...missing.map((name) => {
-      const existing = [...types.keys()];
+    ...missing.flatMap((name) => {
       const similar = existing.find((candidate) => alike(candidate) === alike(name));
       const hint = similar ? `, there is ${quoteIdentifier(similar)}` : didYouMean(name, existing);
-      return `${describe(name)} does not exist${hint}`;
+      return about(name, [`does not exist${hint}`]);
     }),
-    ...Object.entries(rule).flatMap(([name, test]) => {
-      const seconds = isAge(test) && test.plusSeconds !== undefined ? test.plusSeconds : undefined;
-      return [
-        ...misfits(test, types.get(name)).map((reason) => `${describe(name)} ${reason}`),
-        ...(seconds === undefined ? [] : mustBeOf(NUMBERS, types.get(seconds))).map(
-          (reason) => `${describe(seconds ?? '')} ${reason}`,
-        ),
-      ];
-    }),
+    ...Object.entries(rule).flatMap(([name, test]) => [
+      ...about(name, misfits(test, types.get(name))),
+      ...(isAge(test) && test.plusSeconds !== undefined
+        ? about(test.plusSeconds, mustBeOf(NUMBERS, types.get(test.plusSeconds)))
+        : []),
+    ]),
   ];
 }
 
@@ -178,37 +171,31 @@ function mustBeOf(usable: readonly string[], type: ColumnType | undefined): stri
 
 const UUID = /^\{?[0-9a-f]{4}(?:-?[0-9a-f]{4}){7}\}?$/i;
 
-function valueMisfits(values: readonly (string | number)[], { name, labels }: ColumnType): string[] {
-  const others = (accepted: (value: string | number) => boolean) =>
-    values
-      .filter((value) => !accepted(value))
-      .map((value) => JSON.stringify(value))
-      .join(', ');
-  const refuse = (got: string, reason: string) => (got ? [`${reason}, got ${got}`] : []);
+function valueMisfits(values: readonly (string | number)[], type: ColumnType): string[] {
+  const usable = usableValues(type);
+  if (!usable) {
+    return [`must be of type ${[...TEXTS, ...INTEGERS, 'uuid'].join(', ')} or an enum, is ${type.name}`];
+  }
+  const others = values.filter((value) => !usable.accepts(value)).map((value) => JSON.stringify(value));
+  return others.length > 0 ? [`is of type ${type.name}${usable.rule}, got ${others.join(', ')}`] : [];
+}
+
+/** The values that a column can be compared with; undefined if it cannot be compared with any. */
+function usableValues({
+  name,
+  labels,
+}: ColumnType): { readonly accepts: (value: string | number) => boolean; readonly rule: string } | undefined {
   if (labels) {
-    const known = labels.map(literal).join(', ');
-    return refuse(
-      others((value) => labels.includes(String(value))),
-      `is of type ${name}, whose values are ${known}`,
-    );
+    const rule = `, whose values are ${labels.map(literal).join(', ')}`;
+    return { accepts: (value) => labels.includes(String(value)), rule };
   }
   if (INTEGERS.includes(name)) {
-    return refuse(
-      others((value) => typeof value === 'number'),
-      `is of type ${name}: its values are whole numbers`,
-    );
+    return { accepts: (value) => typeof value === 'number', rule: ': its values are whole numbers' };
   }
   if (name === 'uuid') {
-    return refuse(
-      others((value) => UUID.test(String(value))),
-      'is of type uuid: its values are UUIDs',
-    );
+    return { accepts: (value) => UUID.test(String(value)), rule: ': its values are UUIDs' };
   }
-  if (TEXTS.includes(name)) {
-    return refuse(
-      others((value) => typeof value === 'string'),
-      `is of type ${name}: its values are strings`,
-    );
-  }
-  return [`must be of type ${[...TEXTS, ...INTEGERS, 'uuid'].join(', ')} or an enum, is ${name}`];
+  return TEXTS.includes(name)
+    ? { accepts: (value) => typeof value === 'string', rule: ': its values are strings' }
+    : undefined;
 }

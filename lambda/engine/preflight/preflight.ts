@@ -8,7 +8,6 @@ import { type Columns, readColumns } from './columns';
 import { type Finding, findingOf, messageOf } from './finding';
 import { type ForeignKeyFindings, readForeignKeys } from './foreign-keys';
 import { type GuardFindings, type Need, readGuards } from './guards';
-import { type Keepers, keepersOf } from './keepers';
 import { type Reads, readMissingGrants } from './privileges';
 import { isTable, readMissingTables, readTables, storageFindings, type TargetTable } from './tables';
 
@@ -82,29 +81,29 @@ export async function inspect(
   }
   const guardsOf = await readGuards(session, [...usable.keys()]);
   const read = [...usable].map(([table, columns]) => {
-    const keys = foreignKeys.of(table);
-    return { columns, keys, guards: guardsOf(table), ...keepersOf(table, keys.referringKeys, columns) };
+    const keys = foreignKeys.of(table, columns.references.size > 0);
+    return { table, columns, keys, keepers: keys.keepers, guards: guardsOf(table) };
   });
-  const missingGrantsOf = await readMissingGrants(session, read);
-  for (const each of read) {
-    results.set(each.table.target, judge(each, missingGrantsOf(each), needs));
+  const missingGrants = await readMissingGrants(session, read);
+  for (const [index, each] of read.entries()) {
+    results.set(each.table.target, judge(each, missingGrants[index] ?? [], needs));
   }
   return results;
 }
 
-interface Read extends Reads, Keepers {
+interface Read extends Reads {
   readonly columns: Columns;
   readonly keys: ForeignKeyFindings;
   readonly guards: GuardFindings;
 }
 
 function judge(
-  { table: { root, heaps }, columns, keys, guards, keepers, findings }: Read,
+  { table: { root, heaps }, columns, keys, keepers, guards }: Read,
   missingGrants: readonly Need[],
   needs: PreflightOptions['needs'],
 ): Inspected | PreflightError {
   const grants = [...missingGrants, ...guards.needs];
-  const dangers = [...keys.dangers, ...guards.dangers, ...findings];
+  const dangers = [...keys.dangers, ...guards.dangers];
   // A dry run does not need the privilege to delete, but names it if another finding ends it anyway.
   if (dangers.length > 0 || grants.some(({ toRead }) => toRead || needs === 'delete')) {
     return new PreflightError(
@@ -125,7 +124,7 @@ function judge(
     columnTypes: columns.types,
     references: columns.references,
     keepers,
-    referringKeys: keys.referringKeys.filter((key) => !keepers.includes(key)),
+    referringKeys: keys.referringKeys,
     rowsAreHidden: guards.rowsAreHidden,
     warnings: [
       ...grants.map(({ finding }) => finding),

@@ -1,39 +1,40 @@
 import type { Queryable } from '../../database/queryable';
+import type { ReferringKey } from '../conditions/referring-key';
+import { unquoted } from '../conditions/sql';
+import type { Columns } from './columns';
 import { findingOf } from './finding';
 import type { Need } from './guards';
 import type { TargetTable } from './tables';
 
-/** The columns that the rules of a target read. */
+/** What the conditions of a target read. */
 export interface Reads {
   readonly table: TargetTable;
-  readonly own: readonly string[];
-  readonly others: readonly { readonly oid: number; readonly columns: readonly string[] }[];
+  readonly columns: Pick<Columns, 'own' | 'others'>;
+  readonly keepers: readonly ReferringKey[];
 }
 
 /** Reads which privileges the role lacks for each target. */
-export async function readMissingGrants(
-  session: Queryable,
-  targets: readonly Reads[],
-): Promise<(target: Reads) => readonly Need[]> {
-  const needed = targets.flatMap(({ table, own, others }, index) => [
-    ...table.heaps.flatMap(({ oid }) => ['ctid', ...own].map((column) => ({ index, oid, column, isOwn: true }))),
-    ...others.flatMap(({ oid, columns }) => columns.map((column) => ({ index, oid, column, isOwn: false }))),
-  ]);
+export async function readMissingGrants(session: Queryable, targets: readonly Reads[]): Promise<Need[][]> {
+  const needed = targets.flatMap(({ table, columns, keepers }, index) => {
+    const referred = keepers.flatMap((key) => key.columns.map((pair) => unquoted(pair.referred)));
+    const referring = keepers.flatMap(({ oid, columns: pairs }) =>
+      pairs.map((pair) => ({ oid, column: unquoted(pair.referring) })),
+    );
+    const own = ['ctid', ...columns.own, ...referred];
+    return [
+      ...table.heaps.flatMap(({ oid }) => own.map((column) => ({ index, oid, column, isOwn: true }))),
+      ...[...columns.others, ...referring].map((other) => ({ index, ...other, isOwn: false })),
+    ];
+  });
   const { rows } = await session.query<{ readonly index: number; readonly sql: string; readonly toRead: boolean }>(
     PRIVILEGES_SQL,
-    [
-      needed.map(({ index }) => index),
-      needed.map(({ oid }) => oid),
-      needed.map(({ column }) => column),
-      needed.map(({ isOwn }) => isOwn),
-    ],
+    [JSON.stringify(needed)],
   );
   const needs = targets.map((): Need[] => []);
   for (const { index, sql, toRead } of rows) {
     needs[index]?.push({ finding: findingOf('a privilege is missing', sql), toRead });
   }
-  const needsOf = new Map(targets.map((target, index) => [target, needs[index] ?? []]));
-  return (target) => needsOf.get(target) ?? [];
+  return needs;
 }
 
 // If row security applies to the role and no policy does, all rows are hidden: a run would find none dead.
@@ -42,8 +43,8 @@ const PRIVILEGES_SQL = `
     select
       index, listed.oid, nspname, format('%I.%I', nspname, relname) as name, column_name, min(position) as position,
       bool_or(is_own) as is_own
-    from unnest($1::int4[], $2::oid[], $3::text[], $4::boolean[]) with ordinality
-      as listed (index, oid, column_name, is_own, position)
+    from rows from (jsonb_to_recordset($1::jsonb) as (index int4, oid oid, "column" text, "isOwn" boolean))
+      with ordinality as listed (index, oid, column_name, is_own, position)
     join pg_class on pg_class.oid = listed.oid
     join pg_namespace on pg_namespace.oid = relnamespace
     group by index, listed.oid, nspname, relname, column_name
