@@ -47,34 +47,36 @@ const RESERVES = {
 };
 
 /**
- * @param timeLeftMs the time until the run must have returned; undefined if there is no limit
+ * @param timeLeftMs the time until the run must have returned; absent if there is no limit
  * @param interrupt ends deleting and counting early
  */
-export function deadlinesOf(clock: Clock, timeLeftMs: number | undefined, interrupt?: AbortSignal): Deadlines {
-  const after = (reserve: keyof typeof RESERVES) => {
-    const { ms, share } = RESERVES[reserve];
-    return timeLeftMs === undefined ? undefined : Math.max(0, timeLeftMs - Math.min(ms, timeLeftMs * share));
+export function deadlinesOf(clock: Clock, timeLeftMs = Number.POSITIVE_INFINITY, interrupt?: AbortSignal): Deadlines {
+  const deadline = ({ ms, share }: { readonly ms: number; readonly share: number }) => {
+    const afterMs = Math.max(0, timeLeftMs - Math.min(ms, timeLeftMs * share));
+    const controller = new AbortController();
+    const abort = (reason: Interruption) => controller.abort(reason);
+    const timer = afterMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(abort, afterMs, 'deadline');
+    // Every session listens, and Node.js warns of a leak above ten listeners.
+    setMaxListeners(0, controller.signal);
+    return { signal: controller.signal, until: clock.now() + afterMs, abort, timer };
   };
-  const deleting = abortAfter(after('stopDeleting'));
-  const counting = abortAfter(after('stopCounting'));
-  const abandon = abortAfter(after('abandon'));
-  // Every session listens, and Node.js warns of a leak above ten listeners.
-  setMaxListeners(0, ...[deleting, counting, abandon].map(({ controller }) => controller.signal));
-  const interrupted: Interruption = 'interrupted';
+  const deleting = deadline(RESERVES.stopDeleting);
+  const counting = deadline(RESERVES.stopCounting);
+  const abandon = deadline(RESERVES.abandon);
   const onInterrupt = () => {
-    deleting.controller.abort(interrupted);
-    counting.controller.abort(interrupted);
+    deleting.abort('interrupted');
+    counting.abort('interrupted');
   };
   if (interrupt?.aborted) {
     onInterrupt();
   }
   interrupt?.addEventListener('abort', onInterrupt, { once: true });
   return {
-    stopDeleting: deleting.controller.signal,
-    stopCounting: counting.controller.signal,
-    abandon: abandon.controller.signal,
-    deletingUntil: clock.now() + (after('stopDeleting') ?? Number.POSITIVE_INFINITY),
-    countingUntil: clock.now() + (after('stopCounting') ?? Number.POSITIVE_INFINITY),
+    stopDeleting: deleting.signal,
+    stopCounting: counting.signal,
+    abandon: abandon.signal,
+    deletingUntil: deleting.until,
+    countingUntil: counting.until,
     clear: () => {
       for (const { timer } of [deleting, counting, abandon]) {
         clearTimeout(timer);
@@ -82,10 +84,4 @@ export function deadlinesOf(clock: Clock, timeLeftMs: number | undefined, interr
       interrupt?.removeEventListener('abort', onInterrupt);
     },
   };
-}
-
-function abortAfter(ms: number | undefined) {
-  const controller = new AbortController();
-  const reason: Interruption = 'deadline';
-  return { controller, timer: ms === undefined ? undefined : setTimeout(() => controller.abort(reason), ms) };
 }

@@ -4,7 +4,16 @@ import { quoteIdentifier } from '../engine/conditions/sql';
 import type { Further } from '../engine/count';
 import { isDead } from '../engine/deletion';
 import type { Blockage, Cascaded } from '../engine/outcome';
-import { type Cascades, cascadedBy, cascadesOf, type Path, protectionsOf, referringTo } from '../engine/protection';
+import {
+  type Cascades,
+  cascadedBy,
+  cascadesOf,
+  endOf,
+  keptBy,
+  type Path,
+  protectionsOf,
+  referringTo,
+} from '../engine/protection';
 import type { Table } from '../engine/purge';
 import { patiently } from '../engine/table-lock';
 import { TablesOfRun } from './tables-of-run';
@@ -211,11 +220,7 @@ class Work implements Foreseen {
   get consequences(): Consequences {
     return {
       protectedRows: this.#rows.reduce((sum, rows) => sum + rows, 0),
-      blockedBy: this.#paths.flatMap((path, index) => {
-        const rows = this.#rows[index] ?? 0;
-        const { constraint, quotedTable } = path.at(-1) ?? path[0];
-        return rows > 0 ? [{ reason: `foreign key ${quoteIdentifier(constraint)} of ${quotedTable}`, rows }] : [];
-      }),
+      blockedBy: keptBy(this.#paths, this.#rows),
       cascaded: cascadedBy(this.#cascades, this.#cascaded),
     };
   }
@@ -265,7 +270,7 @@ interface Found {
  * table are its own.
  */
 function refers(row: string, path: Path, conditions: readonly string[], place?: string): string {
-  const last = path.at(-1) ?? path[0];
+  const last = endOf(path);
   const [first, ...others] = path.slice(0, -1);
   const link = last.columns
     .map(({ referred, equals, referring }) => `${first ? 'referring' : row}.${referred} ${equals} keeping.${referring}`)

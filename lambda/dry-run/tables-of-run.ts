@@ -1,5 +1,5 @@
 import { ByTable } from '../engine/conditions/by-table';
-import { type Path, protectionsOf } from '../engine/protection';
+import { endOf, type Path, protectionsOf } from '../engine/protection';
 import { oidsOf, type Table } from '../engine/purge';
 
 /** The tables of a run, found by the foreign keys between them. */
@@ -23,7 +23,7 @@ export class TablesOfRun {
 
   /** The tables of the run whose rows refer, at the end of a path. Targets may share a table. */
   referring(path: Path): Table[] {
-    return this.#byOid.at([(path.at(-1) ?? path[0]).oid]);
+    return this.#byOid.at([endOf(path).oid]);
   }
 
   /** The tables in which rows of a table may keep some. */

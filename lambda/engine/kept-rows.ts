@@ -1,7 +1,6 @@
-import { quoteIdentifier } from './conditions/sql';
-import type { Blockage } from './outcome';
+import { type Blockage, sumsByKey } from './outcome';
 import type { Piece } from './pieces';
-import type { Protection } from './protection';
+import { keptBy, type Protection } from './protection';
 
 /** The rows of a piece that stayed. */
 interface Kept {
@@ -30,12 +29,8 @@ export class KeptRows {
    */
   add(piece: Piece, rows: readonly number[], refused: readonly string[] = []): void {
     if (refused.length > 0 || rows.some((count) => count > 0)) {
-      this.#kept.push({ piece, rows, refused: countsOf(refused) });
+      this.#kept.push({ piece, rows, refused: sumsByKey(refused.map((reason) => [reason, 1])) });
     }
-  }
-
-  clear(): void {
-    this.#kept = [];
   }
 
   /** How many there are. */
@@ -44,12 +39,10 @@ export class KeptRows {
   }
 
   get blockages(): Blockage[] {
-    const sums = this.#sums;
-    const known = this.#protections.flatMap(({ path }, index) => {
-      const rows = sums[index] ?? 0;
-      const key = path.at(-1) ?? path[0];
-      return rows > 0 ? [{ reason: `foreign key ${quoteIdentifier(key.constraint)} of ${key.quotedTable}`, rows }] : [];
-    });
+    const known = keptBy(
+      this.#protections.map(({ path }) => path),
+      this.#sums,
+    );
     return [...known, ...[...this.#refused].map(([reason, rows]) => ({ reason, rows }))];
   }
 
@@ -84,20 +77,8 @@ export class KeptRows {
   }
 
   get #refused(): ReadonlyMap<string, number> {
-    const counts = new Map<string, number>();
-    for (const [reason, rows] of this.#kept.flatMap(({ refused }) => [...refused])) {
-      counts.set(reason, (counts.get(reason) ?? 0) + rows);
-    }
-    return counts;
+    return sumsByKey(this.#kept.flatMap(({ refused }) => [...refused]));
   }
-}
-
-function countsOf(reasons: readonly string[]): ReadonlyMap<string, number> {
-  const counts = new Map<string, number>();
-  for (const reason of reasons) {
-    counts.set(reason, (counts.get(reason) ?? 0) + 1);
-  }
-  return counts;
 }
 
 function by(oids: ReadonlySet<number>) {

@@ -80,6 +80,15 @@ export function blockagesOf(obstacles: readonly Obstacle[]): Blockage[] {
   });
 }
 
+/** Adds up numbers with the same key. */
+export function sumsByKey(parts: Iterable<readonly [string, number]>): Map<string, number> {
+  const sums = new Map<string, number>();
+  for (const [key, number] of parts) {
+    sums.set(key, (sums.get(key) ?? 0) + number);
+  }
+  return sums;
+}
+
 /** The stop reason of a walk that did not finish. */
 export function reasonOf(end: WalkEnd, signal: AbortSignal): StopReason {
   return end === 'stopped' ? (signal.reason as StopReason) : 'blocked';

@@ -1,10 +1,14 @@
-import type { ReferringKey } from './conditions/referring-key';
-import type { Cascaded } from './outcome';
+import { type ReferringKey, takesRows } from './conditions/referring-key';
+import { quoteIdentifier } from './conditions/sql';
+import { type Blockage, type Cascaded, sumsByKey } from './outcome';
+
+/** A foreign key that points at a table and, behind a cascade, a key that points at the rows that it deletes, and so on. */
+export type Path = readonly [ReferringKey, ...ReferringKey[]];
 
 /** A foreign key that keeps a row as long as another row refers to it. */
 export interface Protection {
   /** The key, behind the cascades that lead to it. */
-  readonly path: readonly [ReferringKey, ...ReferringKey[]];
+  readonly path: Path;
   /** Whether the referring row is dead itself, so that this row can be deleted after it. */
   readonly waits: boolean;
 }
@@ -18,8 +22,8 @@ export interface Protections {
 
 /** @param isInherited whether some of the relations are children by INHERITS, which no key of their parent points at */
 export function protectionsOf(keys: readonly ReferringKey[], isInherited: boolean): Protections {
-  const paths = keys.flatMap((key) => pathsFrom([key])).filter((path) => keeps(path));
-  const readable = isInherited ? [] : paths.filter((path) => path.every(({ canRead }) => canRead));
+  const paths = pathsOf(keys).filter((path) => !takesRows(endOf(path)));
+  const readable = isInherited ? [] : paths.filter(isReadable);
   return {
     // A row to which a live row refers stays in any case: that reason comes first.
     known: [
@@ -30,16 +34,13 @@ export function protectionsOf(keys: readonly ReferringKey[], isInherited: boolea
   };
 }
 
-export type Path = readonly [ReferringKey, ...ReferringKey[]];
-
-/** The key itself and, behind a cascade, the keys that point at the rows that it deletes. */
-function pathsFrom(path: Path): Path[] {
-  const last = path.at(-1) ?? path[0];
-  return [path, ...last.next.flatMap((next) => pathsFrom([...path, next]))];
-}
-
-function keeps(path: Path): boolean {
-  return ['no action', 'restrict'].includes(path.at(-1)?.onDelete ?? '');
+/** The rows that keys keep, each by the key at the end of a path. */
+export function keptBy(paths: readonly Path[], rows: readonly number[]): Blockage[] {
+  return paths.flatMap((path, index) => {
+    const { constraint, quotedTable } = endOf(path);
+    const reason = `foreign key ${quoteIdentifier(constraint)} of ${quotedTable}`;
+    return rows[index] ? [{ reason, rows: rows[index] }] : [];
+  });
 }
 
 export interface Cascades {
@@ -51,30 +52,30 @@ export interface Cascades {
 
 /** The cascades that a DELETE sets off. */
 export function cascadesOf(keys: readonly ReferringKey[]): Cascades {
-  const paths = keys
-    .flatMap((key) => pathsFrom([key]))
-    .filter((path) => path.every(({ onDelete }) => onDelete === 'cascade'));
-  const isKnown = (path: Path) => path.every(({ canRead }) => canRead);
-  return {
-    known: paths.filter(isKnown),
-    uncounted: [...new Set(paths.filter((path) => !isKnown(path)).map(tableAtEnd))],
-  };
+  const paths = pathsOf(keys).filter((path) => endOf(path).onDelete === 'cascade');
+  const hidden = paths.filter((path) => !isReadable(path));
+  return { known: paths.filter(isReadable), uncounted: [...new Set(hidden.map((path) => endOf(path).quotedTable))] };
 }
 
 /** The rows that cascades deleted, by table. A table with a cascade that cannot be counted has no number. */
 export function cascadedBy({ known, uncounted }: Cascades, rows: readonly number[]): Cascaded[] {
-  const counted = new Map<string, number>();
-  known.forEach((path, index) => {
-    counted.set(tableAtEnd(path), (counted.get(tableAtEnd(path)) ?? 0) + (rows[index] ?? 0));
-  });
+  const counted = sumsByKey(known.map((path, index) => [endOf(path).quotedTable, rows[index] ?? 0]));
   return [
     ...[...counted].filter(([table]) => !uncounted.includes(table)).map(([table, rows]) => ({ table, rows })),
     ...uncounted.map((table) => ({ table })),
   ];
 }
 
-function tableAtEnd(path: Path): string {
-  return (path.at(-1) ?? path[0]).quotedTable;
+function pathsOf(keys: readonly ReferringKey[]): Path[] {
+  return keys.flatMap((key) => [[key] as const, ...pathsOf(key.next).map((path) => [key, ...path] as const)]);
+}
+
+export function endOf(path: Path): ReferringKey {
+  return path.at(-1) ?? path[0];
+}
+
+function isReadable(path: Path): boolean {
+  return path.every(({ canRead }) => canRead);
 }
 
 /**

@@ -35,17 +35,9 @@ export interface DeathCondition extends Condition {
   readonly others: readonly Root[];
 }
 
-/** The same, with its rules. */
+/** The same, with its rules, which are joined by OR and have the parameters of the whole. */
 export interface DeadRows extends DeathCondition {
-  readonly rules: readonly RuleCondition[];
-}
-
-/** One of the rules, which are joined by OR. */
-export interface RuleCondition {
-  /** A boolean SQL expression with the parameters of the whole condition. */
-  readonly text: string;
-  /** The same for people, without parameters. */
-  readonly readable: string;
+  readonly rules: readonly Sql[];
 }
 
 /**
@@ -94,14 +86,14 @@ export function conditionOf(target: Target, cutoff: Date, catalog: Catalog): Dea
   };
 }
 
-/** @param gone rows of the table by its quoted name that a key may lead to as well, although they were deleted */
-function ruleSql(rule: Rule, { columnTypes, references }: Catalog, context: TestContext, gone?: Gone): Sql {
+/** @param gone the quoted name of the table if a key may also lead to rows that were deleted from it, by the name `gone` */
+function ruleSql(rule: Rule, { columnTypes, references }: Catalog, context: TestContext, gone?: string): Sql {
   const tests = new ColumnTests(context, columnTypes);
   const own: Sql[] = [];
   const others: Sql[] = [];
   for (const [column, test] of Object.entries(rule)) {
     if (isReference(test)) {
-      others.push(referredSql(references.get(column), test.refersTo, columnTypes, context, gone));
+      others.push(referredSql(references.get(column) as Reference, test.refersTo, columnTypes, context, gone));
     } else {
       own.push(tests.sql(column, test));
     }
@@ -112,56 +104,36 @@ function ruleSql(rule: Rule, { columnTypes, references }: Catalog, context: Test
 
 /** Whether the row that a key leads to meets a rule. */
 function referredSql(
-  reference: Reference | undefined,
+  reference: Reference,
   rule: Rule,
   columnTypes: ColumnTypes,
   context: TestContext,
-  gone: Gone | undefined,
+  gone: string | undefined,
 ): Sql {
-  if (!reference) {
-    throw new Error('a foreign key that a rule follows was not looked up');
-  }
   const { quotedTable, isPartitioned, columns, types } = reference;
   const tests = new ColumnTests(context, types, 'parent.', reference.oid);
-  const name = nameBeside(columnTypes);
   const table = `${isPartitioned ? '' : 'only '}${quotedTable}`;
   const read = unique([...columns.map(({ referred }) => referred), ...columnsIn(rule)]).map(quoteIdentifier);
-  const place =
-    gone?.quotedTable === quotedTable
-      ? `(select ${read} from ${table} union all select ${read} from ${gone.source}) as parent`
-      : `${table} as parent`;
+  const place = gone === quotedTable ? `(select ${read} from ${table} union all select ${read} from gone)` : table;
   const met = joinSql(
     Object.entries(rule).flatMap(([column, test]) => (isReference(test) ? [] : [tests.sql(column, test)])),
     ' and ',
   );
-  return other(
-    tableOf(reference),
-    place,
-    columns.map(({ own, referred, equals }, index) => ({
-      selected: `parent.${quoteIdentifier(referred)} as ${name(index)}`,
-      compared: `parent.${name(index)} ${equals} ${quoteIdentifier(own)}`,
-      readable: `parent.${quoteIdentifier(referred)} = ${quoteIdentifier(own)}`,
-    })),
-    met,
-    'exists',
-  );
+  const pairs = columns.map(({ own, referred, equals }) => {
+    const [quoted, quotedOwn] = [quoteIdentifier(referred), quoteIdentifier(own)];
+    return { quoted, quotedOwn, compare: (name: string) => `${name} ${equals} ${quotedOwn}` };
+  });
+  return sqlOfOther('exists', tableOf(reference), `${place} as parent`, pairs, columnTypes, met);
 }
 
 /** Whether no row refers to the row by a key. */
 function unreferredSql(key: ReferringKey, columnTypes: ColumnTypes): Sql {
-  const { quotedTable, columns } = key;
-  const name = nameBeside(columnTypes);
-  return other(
-    tableOf(key),
-    `${quotedTable} as child`,
-    columns.map(({ referring, referred, equals }, index) => ({
-      selected: `child.${referring} as ${name(index)}`,
-      compared: `${referred} ${equals} child.${name(index)}`,
-      readable: `child.${referring} = ${referred}`,
-    })),
-    undefined,
-    'not exists',
-  );
+  const pairs = key.columns.map(({ referring, referred, equals }) => ({
+    quoted: referring,
+    quotedOwn: referred,
+    compare: (name: string) => `${referred} ${equals} ${name}`,
+  }));
+  return sqlOfOther('not exists', tableOf(key), `${key.quotedTable} as child`, pairs, columnTypes);
 }
 
 /** The other table of a key. */
@@ -169,10 +141,12 @@ function tableOf({ oid, quotedTable }: Reference | ReferringKey): Root {
   return { oid, quotedName: quotedTable };
 }
 
+/** A column of another table, and one of the table at hand. */
 interface Pair {
-  readonly selected: string;
-  readonly compared: string;
-  readonly readable: string;
+  readonly quoted: string;
+  readonly quotedOwn: string;
+  /** Compares them by the operator of their key. */
+  readonly compare: (name: string) => string;
 }
 
 /**
@@ -181,17 +155,20 @@ interface Pair {
  * which would read the other table for each range of blocks. The server checks the name of the table last, when it has
  * locked the table.
  */
-function other(
+function sqlOfOther(
+  exists: 'exists' | 'not exists',
   table: Root,
   place: string,
   pairs: readonly Pair[],
-  met: Sql | undefined,
-  exists: 'exists' | 'not exists',
+  columnTypes: ColumnTypes,
+  met?: Sql,
 ): Sql {
   const alias = place.slice(place.lastIndexOf(' ') + 1);
-  const selected = pairs.map((pair) => pair.selected).join(', ');
-  const compared = pairs.map((pair) => pair.compared).join(' and ');
-  const readable = [...pairs.map((pair) => pair.readable), ...(met ? [met.readable] : [])].join(' and ');
+  const name = nameBeside(columnTypes);
+  const selected = pairs.map(({ quoted }, index) => `${alias}.${quoted} as ${name(index)}`).join(', ');
+  const compared = pairs.map(({ compare }, index) => compare(`${alias}.${name(index)}`)).join(' and ');
+  const equal = pairs.map(({ quoted, quotedOwn }) => `${alias}.${quoted} = ${quotedOwn}`);
+  const readable = [...equal, ...(met ? [met.readable] : [])].join(' and ');
   return raw(
     `(${exists} (select from (select ${selected} from ${place}${met ? ` where ${met.text}` : ''}) as ${alias} where ${compared})) is true and ${isUnchanged(table)}`,
     `${exists} (select from ${place.replace(/^only /, '')} where ${readable})`,
@@ -208,14 +185,14 @@ function nameBeside(types: ColumnTypes): (index: number) => string {
 
 function recheckOf(target: Target, catalog: Catalog, cutoff: Date): Recheck {
   const { columnTypes, references } = catalog;
-  const gone = { quotedTable: quoteTable(target.schema, target.table), source: 'gone' };
+  const gone = quoteTable(target.schema, target.table);
   const values: unknown[] = [];
   const context = { cutoff, timeZone: target.timeZone, values };
   const rules = target.deleteWhen.map((rule) => `(${ruleSql(rule, catalog, context, gone).text})`);
   const keys = [...references.values()].flatMap(({ columns, quotedTable }) =>
-    columns.flatMap(({ own, referred }) => (quotedTable === gone.quotedTable ? [own, referred] : [own])),
+    columns.flatMap(({ own, referred }) => (quotedTable === gone ? [own, referred] : [own])),
   );
-  const columns = unique([...columnsOf(target), ...keys, ...selfTested(target, references, gone.quotedTable)]);
+  const columns = unique([...columnsOf(target), ...keys, ...selfTested(target, references, gone)]);
   const selected = columns.map((name, index) => `column_${index} as ${quoteIdentifier(name)}`);
   const definitions = columns.map((name, index) => `column_${index} ${columnTypes.get(name)?.quotedName}`);
   return {
@@ -233,12 +210,6 @@ function recheckOf(target: Target, catalog: Catalog, cutoff: Date): Recheck {
       values: [...values, rows],
     }),
   };
-}
-
-/** The deleted rows of a table, for keys that lead to the table itself. */
-interface Gone {
-  readonly quotedTable: string;
-  readonly source: string;
 }
 
 /** The columns that rules test in rows of the same table. */
