@@ -40,13 +40,8 @@ export async function aftermathOf(
     others.map(({ oid }) => oid),
     others.map(({ quotedName }) => quotedName),
   ];
-  const { rows } = await patiently<Answer>(options, AFTERMATH_SQL, values, BATCH_LIMITS);
-  const [answer] = rows;
-  if (!answer) {
-    throw new Error(`the server did not say what became of ${root.quotedName}`);
-  }
-  const { added, ...rest } = answer;
-  return { ...rest, added: added.map((partition) => ({ ...partition, rootOid: root.oid })) };
+  const { rows } = await patiently<Aftermath>(options, AFTERMATH_SQL, values, BATCH_LIMITS);
+  return rows[0] as Aftermath;
 }
 
 /** Whether a relation has another file than it had, as after VACUUM FULL: its rows are in other places. */
@@ -54,39 +49,24 @@ export function wasRewritten(files: ReadonlyMap<number, number | null>, aftermat
   return Object.entries(aftermath.files).some(([oid, file]) => files.get(Number(oid)) !== file);
 }
 
-/** The name of the table leads to another one, or to none. */
-export class ReplacedError extends Error {
-  override readonly name = 'ReplacedError';
-
-  constructor(quotedName: string, cause?: unknown) {
-    super(`${quotedName} was replaced or dropped during the sweep`, { cause });
-  }
+export function replaced(quotedName: string, cause?: unknown): Error {
+  return new Error(`${quotedName} was replaced or dropped during the sweep`, { cause });
 }
 
-/** The table was altered in a way by which live rows could go, so that no statement deletes from it any more. */
-export class AlteredError extends Error {
-  override readonly name = 'AlteredError';
-
-  constructor(what: string) {
-    super(`${what} during the sweep`);
-  }
-}
-
-/** The reason why the statements of a sweep delete no more; undefined if there is none. */
+/**
+ * How the table was altered in a way by which live rows could go, so that no statement deletes from it any more; undefined
+ * if it was not.
+ */
 export function alteration({ changedColumn, replacedOther, hasOtherKeys }: Aftermath): Error | undefined {
   if (replacedOther !== null) {
-    return new ReplacedError(replacedOther);
+    return replaced(replacedOther);
   }
   if (changedColumn !== null) {
-    return new AlteredError(`the type of column ${quoteIdentifier(changedColumn)} was changed`);
+    return new Error(`the type of column ${quoteIdentifier(changedColumn)} was changed during the sweep`);
   }
   return hasOtherKeys
-    ? new AlteredError('a foreign key on delete cascade, set null or set default was added or dropped')
+    ? new Error('a foreign key on delete cascade, set null or set default was added or dropped during the sweep')
     : undefined;
-}
-
-interface Answer extends Omit<Aftermath, 'added'> {
-  readonly added: readonly { readonly oid: number; readonly quotedName: string }[];
 }
 
 // A partition that is being detached does not count, and temporary children of other sessions cannot be read.
@@ -110,7 +90,8 @@ const AFTERMATH_SQL = `
     pg_catalog.to_regclass($2) is null as "isGone",
     (
       select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-        'oid', oid::pg_catalog.int8, 'quotedName', pg_catalog.format('%I.%I', nspname, relname)
+        'oid', oid::pg_catalog.int8, 'quotedName', pg_catalog.format('%I.%I', nspname, relname),
+        'rootOid', $1::pg_catalog.oid::pg_catalog.int8
       )), '[]')
       from heap where oid operator(pg_catalog.<>) all ($3::pg_catalog.oid[])
     ) as added,

@@ -99,7 +99,6 @@ export function oidsOf({ options }: Table): Set<number> {
 
 /** The work on one table, which may take several visits. */
 class Work {
-  readonly table: Table;
   readonly oids: ReadonlySet<number>;
   readonly sweep: Sweep;
   durationMs = 0;
@@ -107,8 +106,7 @@ class Work {
   visited = 0;
   deleted = 0;
 
-  constructor(table: Table) {
-    this.table = table;
+  constructor(readonly table: Table) {
     this.oids = oidsOf(table);
     this.sweep = new Sweep(table.options);
   }

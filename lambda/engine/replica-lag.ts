@@ -30,9 +30,6 @@ export class ReplicaLagBrake {
 
   /** Returns when work may go on, or when `until` is aborted. */
   async release(session: Queryable, until: AbortSignal): Promise<void> {
-    if (this.#blind) {
-      return;
-    }
     await this.#check(session);
     while (this.engaged && !until.aborted) {
       await this.#clock.sleep(CHECK_INTERVAL_MS, until);
@@ -41,7 +38,7 @@ export class ReplicaLagBrake {
   }
 
   async #check(session: Queryable): Promise<void> {
-    const lagMs = await this.#lagMs(session);
+    const lagMs = this.#blind ? 0 : await this.#lagMs(session);
     const engage = lagMs > this.#limitMs;
     if (engage !== this.engaged) {
       this.engaged = engage;
@@ -50,24 +47,20 @@ export class ReplicaLagBrake {
     }
   }
 
-  /** Reads the positions of the replicas. If the server hides them, this is the last look. */
+  /** Reads the positions of the replicas; undefined if the server hides them, and this is the last look. */
   async #look(session: Queryable): Promise<Replication | undefined> {
     try {
       const { rows } = await session.query<Replication>(REPLICATION_SQL);
-      if (rows[0]?.hidden) {
-        this.#giveUp('grant pg_monitor to the role');
-      }
-      return rows[0];
+      return rows[0]?.hidden ? this.#giveUp('grant pg_monitor to the role') : rows[0];
     } catch (error) {
       if (!isUnsupported(error)) {
         throw error;
       }
-      this.#giveUp(describeError(error));
-      return undefined;
+      return this.#giveUp(describeError(error));
     }
   }
 
-  #giveUp(reason: string): void {
+  #giveUp(reason: string): undefined {
     if (!this.#blind) {
       this.#blind = true;
       this.#onEvent(`the replicas are not visible, so their lag is not checked: ${reason}`);
@@ -76,9 +69,6 @@ export class ReplicaLagBrake {
 
   async #lagMs(session: Queryable): Promise<number> {
     const replication = await this.#look(session);
-    if (this.#blind) {
-      return 0;
-    }
     if (!replication || replication.slowest === null || replication.current === null) {
       this.#marks = [];
       return 0;

@@ -1,4 +1,4 @@
-import { type Aftermath, aftermathOf, alteration, ReplacedError, wasRewritten } from './aftermath';
+import { type Aftermath, aftermathOf, alteration, replaced, wasRewritten } from './aftermath';
 import { isMissing, type Root } from './conditions/relation';
 import type { Doomed } from './deletion';
 import { blockagesOf, endBy, reasonOf, type SweepOutcome, TABLE_LOCK, type WalkEnd } from './outcome';
@@ -108,7 +108,7 @@ export class Sweep {
       onDropped();
       return DRAINED;
     }
-    return { error: new ReplacedError(root.quotedName, cause) };
+    return { error: replaced(root.quotedName, cause) };
   }
 
   async #sweep(): Promise<Partial<SweepOutcome>> {

@@ -13,7 +13,7 @@ import { findingOf, messageOf } from '../engine/preflight/finding';
 import { type Inspected, inspect, PreflightError } from '../engine/preflight/preflight';
 import type { Table } from '../engine/purge';
 import { ReplicaLagBrake } from '../engine/replica-lag';
-import { joinAlike, subjectsOf } from './alike-lines';
+import { joinAlike } from './alike-lines';
 import type { RunOptions } from './options';
 import { type Plan, planOf } from './plan';
 import {
@@ -129,16 +129,12 @@ export class Run {
       needs: this.#plan.needs,
     });
     const results = this.#targets.flatMap((target) => {
-      const { targets, without, isTaken } = expanded.get(target) as Expanded;
-      const schemas = `like ${target.schemas?.like.join(', ')}`;
-      const table = `a table ${JSON.stringify(target.table)}`;
-      if (targets.length === 0) {
-        const reason = `no schema ${schemas} has ${table}${isTaken ? ' that no other target takes' : ''}`;
-        return [[target, new PreflightError([findingOf(reason)])] as const];
+      const { targets, error, warning } = expanded.get(target) as Expanded;
+      if (error !== undefined) {
+        return [[target, new PreflightError([findingOf(error)])] as const];
       }
-      if (without.length > 0) {
-        const names = printable(subjectsOf(without));
-        this.#warn(`${target.name}: ${names} match ${schemas} and do not have ${table}`);
+      if (warning !== undefined) {
+        this.#warn(`${target.name}: ${warning}`);
       }
       return targets.map((one) => [one, found.get(one) as Inspected | PreflightError] as const);
     });

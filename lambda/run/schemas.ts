@@ -1,15 +1,17 @@
 import { matchesPattern } from '../configuration/name-pattern';
 import type { Target } from '../configuration/targets';
+import { printable } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
+import { subjectsOf } from './alike-lines';
 
 /** The tables of a target. */
 export interface Expanded {
   /** The target itself, or one for each schema that matches and has the table. */
   readonly targets: readonly Target[];
+  /** The reason why there is none. */
+  readonly error?: string;
   /** The schemas that match and do not have the table. */
-  readonly without: readonly string[];
-  /** Whether a schema that matches has the table, and another target takes it. */
-  readonly isTaken: boolean;
+  readonly warning?: string;
 }
 
 /**
@@ -29,21 +31,30 @@ export async function expandSchemas(
     targets.map((target): [Target, Expanded] => {
       const { schemas, ...rest } = target;
       if (!schemas) {
-        return [target, { targets: [target], without: [], isTaken: false }];
+        return [target, { targets: [target] }];
       }
       const { table, name: pattern } = target;
       const matching = rows.filter(({ schema }) => matchesPattern(schemas, schema));
-      const having = matching.filter(({ tables }) => tables.includes(table));
-      const found = having.filter(({ schema }) => !taken.has(idOf(schema, table)));
-      for (const { schema } of found) {
+      const having = matching.filter(({ tables }) => tables.includes(table)).map(({ schema }) => schema);
+      const found = having.filter((schema) => !taken.has(idOf(schema, table)));
+      for (const schema of found) {
         taken.add(idOf(schema, table));
       }
+      const [like, it] = [`like ${schemas.like.join(', ')}`, `a table ${JSON.stringify(table)}`];
+      if (found.length === 0) {
+        const isTaken = having.length > 0;
+        return [
+          target,
+          { targets: [], error: `no schema ${like} has ${it}${isTaken ? ' that no other target takes' : ''}` },
+        ];
+      }
+      const without = matching.filter(({ tables }) => !tables.includes(table)).map(({ schema }) => schema);
+      const names = printable(subjectsOf(without));
       return [
         target,
         {
-          targets: found.map(({ schema }) => ({ ...rest, schema, name: `${schema}.${table}`, pattern })),
-          without: matching.filter(({ tables }) => !tables.includes(table)).map(({ schema }) => schema),
-          isTaken: having.length > found.length,
+          targets: found.map((schema) => ({ ...rest, schema, name: `${schema}.${table}`, pattern })),
+          ...(names && { warning: `${names} match ${like} and do not have ${it}` }),
         },
       ];
     }),

@@ -31,13 +31,12 @@ export interface Inspected extends Catalog {
 /** The findings that forbid a sweep. The message has one line for each. */
 export class PreflightError extends Error {
   override readonly name = 'PreflightError';
-  readonly findings: readonly Finding[];
-  readonly warnings: readonly Finding[];
 
-  constructor(findings: readonly Finding[], warnings: readonly Finding[] = []) {
+  constructor(
+    readonly findings: readonly Finding[],
+    readonly warnings: readonly Finding[] = [],
+  ) {
     super(findings.map(messageOf).join('\n'));
-    this.findings = findings;
-    this.warnings = warnings;
   }
 }
 

@@ -86,24 +86,18 @@ const MEMBERS_SQL = `
 
 /** The reasons why a sweep cannot visit the blocks of a target's table. */
 export function storageFindings({ root, heaps }: TargetTable): string[] {
-  if (!isTable(root)) {
-    return [wrongKind(root)];
-  }
-  return heaps.flatMap((heap) => {
-    if (heap.kind !== 'r') {
-      return [wrongKind(heap)];
+  const relations = isTable(root) ? heaps : [root];
+  return relations.flatMap(({ schema, table, kind, accessMethod }) => {
+    const name = quoteTable(schema, table);
+    if (kind !== 'r') {
+      return [`${name} must be a table, is a ${KINDS[kind] ?? `relation of kind ${kind}`}`];
     }
-    const name = quoteTable(heap.schema, heap.table);
-    return heap.accessMethod === 'heap' ? [] : [`${name} must be stored as heap, is stored as ${heap.accessMethod}`];
+    return accessMethod === 'heap' ? [] : [`${name} must be stored as heap, is stored as ${accessMethod}`];
   });
 }
 
 export function isTable({ kind }: Member): boolean {
   return kind === 'r' || kind === 'p';
-}
-
-function wrongKind({ schema, table, kind }: Member): string {
-  return `${quoteTable(schema, table)} must be a table, is a ${KINDS[kind] ?? `relation of kind ${kind}`}`;
 }
 
 const KINDS: Readonly<Record<string, string>> = { v: 'view', m: 'materialized view', f: 'foreign table' };
