@@ -211,13 +211,13 @@ export class AutomaticPace implements Pace {
     const workedMs = Math.max(batch.workedMs - this.#queueMs, Math.min(batch.workedMs, LEAST_BATCH_MS));
     const restFromMs = this.#width.learn({ ...batch, workedMs }, this.#targetMs(now));
     // Beside others the rest counts from the beginning of the batch: the network is a rest, too.
-    const paidMs = (restFromMs + this.#lookMs) / this.#share;
+    const costMs = restFromMs + this.#lookMs;
     const paidFrom = Math.max(beside ? this.#nextAt : Number.NEGATIVE_INFINITY, this.#begunAt);
-    this.#nextAt = Math.min(paidFrom + paidMs, this.#begunAt + LONGEST_GENTLE_INTERVAL_MS);
+    this.#nextAt = Math.min(paidFrom + costMs / this.#share, this.#begunAt + LONGEST_GENTLE_INTERVAL_MS);
     this.#times.work(workedMs + this.#lookMs, now, this.#state(now));
     this.#lookMs = 0;
     if (blocks >= 1 && !batch.undone) {
-      const msPerBlock = workedMs / blocks;
+      const msPerBlock = costMs / blocks;
       this.#msPerBlock = follow(this.#msPerBlock ?? msPerBlock, msPerBlock);
       const changedPart = Math.min(rows, blocks) / blocks;
       // Up at once, down slowly: a batch that changes too much does harm, one that changes too little does not.

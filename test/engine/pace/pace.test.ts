@@ -359,6 +359,12 @@ describe('with a deadline', () => {
     expect(p99).toBeLessThan(0.3 * half.service.percentile(99, SECOND, 60 * SECOND));
   });
 
+  test.each([100_000, 200_000, 300_000])('is done in time with %i blocks in two minutes', async (blocks) => {
+    const { purge } = await purgeOf(blocks, 120 * SECOND);
+
+    expect(purge.visited).toBe(blocks);
+  });
+
   test('never works more than half of the time, and rises to that step by step', async () => {
     const { purge } = await purgeOf(ENDLESS.blocks, 30 * SECOND);
 
