@@ -10,7 +10,7 @@ test('reads the sections to run and the files to write', () => {
   expect(
     parse('--only', 'service', '--contender', 'River', '--contender', 'Hydra', '--svg', 'a.svg', '--json'),
   ).toEqual({
-    scale: expect.objectContaining({ rounds: 1 }),
+    scale: expect.objectContaining({ rounds: 3 }),
     only: ['service'],
     contenders: ['River', 'Hydra'],
     json: true,

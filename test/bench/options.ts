@@ -53,9 +53,9 @@ const ALL = Number.POSITIVE_INFINITY;
 /** Takes some 40 minutes. */
 const USUAL: Scale = {
   rows: 1_000_000,
-  deadShares: [0.5],
+  deadShares: [0.5, 0.05],
   laterContenders: 5,
-  rounds: 1,
+  rounds: 3,
   capMs: 6_000,
   serviceRows: 2_000_000,
   serviceRate: 300,
