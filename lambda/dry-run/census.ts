@@ -1,6 +1,5 @@
 import type { ColumnTypes } from '../engine/conditions/column-tests';
 import type { Condition } from '../engine/conditions/condition';
-import type { Relation } from '../engine/conditions/relation';
 import { count, type Further } from '../engine/count';
 import type { Obstacle, WalkEnd } from '../engine/outcome';
 import { blocksOf, type Piece, RowList } from '../engine/pieces';
@@ -20,8 +19,8 @@ export interface Census {
   readonly dead: number;
   /** Those that meet each rule, in the order of the rules. A row may meet several. */
   readonly deadByRule: readonly number[];
-  /** The relations in which an index led to the dead rows, so that the others were not counted. */
-  readonly indexed: readonly Relation[];
+  /** The relations, by oid, in which an index led to the dead rows, so that the others were not counted. */
+  readonly indexed: readonly number[];
   /** The number of blocks that were visited; an approximation if an index led to the rows. */
   readonly blocks: number;
   /** How long the server was at work. */
@@ -62,18 +61,14 @@ export async function takeCensus(table: Table, forecast: Forecast): Promise<Cens
       onProgress?.({ rowsDeleted: 0, blocksVisited, blocksTotal });
     };
     const further: Further = {
-      columns: { ...question.further?.columns, ...ages.columns },
+      columns: { ...question.further, ...ages.columns },
       onPiece: (values, { relation }) => {
         foreseen.addStaying(relation, values);
         ages.add(values);
       },
     };
-    const { condition, beside } = question;
-    return count(
-      { ...options, condition: { ...options.condition, ...condition }, onPiece, further, ...(beside && { beside }) },
-      some,
-      columns,
-    );
+    const asked = { condition: { ...options.condition, ...question.condition }, beside: question.beside };
+    return count({ ...options, ...asked, onPiece, further }, some, columns);
   };
   const [found, ranges] = [pieces.filter(isFound), pieces.filter((piece) => !isFound(piece))];
   const byIndex = await visit(found, 0);
@@ -85,7 +80,7 @@ export async function takeCensus(table: Table, forecast: Forecast): Promise<Cens
     rows: byRange.sums.rows ?? 0,
     dead: total('dead'),
     deadByRule: condition.rules.map((_, index) => total(`rule ${index}`)),
-    indexed: found.map(({ relation }) => relation),
+    indexed: found.map(({ relation }) => relation.oid),
     blocks: blocksTotal,
     workMs: byIndex.workMs + byRange.workMs,
     end: byIndex.end === 'finished' ? byRange.end : byIndex.end,

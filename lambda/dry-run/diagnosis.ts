@@ -6,7 +6,7 @@ import { patiently } from '../engine/table-lock';
 import { TableSizes } from '../engine/table-sizes';
 import type { TableOptions } from '../engine/whole-table';
 import { type Census, takeCensus } from './census';
-import { Forecast, type Foreseen } from './forecast';
+import { Forecast, type TableForecast } from './forecast';
 import { adviseOnIndexes, type IndexAdvice } from './index-advice';
 import { Surprises } from './surprises';
 
@@ -54,48 +54,60 @@ export async function examine(
 ): Promise<Map<Target, Worked & { readonly diagnosis: Diagnosis }>> {
   const sizes = await TableSizes.read(tables);
   const forecast = new Forecast(tables);
-  const counts = new Map<Table, Counts>();
-  const failures = new Map<Table, unknown>();
-  const durations = new Map<Table, number>();
-  const timed = async (table: Table, work: () => Promise<void>) => {
-    const { clock } = table.options;
-    const startedAt = clock.now();
-    await work().catch((error: unknown) => failures.set(table, failures.get(table) ?? error));
-    durations.set(table, (durations.get(table) ?? 0) + clock.now() - startedAt);
-  };
-  for (const table of tables) {
-    await timed(table, async () => {
-      table.options.turns.start(sizes.takeShare(table), table.options.keys.length > 0);
-      counts.set(table, await countAll(table, forecast));
-    });
-  }
-  const [first] = tables;
-  if (first) {
-    const failAll = (error: unknown) => {
-      for (const table of tables) {
-        failures.set(table, failures.get(table) ?? error);
-      }
-    };
-    await timed(first, () => forecast.follow(first.options.stopCounting).catch(failAll));
-  }
   const surprises = new Surprises();
-  const worked = new Map<Target, Worked & { readonly diagnosis: Diagnosis }>();
-  for (const table of tables) {
-    let found: Findings = { diagnosis: {} };
-    await timed(table, async () => {
-      const counted = counts.get(table);
-      found = counted ? await diagnose(table, counted, forecast, surprises) : found;
+  const works: Work[] = tables.map((table) => ({ table, durationMs: 0 }));
+  const timed = async (work: Work, step: () => Promise<void>, failing: readonly Work[] = [work]) => {
+    const { clock } = work.table.options;
+    const startedAt = clock.now();
+    await step().catch((error: unknown) => {
+      for (const each of failing) {
+        each.failure ??= { error };
+      }
     });
-    const { diagnosis, ...outcome } = failures.has(table)
-      ? { ...endBy(failures.get(table), table.options.stopCounting), diagnosis: {} }
-      : found;
-    worked.set(table.target, {
-      outcome: { blockedBy: [], ...outcome, rowsDeleted: 0, batches: 0, longestBatchMs: 0 },
-      durationMs: durations.get(table) ?? 0,
-      diagnosis: { findings: table.inspected.warnings, ...diagnosis },
+    work.durationMs += clock.now() - startedAt;
+  };
+  for (const work of works) {
+    const { table } = work;
+    await timed(work, async () => {
+      table.options.turns.start(sizes.takeShare(table), table.options.keys.length > 0);
+      work.counts = { heaps: await measure(table.options), census: await takeCensus(table, forecast) };
     });
   }
-  return worked;
+  const [first] = works;
+  if (first) {
+    await timed(first, () => forecast.follow(first.table.options.stopCounting), works);
+  }
+  for (const work of works) {
+    const { table, counts } = work;
+    await timed(work, async () => {
+      work.findings = counts && (await diagnose(table, counts, forecast, surprises));
+    });
+  }
+  return new Map(
+    works.map(({ table, durationMs, failure, findings }) => {
+      const { diagnosis, ...outcome }: Findings = failure
+        ? { ...endBy(failure.error, table.options.stopCounting), diagnosis: {} }
+        : (findings as Findings);
+      return [
+        table.target,
+        {
+          outcome: { blockedBy: [], ...outcome, rowsDeleted: 0, batches: 0, longestBatchMs: 0 },
+          durationMs,
+          diagnosis: { findings: table.inspected.warnings, ...diagnosis },
+        },
+      ];
+    }),
+  );
+}
+
+/** The work on one table. It has either findings or a failure in the end. */
+interface Work {
+  readonly table: Table;
+  durationMs: number;
+  /** The first error. */
+  failure?: { readonly error: unknown };
+  counts?: Counts;
+  findings?: Findings | undefined;
 }
 
 type Findings = Partial<SweepOutcome> & { readonly diagnosis: Omit<Diagnosis, 'findings'> };
@@ -106,10 +118,6 @@ interface Counts {
   readonly census: Census;
 }
 
-async function countAll(table: Table, forecast: Forecast): Promise<Counts> {
-  return { heaps: await measure(table.options), census: await takeCensus(table, forecast) };
-}
-
 async function diagnose(
   table: Table,
   { heaps, census }: Counts,
@@ -117,29 +125,29 @@ async function diagnose(
   surprises: Surprises,
 ): Promise<Findings> {
   const { target, inspected, options } = table;
-  const { sessions, condition, stopCounting } = options;
+  const { sessions, condition, stopCounting, maxRows } = options;
   // Rows that policies hide from the role are in the statistics.
-  const rows = inspected.rowsAreHidden
-    ? heaps.reduce((total, heap) => total + (heap.estimatedRows ?? Number.NaN), 0)
-    : census.rows + estimatedRows(census, heaps);
+  const isEstimated = inspected.rowsAreHidden ? () => true : ({ oid }: Heap) => census.indexed.includes(oid);
+  const estimates = heaps.filter(isEstimated).map(({ estimatedRows }) => estimatedRows ?? Number.NaN);
+  const rows = sum(estimates) + (inspected.rowsAreHidden ? 0 : census.rows);
   const { protectedRows, blockedBy, ...consequences } = forecast.of(table).consequences;
   const doomed = census.dead - protectedRows;
   const cascaded = consequences.cascaded.filter(({ rows }) => rows !== undefined || doomed > 0);
   const isCounted = census.end === 'finished' && census.obstacles.length === 0 && !forecast.isCutShort;
-  const limits = isCounted && doomed > 0 ? limitsOf(doomed, options.maxRows, forecast.of(table), census) : [];
+  const limits = isCounted && doomed > 0 ? limitsOf(doomed, maxRows, forecast.of(table), census) : [];
   const surprising = [
     ...(await surprises.of(table, isCounted ? census.ages : [])),
     ...[...(isCounted ? doubts(doomed, rows) : []), ...limits].map((doubt) => `${target.name}: ${doubt}`),
   ];
   const diagnosis: Omit<Diagnosis, 'findings'> = {
-    tableBytes: sum(heaps, 'tableBytes'),
-    indexBytes: sum(heaps, 'indexBytes'),
+    tableBytes: sum(heaps.map(({ tableBytes }) => tableBytes)),
+    indexBytes: sum(heaps.map(({ indexBytes }) => indexBytes)),
     ...(surprising.length > 0 && { surprises: surprising }),
     indexAdvice: await adviseOnIndexes(sessions[0], {
       target,
       inspected,
       largest: heaps[0]?.oid ?? inspected.oid,
-      heapBytes: sum(heaps, 'heapBytes'),
+      heapBytes: sum(heaps.map(({ heapBytes }) => heapBytes)),
       rows,
       dead: census.dead,
     }),
@@ -165,7 +173,8 @@ async function diagnose(
       ...(Number.isFinite(rows) && { rowsKept: Math.max(0, Math.round(rows - doomed)) }),
       ...((census.indexed.length > 0 || inspected.rowsAreHidden) && { rowsKeptEstimated: true }),
       ...diagnosis,
-      ...estimatedDuration(table, { ...census, dead: doomed }, heaps),
+      // If a foreign key has no index, the cost of a row depends on the other table.
+      ...(!inspected.missesIndex && { estimatedDurationMs: estimatedDurationMs(census, doomed, heaps) }),
     },
   };
 }
@@ -185,7 +194,7 @@ function doubts(doomed: number, rows: number): string[] {
 function limitsOf(
   doomed: number,
   maxRows: number | undefined,
-  { isIncomplete, isInCircle }: Foreseen,
+  { isIncomplete, isInCircle }: TableForecast,
   { mayRefuse }: Census,
 ): string[] {
   return [
@@ -233,29 +242,13 @@ const HEAPS_SQL = `
   where oid = any($1::oid[])
   order by "heapBytes" desc, oid`;
 
-/** The rows of the heaps in which an index was used; NaN if the server has no statistics. */
-function estimatedRows({ indexed }: Census, heaps: readonly Heap[]): number {
-  return indexed.reduce((rows, relation) => {
-    const heap = heaps.find(({ oid }) => oid === relation.oid);
-    return rows + (heap?.estimatedRows ?? Number.NaN);
-  }, 0);
-}
-
-function estimatedDuration(
-  { inspected }: Pick<Table, 'inspected'>,
-  { dead, blocks, workMs, load }: Census,
-  heaps: readonly Heap[],
-): Pick<Diagnosis, 'estimatedDurationMs'> {
-  if (inspected.missesIndex) {
-    return {}; // what a row costs then depends on the other table
-  }
+function estimatedDurationMs({ blocks, workMs, load }: Census, doomed: number, heaps: readonly Heap[]): number {
   const triggers = Math.max(0, ...heaps.map((heap) => heap.triggers));
-  const blocksToWrite = Math.min(dead, blocks);
-  const writingMs = blocks > 0 ? (workMs * WRITE_FACTOR * blocksToWrite) / blocks : 0;
-  const deletingMs = dead * (ROW_MS + triggers * TRIGGER_MS);
-  return { estimatedDurationMs: Math.ceil((workMs + writingMs + deletingMs) / load) };
+  const writingMs = blocks > 0 ? (workMs * WRITE_FACTOR * Math.min(doomed, blocks)) / blocks : 0;
+  const deletingMs = doomed * (ROW_MS + triggers * TRIGGER_MS);
+  return Math.ceil((workMs + writingMs + deletingMs) / load);
 }
 
-function sum(heaps: readonly Heap[], key: 'heapBytes' | 'tableBytes' | 'indexBytes'): number {
-  return heaps.reduce((total, heap) => total + heap[key], 0);
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }

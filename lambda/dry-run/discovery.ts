@@ -37,12 +37,9 @@ export async function discover(session: Queryable): Promise<Discovery> {
   const alike = await lookalikes(session, catalog, new Set(known.flatMap(({ tables }) => tables)));
   const clock = await readClock(session);
   const found: Found[] = [];
-  for (const { tables, ...system } of known) {
-    found.push({
-      ...system,
-      remarks: [...system.remarks, ...zoneRemarks(tables, clock)],
-      tables: await examine(session, system.target, tables, clock.now),
-    });
+  for (const system of known) {
+    const remarks = [...system.remarks, ...zoneRemarks(system.tables, clock)];
+    found.push({ ...system, remarks, tables: await examine(session, system.target, system.tables, clock.now) });
   }
   for (const candidate of alike) {
     found.push(await examineLookalike(session, candidate, clock));
@@ -95,29 +92,25 @@ async function lookalikes(
 ): Promise<readonly Candidate[]> {
   const alike = catalog.flatMap((table) => {
     const proposal = known.has(table) ? undefined : lookalike(table);
-    return proposal ? [{ table, proposal }] : [];
+    return proposal ? { table, proposal } : [];
   });
+  const tables = alike.map(({ table }) => table);
   const parents = await readCascades(session);
   const isParent = (parent: CatalogTable, child: CatalogTable) =>
     parent !== child && parent.schema === child.schema && (parents.get(child.oid) ?? []).includes(parent.oid);
-  const ancestors = new Map(alike.map(({ table }) => [table, ancestorsOf(table.oid, parents)]));
-  const depth = (table: CatalogTable) => ancestors.get(table)?.size ?? 0;
   return alike
     .map(({ table, proposal }) => {
-      const above = [...known, ...alike.map((other) => other.table)].filter((other) =>
-        ancestors.get(table)?.has(other.oid),
-      );
+      const ancestors = ancestorsOf(table.oid, parents);
+      const above = [...known, ...tables].filter(({ oid }) => ancestors.has(oid));
       return {
         table,
         proposal,
-        children: alike
-          .map((other) => other.table)
-          .filter((other) => isParent(table, other))
-          .map((child) => child.table),
+        depth: ancestors.size,
+        children: tables.filter((other) => isParent(table, other)).map((child) => child.table),
         goesWith: above.filter((other) => known.has(other) || !isParent(other, table)).map((other) => other.table),
       };
     })
-    .sort((a, b) => depth(b.table) - depth(a.table));
+    .sort((a, b) => b.depth - a.depth);
 }
 
 /** All tables whose deletes cascade to this one, directly or through others. */
@@ -140,19 +133,20 @@ async function examineLookalike(
   { table, proposal, children, goesWith }: Candidate,
   clock: Clock,
 ): Promise<Found> {
+  const { rules, epochColumns, expiry = '' } = proposal;
   const values = new Map<string, Values>();
-  for (const column of new Set([...proposal.epochColumns, ...(proposal.expiry ? [proposal.expiry] : [])])) {
+  for (const column of new Set(expiry ? [...epochColumns, expiry] : epochColumns)) {
     values.set(column, await readValues(session, table, column, clock.now));
   }
   const epochs = new Map(
-    proposal.epochColumns.map((column) => [column, epochOf(column, values.get(column)?.median ?? null)] as const),
+    epochColumns.map((column) => [column, epochOf(column, values.get(column)?.median ?? null)] as const),
   );
-  const expiry = proposal.expiry === undefined ? undefined : values.get(proposal.expiry);
-  const isLastUse = expiry !== undefined && expiry.count >= ENOUGH_VALUES && expiry.future === 0;
+  const { count = 0, future = 0 } = values.get(expiry) ?? {};
+  const isLastUse = count >= ENOUGH_VALUES && future === 0;
   const target = {
     ...(table.schema !== 'public' && { schema: table.schema }),
     table: table.table,
-    deleteWhen: proposal.rules.map((rule) => withEpochs(rule, epochs)),
+    deleteWhen: rules.map((rule) => withEpochs(rule, epochs)),
     ...(children.length > 0 && { unlessReferredToBy: children }),
   } as TargetsInput[number];
   return {
@@ -171,7 +165,7 @@ async function examineLookalike(
           (values.get(column)?.median ? '' : ', as a guess: no value could be read'),
       ),
       ...(isLastUse
-        ? [`no ${proposal.expiry} lies in the future: if it is the time of the last use, the target deletes live rows`]
+        ? [`no ${expiry} lies in the future: if it is the time of the last use, the target deletes live rows`]
         : []),
       ...zoneRemarks([table], clock),
     ],

@@ -1,37 +1,20 @@
 import { behind, type Condition } from '../engine/conditions/condition';
 import type { Relation } from '../engine/conditions/relation';
 import { quoteIdentifier } from '../engine/conditions/sql';
-import type { Further } from '../engine/count';
 import { isDead } from '../engine/deletion';
-import type { Blockage, Cascaded } from '../engine/outcome';
-import {
-  type Cascades,
-  cascadedBy,
-  cascadesOf,
-  endOf,
-  keptBy,
-  type Path,
-  protectionsOf,
-  referringTo,
-} from '../engine/protection';
+import { cascadedBy, cascadesOf, endOf, keptBy, type Path, protectionsOf, referringTo } from '../engine/protection';
 import type { Table } from '../engine/purge';
 import { patiently } from '../engine/table-lock';
 import { TablesOfRun } from './tables-of-run';
 
-/** The effect of foreign keys on a run, as far as the role may read the tables that refer. */
-export interface Consequences {
-  /** The dead rows that stay because a row refers to them that stays. */
-  readonly protectedRows: number;
-  readonly blockedBy: readonly Blockage[];
-  readonly cascaded: readonly Cascaded[];
-}
-
 /** The additional columns that a census reads of a table. */
-export interface Question {
+interface Question {
   readonly condition: Condition;
-  readonly beside?: string;
+  /** SQL that follows the table. */
+  readonly beside: string;
   readonly columns: Readonly<Record<string, string>>;
-  readonly further?: Pick<Further, 'columns'>;
+  /** Columns that are not added up. */
+  readonly further: Readonly<Record<string, string>>;
 }
 
 /** The number of rows that are looked up at once by their places. */
@@ -47,18 +30,18 @@ const LOOKUP_LIMITS = { statementTimeoutMs: 5_000, lockTimeoutMs: 1_000, ownSear
  */
 export class Forecast {
   readonly #tables: TablesOfRun;
-  readonly #works: ReadonlyMap<Table, Work>;
+  readonly #works: ReadonlyMap<Table, TableForecast>;
   /** Whether the signal was aborted before the last key was followed. */
   isCutShort = false;
 
   constructor(tables: readonly Table[]) {
     this.#tables = new TablesOfRun(tables);
-    this.#works = new Map(tables.map((table) => [table, new Work(table, this.#tables)]));
+    this.#works = new Map(tables.map((table) => [table, new TableForecast(table, this.#tables)]));
   }
 
   /** The part of the forecast for a table. */
-  of(table: Table): Work {
-    return this.#works.get(table) as Work;
+  of(table: Table): TableForecast {
+    return this.#works.get(table) as TableForecast;
   }
 
   /** Follows the keys from the rows that stay. Call this after the census of all tables. Stops at the signal. */
@@ -80,48 +63,46 @@ export class Forecast {
   }
 }
 
+/** A path of keys, and the number of rows that it keeps or deletes along. */
+interface CountedPath {
+  readonly path: Path;
+  rows: number;
+}
+
 /** Rows of a relation that stay, by the protection that keeps them. */
 interface Staying {
   readonly table: Table;
   readonly relation: Relation;
   readonly tids: readonly string[];
-  readonly protection: number;
+  readonly protection: CountedPath;
 }
 
-/** The forecast of a table. */
-export interface Foreseen {
-  /** Whether keys keep rows that only an attempt to delete them finds. */
-  readonly isIncomplete: boolean;
-  /** Whether rows of the table and of others may keep each other. */
-  readonly isInCircle: boolean;
-}
-
-class Work implements Foreseen {
+export class TableForecast {
   readonly #table: Table;
   readonly #tables: TablesOfRun;
-  readonly #paths: readonly Path[];
-  readonly #cascades: Cascades;
+  readonly #protections: readonly CountedPath[];
+  readonly #cascades: readonly CountedPath[];
   /** Whether rows of the table keep others of the run. */
   readonly #passesOn: boolean;
   /** Whether the forecast needs the places of the rows that stay: they keep others, or are found a second time. */
   readonly #needsPlaces: boolean;
-  readonly #rows: number[];
-  readonly #cascaded: number[];
   readonly #known = new Set<string>();
   #found: Staying[] = [];
+  /** Whether keys keep rows that only an attempt to delete them finds. */
   readonly isIncomplete: boolean;
+  /** Whether rows of the table and of others may keep each other. */
   readonly isInCircle: boolean;
 
   constructor(table: Table, tables: TablesOfRun) {
-    const { known, areIncomplete } = protectionsOf(table.options.keys, table.options.isInherited);
+    const { keys, isInherited } = table.options;
+    const { known, areIncomplete } = protectionsOf(keys, isInherited);
+    const paths = known.filter(({ waits }) => !waits).map(({ path }) => path);
     this.#table = table;
     this.#tables = tables;
-    this.#paths = known.filter(({ waits }) => !waits).map(({ path }) => path);
-    this.#cascades = cascadesOf(table.options.keys);
+    this.#protections = paths.map((path) => ({ path, rows: 0 }));
+    this.#cascades = cascadesOf(keys).known.map((path) => ({ path, rows: 0 }));
     this.#passesOn = tables.keptBy(table).size > 0;
-    this.#needsPlaces = this.#passesOn || this.#paths.some((path) => tables.referring(path).length > 0);
-    this.#rows = this.#paths.map(() => 0);
-    this.#cascaded = this.#cascades.known.map(() => 0);
+    this.#needsPlaces = paths.length > 0 && (this.#passesOn || paths.some((path) => tables.referring(path).length > 0));
     this.isIncomplete = areIncomplete;
     this.isInCircle = tables.isInCircle(table);
   }
@@ -129,60 +110,53 @@ class Work implements Foreseen {
   /** @param free a name that no column of the table has */
   question(free: string): Question {
     const { condition } = this.#table.options;
+    const dead = isDead(condition);
     const protection = `asked.${quoteIdentifier(free)}`;
-    const isKept = `${isDead(condition)} and ${protection} is not null`;
-    const goes = this.#paths.length > 0 ? `${isDead(condition)} and ${protection} is null` : isDead(condition);
+    const goes = this.#protections.length > 0 ? `${dead} and ${protection} is null` : dead;
     const values = [...condition.values];
-    const cases = this.#paths.map((path, index) => {
+    const cases = this.#protections.map(({ path }, index) => {
       const [other] = this.#tables.referring(path);
       const isAlive = other ? [`not ${this.#deadOf(other, values)}`] : [];
       return `when ${refers('visited', path, isAlive)} then ${index}`;
     });
+    const beside = `, lateral (
+      select case when not ${dead} then null ${cases.join(' ')} end as ${quoteIdentifier(free)} offset 0
+    ) as asked`;
+    const places = `pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(${protection}, visited.ctid::pg_catalog.text))`;
     return {
       condition: { text: condition.text, values },
-      ...(cases.length > 0 && {
-        beside: `, lateral (
-          select case when not ${isDead(condition)} then null ${cases.join(' ')} end as ${quoteIdentifier(free)} offset 0
-        ) as asked`,
-      }),
+      beside: cases.length > 0 ? beside : '',
       columns: Object.fromEntries([
-        ...this.#paths.map((_, index) => [
+        ...this.#protections.map((_, index) => [
           `kept ${index}`,
           `pg_catalog.count(*) filter (where ${protection} operator(pg_catalog.=) ${index})`,
         ]),
-        ...this.#cascades.known.map((path, index) => [
+        ...this.#cascades.map(({ path }, index) => [
           `cascaded ${index}`,
-          `pg_catalog.sum((select pg_catalog.count(*) from ${referringTo('visited', path)})) filter (where ${goes})`,
+          `pg_catalog.sum(${countReferring(path)}) filter (where ${goes})`,
         ]),
       ]),
-      ...(this.#needsPlaces &&
-        cases.length > 0 && {
-          further: {
-            columns: {
-              staying: `pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(${protection}, visited.ctid::pg_catalog.text)) filter (where ${isKept})`,
-            },
-          },
-        }),
+      further: this.#needsPlaces ? { staying: `${places} filter (where ${dead} and ${protection} is not null)` } : {},
     };
   }
 
   /** Takes the sums of the census. */
   add(sums: (name: string) => number): void {
-    this.#paths.forEach((_, index) => {
-      this.#rows[index] = (this.#rows[index] ?? 0) + sums(`kept ${index}`);
-    });
-    this.#cascades.known.forEach((_, index) => {
-      this.#cascaded[index] = (this.#cascaded[index] ?? 0) + sums(`cascaded ${index}`);
-    });
+    for (const [index, protection] of this.#protections.entries()) {
+      protection.rows += sums(`kept ${index}`);
+    }
+    for (const [index, cascade] of this.#cascades.entries()) {
+      cascade.rows += sums(`cascaded ${index}`);
+    }
   }
 
   /** Takes the places of the rows of a piece that stay. */
   addStaying(relation: Relation, values: Readonly<Record<string, unknown>>): void {
     const staying = (values.staying ?? []) as readonly (readonly [number, string])[];
-    this.#paths.forEach((_, protection) => {
-      const tids = staying.filter(([by]) => by === protection).map(([, tid]) => tid);
+    for (const [index, protection] of this.#protections.entries()) {
+      const tids = staying.filter(([by]) => by === index).map(([, tid]) => tid);
       this.#note(relation, tids, protection);
-    });
+    }
   }
 
   takeFound(): Staying[] {
@@ -194,38 +168,42 @@ class Work implements Foreseen {
   /** Finds the dead rows that some rows refer to, which stay. */
   async keepReferredBy(staying: Staying, until: AbortSignal): Promise<void> {
     const { options } = this.#table;
-    for (const [index, path] of this.#paths.entries()) {
-      const tids = this.#tables.referring(path).includes(staying.table) ? staying.tids : [];
+    for (const own of this.#protections) {
+      const tids = this.#tables.referring(own.path).includes(staying.table) ? staying.tids : [];
       for (let at = 0; at < tids.length && !until.aborted; at += LOOKUP) {
         for (const relation of options.relations) {
-          const { text, values } = this.#lookup(relation, path, staying, tids.slice(at, at + LOOKUP));
+          const { text, values } = this.#lookup(relation, own.path, staying, tids.slice(at, at + LOOKUP));
           const { rows } = await patiently<Found>(options, text, values, LOOKUP_LIMITS);
           const news = rows.filter(({ tid }) => !this.#known.has(key(relation, tid)));
-          const protection = staying.table === this.#table ? staying.protection : index;
-          this.#rows[protection] = (this.#rows[protection] ?? 0) + news.length;
-          this.#cascades.known.forEach((_, cascade) => {
-            const along = news.reduce((sum, row) => sum + (row.cascaded[cascade] ?? 0), 0);
-            this.#cascaded[cascade] = (this.#cascaded[cascade] ?? 0) - along;
-          });
-          this.#note(
-            relation,
-            news.map(({ tid }) => tid),
-            protection,
-          );
+          const protection = staying.table === this.#table ? staying.protection : own;
+          protection.rows += news.length;
+          for (const [index, cascade] of this.#cascades.entries()) {
+            cascade.rows -= news.reduce((sum, { cascaded }) => sum + (cascaded[index] ?? 0), 0);
+          }
+          const found = news.map(({ tid }) => tid);
+          this.#note(relation, found, protection);
         }
       }
     }
   }
 
-  get consequences(): Consequences {
+  /** The effect of foreign keys on a run, as far as the role may read the tables that refer. */
+  get consequences() {
     return {
-      protectedRows: this.#rows.reduce((sum, rows) => sum + rows, 0),
-      blockedBy: keptBy(this.#paths, this.#rows),
-      cascaded: cascadedBy(this.#cascades, this.#cascaded),
+      /** The dead rows that stay because a row refers to them that stays. */
+      protectedRows: this.#protections.reduce((sum, { rows }) => sum + rows, 0),
+      blockedBy: keptBy(
+        this.#protections.map(({ path }) => path),
+        this.#protections.map(({ rows }) => rows),
+      ),
+      cascaded: cascadedBy(
+        cascadesOf(this.#table.options.keys),
+        this.#cascades.map(({ rows }) => rows),
+      ),
     };
   }
 
-  #note(relation: Relation, tids: readonly string[], protection: number): void {
+  #note(relation: Relation, tids: readonly string[], protection: CountedPath): void {
     for (const tid of tids) {
       this.#known.add(key(relation, tid));
     }
@@ -237,9 +215,7 @@ class Work implements Foreseen {
   #lookup(relation: Relation, path: Path, staying: Staying, tids: readonly string[]): Condition {
     const { condition } = this.#table.options;
     const isListed = `keeping.ctid operator(pg_catalog.=) any ($${condition.values.length + 1}::pg_catalog.tid[])`;
-    const counts = this.#cascades.known.map(
-      (cascade) => `(select pg_catalog.count(*) from ${referringTo('visited', cascade)})`,
-    );
+    const counts = this.#cascades.map((cascade) => countReferring(cascade.path));
     return {
       text: `
         select visited.ctid::pg_catalog.text as tid, array[${counts.join(', ')}]::pg_catalog.float8[] as cascaded
@@ -277,6 +253,11 @@ function refers(row: string, path: Path, conditions: readonly string[], place?: 
     .join(' and ');
   const met = first ? `exists (select from ${referringTo(row, [first, ...others])} and ${link})` : link;
   return `exists (select from ${place ?? last.quotedTable} as keeping where ${[met, ...conditions].join(' and ')})`;
+}
+
+/** The number of rows that refer to a visited row by a path, as SQL. */
+function countReferring(path: Path): string {
+  return `(select pg_catalog.count(*) from ${referringTo('visited', path)})`;
 }
 
 function key({ oid }: Relation, tid: string): string {

@@ -52,17 +52,15 @@ export async function adviseOnIndexes(session: Queryable, table: IndexedTable): 
   const roots = inspected.isPartitioned ? [inspected.oid] : inspected.relations.map(({ oid }) => oid);
   const { rows: answers } = await session.query<Catalog>(CATALOG_SQL, [roots, columns, largest]);
   const [catalog] = answers;
-  const { columnTypes } = inspected;
-  const missing = target.deleteWhen.filter(
-    (rule) => !catalog?.indexes.some((index) => serves(index, rule, { ...catalog, columnTypes })),
-  );
+  const names = { quoted: catalog?.quoted ?? {}, columnTypes: inspected.columnTypes };
+  const missing = target.deleteWhen.filter((rule) => !catalog?.indexes.some((index) => serves(index, rule, names)));
   if (!catalog || missing.length === 0) {
     return { verdict: 'exists', statements: [] };
   }
   // PostgreSQL cannot create an index of a partitioned table concurrently.
   const create = inspected.isPartitioned ? 'create index on' : 'create index concurrently on';
   const statements = catalog.tables.flatMap((name) =>
-    missing.map((rule) => `${create} ${name} ${definition(rule, { ...catalog, columnTypes })}`),
+    missing.map((rule) => `${create} ${name} ${definition(rule, names)}`),
   );
   const few = dead <= MOST_ROWS_FOUND && dead <= rows * GREATEST_DEAD_SHARE;
   return { verdict: few ? 'helps' : 'helps-later', statements: [...new Set(statements)] };
