@@ -1,7 +1,6 @@
 import type { Environment } from '../../lambda/configuration/environment';
-import { environmentOf } from '../../lambda/fleet/environment';
 import { type FleetReport, fleetReport } from '../../lambda/fleet/fleet-report';
-import type { Server } from '../../lambda/fleet/manifest';
+import { environmentOf, type Server } from '../../lambda/fleet/manifest';
 import { NO_MEMORY } from '../../lambda/fleet/memory';
 import { type ServerResult, serverResult } from '../../lambda/fleet/server-result';
 import { databaseResults } from '../../lambda/fleet/server-round';
@@ -56,19 +55,17 @@ async function runOn(
   { lists, settings }: Fleet,
   { dryRun, interrupt, onLog }: FleetRunOptions,
 ): Promise<ServerResult> {
-  const stop = new AbortController();
-  const onInterrupt = () => stop.abort();
-  interrupt.addEventListener('abort', onInterrupt);
+  const unreachable = new AbortController();
   try {
     const { report } = await invoke({
       environment: { ...ownKeys(server), ...environmentOf(server, lists, settings) },
       event: { dryRun },
-      interrupt: stop.signal,
+      interrupt: AbortSignal.any([interrupt, unreachable.signal]),
       onLog: (line) => {
         onLog(line);
         if (line.waitMs !== undefined) {
           // The function waits a minute for a server to come back. A person who mistyped its name need not.
-          stop.abort();
+          unreachable.abort();
         }
       },
     });
@@ -76,8 +73,6 @@ async function runOn(
     return serverResult(server.name, [round]);
   } catch (error) {
     return serverResult(server.name, [], (error as Error).message);
-  } finally {
-    interrupt.removeEventListener('abort', onInterrupt);
   }
 }
 

@@ -13,11 +13,6 @@ export interface StoredText {
   readonly etag: string | undefined;
 }
 
-/** Another writer came first. */
-export class ConflictError extends Error {
-  override readonly name = 'ConflictError';
-}
-
 /** The texts in a bucket. */
 export class FleetBucket {
   readonly #client = new S3Client({});
@@ -27,7 +22,7 @@ export class FleetBucket {
     this.#bucket = bucket;
   }
 
-  /** @returns undefined if there is none of this key */
+  /** @returns undefined if the key does not exist */
   async read(key: string): Promise<StoredText | undefined> {
     try {
       const { Body, ETag } = await this.#client.send(new GetObjectCommand({ Bucket: this.#bucket, Key: key }));
@@ -42,10 +37,8 @@ export class FleetBucket {
 
   async list(prefix: string): Promise<string[]> {
     const keys: string[] = [];
-    for await (const { Contents = [] } of paginateListObjectsV2(
-      { client: this.#client },
-      { Bucket: this.#bucket, Prefix: prefix },
-    )) {
+    const pages = paginateListObjectsV2({ client: this.#client }, { Bucket: this.#bucket, Prefix: prefix });
+    for await (const { Contents = [] } of pages) {
       keys.push(...Contents.flatMap(({ Key }) => Key ?? []));
     }
     return keys;
@@ -57,45 +50,33 @@ export class FleetBucket {
     const left = keys.values();
     const worker = async () => {
       for (const key of left) {
-        const { text = '' } = (await this.read(key)) ?? {};
-        texts.push(text);
+        texts.push((await this.read(key))?.text ?? '');
       }
     };
     await Promise.all(Array.from({ length: READ_AT_ONCE }, worker));
     return texts;
   }
 
-  async write(key: string, text: string): Promise<void> {
-    await this.#put(key, text, {});
+  async write(key: string, text: string, condition: { IfMatch?: string; IfNoneMatch?: string } = {}): Promise<void> {
+    const object = { Bucket: this.#bucket, Key: key, Body: text, ContentType: 'application/json' };
+    await this.#client.send(new PutObjectCommand({ ...object, ...condition }));
   }
 
   /**
    * Replaces the version that was read, or nothing if there was none.
    *
-   * @throws ConflictError if another version is there by now
+   * @returns `false` if another version has been written since
    */
-  async replace(key: string, before: StoredText | undefined, text: string): Promise<void> {
-    const condition = before?.etag === undefined ? { IfNoneMatch: '*' } : { IfMatch: before.etag };
+  async replace(key: string, before: StoredText | undefined, text: string): Promise<boolean> {
     try {
-      await this.#put(key, text, condition);
+      await this.write(key, text, before?.etag === undefined ? { IfNoneMatch: '*' } : { IfMatch: before.etag });
+      return true;
     } catch (error) {
       if (error instanceof S3ServiceException && [409, 412].includes(error.$metadata.httpStatusCode ?? 0)) {
-        throw new ConflictError(`another version of ${key} was written meanwhile`, { cause: error });
+        return false;
       }
       throw error;
     }
-  }
-
-  async #put(key: string, text: string, condition: { IfMatch?: string; IfNoneMatch?: string }): Promise<void> {
-    await this.#client.send(
-      new PutObjectCommand({
-        Bucket: this.#bucket,
-        Key: key,
-        Body: text,
-        ContentType: 'application/json',
-        ...condition,
-      }),
-    );
   }
 }
 

@@ -1,5 +1,5 @@
 import { LONGEST_STATE, sizeOf } from '../run/abridged-report';
-import type { RunStatus } from '../run/report';
+import { LEVELS, type RunLogger, type RunStatus } from '../run/report';
 import { groupedBy, sum } from '../run/totals';
 import { type Memory, type OldestSweep, oldestSweep, remember, rowsRemainingIn } from './memory';
 import type { ServerResult } from './server-result';
@@ -29,7 +29,7 @@ export interface FleetReport {
   readonly backlogGrows: boolean;
   readonly oldestSweep?: OldestSweep;
   readonly failures: readonly Failure[];
-  /** The number of failures that the list lacks, since it would be too long for an event. */
+  /** The number of failures that are left out, since the list would be too long for an event. */
   readonly failuresLeftOut?: number;
   /** Absent if there are too many for an event. Each has a line in the log. */
   readonly results?: readonly FleetDatabaseResult[];
@@ -88,6 +88,25 @@ export function fleetReport(
     failures: failuresOf(servers),
   };
   return { report: fitting(report, results), results, memory };
+}
+
+/** Writes one line for each database, one for each server that failed as a whole, and one for the run. */
+export function logFleetReport(
+  logger: RunLogger,
+  { results: _, failures, ...run }: FleetReport,
+  results: readonly FleetDatabaseResult[],
+): void {
+  for (const result of results) {
+    const { server, database, status, rowsDeleted } = result;
+    logger[LEVELS[status]](`${server}, ${database}: ${status}, ${rowsDeleted} rows deleted`, { result });
+  }
+  for (const { server, error } of failures.filter(({ database }) => database === undefined)) {
+    logger.error(`${server}: failed: ${error}`, { result: { server, status: 'failed', error } });
+  }
+  logger[LEVELS[run.status]](
+    `fleet: ${run.status}, ${run.servers.total} servers, ${run.databases.total} databases, ${run.rowsDeleted} rows deleted`,
+    { run },
+  );
 }
 
 function statusOf(

@@ -7,8 +7,7 @@ import { isObject } from '../configuration/validation';
 import { RunFailed, runJob } from '../job';
 import { hasDeleted } from '../run/report';
 import { answerOf } from '../run/rounds';
-import { environmentOf } from './environment';
-import { readServer } from './manifest';
+import { environmentOf, readServer } from './manifest';
 import { databaseResults, fitting, MOST_DATABASES, type ServerRound } from './server-round';
 
 /** The report of a round to the state machine of a fleet. */

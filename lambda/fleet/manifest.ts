@@ -1,9 +1,10 @@
 /** The manifest of a fleet: JSON lines, one server a line. Imports nothing but zod and the configuration. */
 
 import * as z from 'zod';
+import type { Environment } from '../configuration/environment';
 import { type NamePattern, namePattern } from '../configuration/name-pattern';
 import { DEFAULT_PORT, numberIn, PORT } from '../configuration/settings';
-import { DEFAULT_LIST } from '../configuration/target-lists';
+import { DEFAULT_LIST, type TargetLists } from '../configuration/target-lists';
 import { didYouMean, InvalidInputError, isObject, parse, refuse } from '../configuration/validation';
 
 /** A server of a fleet. */
@@ -55,6 +56,25 @@ export function parseManifest(text: string, lists: readonly string[], beforeNumb
  */
 export function readServer(value: unknown, lists: readonly string[], name?: string): Server {
   return parse(serverSchema(lists, isObject(value) ? value.databases : undefined), value, name);
+}
+
+/**
+ * The variables of a run on one server: those of its line in the manifest, and beside them those that the fleet has for all
+ * servers.
+ */
+export function environmentOf(server: Server, lists: TargetLists, fleet: Environment): Environment {
+  const { host, port, secretArn, iamUser, database, databases, targets } = server;
+  return {
+    ...fleet,
+    DB_AUTH: iamUser === undefined ? 'password' : 'iam',
+    DB_SECRET_ARN: secretArn,
+    DB_USER: iamUser,
+    DB_HOST: host,
+    DB_PORT: String(port),
+    DB_NAME: database,
+    DB_NAMES: JSON.stringify(databases),
+    CLEANUP_TARGETS: JSON.stringify(lists[targets]),
+  };
 }
 
 interface Line {

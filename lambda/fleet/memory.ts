@@ -1,7 +1,7 @@
 import { sum } from '../run/totals';
 import type { ServerResult } from './server-result';
 
-/** What a fleet knows from its earlier runs. */
+/** What a fleet keeps from one run to the next. */
 export interface Memory {
   readonly servers: Readonly<Record<string, ServerMemory>>;
   /** The dead rows that the last run left. */
@@ -9,7 +9,7 @@ export interface Memory {
 }
 
 interface ServerMemory {
-  /** When the server came into the manifest. */
+  /** When the server was first in the manifest. */
   readonly since: string;
   /** When each database was swept to its end, or was first seen if it never was. */
   readonly sweptAt: Readonly<Record<string, string>>;
@@ -17,7 +17,7 @@ interface ServerMemory {
 
 export const NO_MEMORY: Memory = { servers: {}, rowsRemaining: 0 };
 
-/** A database that was not swept to its end for longer than any other; a server if none of its databases is known. */
+/** The database whose last complete sweep is the oldest; a server if its databases are not known. */
 export interface OldestSweep {
   readonly server: string;
   readonly database?: string;
@@ -25,8 +25,8 @@ export interface OldestSweep {
 }
 
 /**
- * The memory after a run. A server that is not in the manifest any more is forgotten, and so is a database that is not on
- * its server any more.
+ * The memory after a run. Servers that are no longer in the manifest are dropped, and so are databases that are no longer on
+ * their server.
  *
  * @param at the start of the run
  */
@@ -45,7 +45,7 @@ export function remember({ servers }: Memory, results: readonly ServerResult[], 
   };
 }
 
-/** Where they were counted. */
+/** The dead rows that are left, where they were counted. */
 export function rowsRemainingIn(results: readonly ServerResult[]): number {
   return sum(results.flatMap(({ databases }) => databases.map(({ rowsRemaining = 0 }) => rowsRemaining)));
 }

@@ -11,7 +11,7 @@ export interface ServerResult {
    * - `not-reached`: the run ended before the server's turn
    */
   readonly outcome: 'swept' | 'skipped' | 'failed' | 'not-reached';
-  /** Whether the list of databases is all that the server has to be swept. */
+  /** Whether the list has all databases of the server that are to be swept. */
   readonly isComplete: boolean;
   readonly databases: readonly DatabaseResult[];
   readonly error?: string;

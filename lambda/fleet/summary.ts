@@ -13,10 +13,9 @@ import {
 import { LISTS_VARIABLE, readTargetLists } from '../configuration/target-lists';
 import { emitFleetReport, METRIC_NAMESPACE } from '../metrics';
 import { groupedBy } from '../run/totals';
-import { ConflictError, FleetBucket } from './bucket';
+import { FleetBucket } from './bucket';
 import { failuresIn, isFailureFile } from './failed-executions';
-import { type FleetReport, type FleetRun, fleetReport } from './fleet-report';
-import { logFleetReport } from './log';
+import { type FleetReport, type FleetRun, fleetReport, logFleetReport } from './fleet-report';
 import { parseManifest } from './manifest';
 import { type Memory, NO_MEMORY } from './memory';
 import { type ServerResult, serverResult } from './server-result';
@@ -111,20 +110,13 @@ const MOST_ATTEMPTS = 5;
 
 /** Two runs may end at the same time. */
 async function remembered(bucket: FleetBucket, run: FleetRun, servers: readonly ServerResult[]) {
-  for (let attempt = 1; ; attempt += 1) {
+  for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt += 1) {
     const before = await bucket.read(MEMORY_KEY);
     const memory: Memory = before ? JSON.parse(before.text) : NO_MEMORY;
     const summary = fleetReport(run, servers, memory);
-    if (summary.memory === memory) {
+    if (summary.memory === memory || (await bucket.replace(MEMORY_KEY, before, JSON.stringify(summary.memory)))) {
       return summary;
-    }
-    try {
-      await bucket.replace(MEMORY_KEY, before, JSON.stringify(summary.memory));
-      return summary;
-    } catch (error) {
-      if (!(error instanceof ConflictError) || attempt === MOST_ATTEMPTS) {
-        throw error;
-      }
     }
   }
+  throw new Error(`other runs kept writing ${MEMORY_KEY} at the same time`);
 }
