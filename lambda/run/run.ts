@@ -151,6 +151,7 @@ export class Run {
     try {
       while (this.#sessions.length < concurrency) {
         const session = this.#session();
+        session.synchronous = this.#sessions[0].synchronous;
         await session.open();
         this.#sessions.push(session);
       }

@@ -12,10 +12,10 @@ beforeEach(async () => {
     drop role if exists cleaner;
     create role cleaner login password 'cleaner';
     create table refresh_tokens (id int, revoked boolean, expires_at timestamptz);
-    insert into refresh_tokens select id, id % 2 = 0 from generate_series(1, 1000) as id;
-    create table commits (synchronous text);
+    insert into refresh_tokens select id, id % 2 = 0 from generate_series(1, 30000) as id; -- enough for a second connection
+    create table commits (synchronous text, pid int);
     create function remember() returns trigger language plpgsql security definer as $$
-      begin insert into commits values (current_setting('synchronous_commit')); return null; end $$;
+      begin insert into commits values (current_setting('synchronous_commit'), pg_backend_pid()); return null; end $$;
     create trigger remember after delete on refresh_tokens for each statement execute function remember();
     grant delete on refresh_tokens to cleaner;
     grant select (ctid, revoked, expires_at) on refresh_tokens to cleaner`);
@@ -40,7 +40,7 @@ function run() {
     .run({ timeLeftMs: 60_000 });
 }
 
-const DONE = { status: 'succeeded', rowsDeleted: 500, targets: [{ stopReason: 'drained', rowsRemaining: 0 }] };
+const DONE = { status: 'succeeded', rowsDeleted: 15_000, targets: [{ stopReason: 'drained', rowsRemaining: 0 }] };
 
 test('deletes without waiting for the disk if it can confirm its deletes later', async () => {
   expect(await run()).toMatchObject(DONE);
@@ -52,6 +52,7 @@ test('waits for the disk after each delete if the server cannot confirm them lat
 
   expect(await run()).toMatchObject(DONE);
   expect(await database.column('select distinct synchronous from commits')).toEqual(['on']);
+  expect(await database.column('select count(distinct pid)::int from commits')).toEqual([2]);
 });
 
 test('continues without the brake if the server does not show its log', async () => {
