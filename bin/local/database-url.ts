@@ -4,7 +4,7 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { Environment } from '../../lambda/configuration/environment';
 import { DEFAULT_PORT, PORT } from '../../lambda/configuration/settings';
-import { InvalidInputError } from '../../lambda/configuration/validation';
+import { InvalidInputError, refuse, together } from '../../lambda/configuration/validation';
 import { type Encryption, readEncryption } from './encryption';
 
 /** A database, and how to log in to it. */
@@ -23,7 +23,11 @@ export interface Database extends Encryption {
 /** Given to a server if there is no password, since a secret must hold one. A server that trusts the role ignores it. */
 export const NO_PASSWORD = 'none';
 
+const OPTION = '--database-url';
+
 const SHAPE = 'postgres://USER@HOST:PORT/DATABASE';
+
+const WRONG_PORT = `${OPTION}: the port ${PORT.rule}`;
 
 const PARAMETERS = ['host', 'port', 'user', 'password', 'dbname', 'sslmode', 'sslrootcert'];
 
@@ -40,17 +44,16 @@ const SOCKET_DIRECTORIES = ['/var/run/postgresql', '/tmp'];
  * Reads a connection URL. Like psql, it takes what the URL leaves out from `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD`,
  * `PGDATABASE` and `PGSSLROOTCERT`, then from the defaults of the machine; but rows are deleted only in a database that was named.
  *
- * @param option name of the URL in messages
  * @throws InvalidInputError with every mistake. None repeats a part of the URL that may belong to a password
  */
-export function parseDatabaseUrl(url: string, environment: Environment, option = '--database-url'): Database {
-  const parts = split(url, option);
+export function parseDatabaseUrl(url: string, environment: Environment): Database {
+  const parts = split(url);
   const mistakes: string[] = [];
   const decoded = (part: string, text: string) => {
     try {
       return decodeURIComponent(text);
     } catch {
-      mistakes.push(`${option}: the ${part} contains a % that encodes nothing; write %25 for a %`);
+      mistakes.push(`${OPTION}: the ${part} contains a % that encodes nothing; write %25 for a %`);
       return text;
     }
   };
@@ -58,7 +61,7 @@ export function parseDatabaseUrl(url: string, environment: Environment, option =
   const hostname = parts.hostname === NO_HOST ? '' : parts.hostname;
   const port = parameters.get('port') || parts.port || environment.PGPORT || String(DEFAULT_PORT);
   if (!isPort(port)) {
-    mistakes.push(wrongPort(option));
+    mistakes.push(WRONG_PORT);
   }
   const host =
     parameters.get('host') ||
@@ -66,17 +69,17 @@ export function parseDatabaseUrl(url: string, environment: Environment, option =
     environment.PGHOST ||
     localServer(port);
   const user = parameters.get('user') || decoded('user', parts.username) || environment.PGUSER || userInfo().username;
-  const name = parameters.get('dbname') || decoded('database', parts.pathname.slice(1)) || environment.PGDATABASE;
-  if (!name) {
-    mistakes.push(`${option} names no database: it must look like ${SHAPE}, unless PGDATABASE is set`);
+  const name = parameters.get('dbname') || decoded('database', parts.pathname.slice(1)) || environment.PGDATABASE || '';
+  if (name === '') {
+    mistakes.push(`${OPTION} names no database: it must look like ${SHAPE}, unless PGDATABASE is set`);
   }
   const given = parameters.get('password') || decoded('password', parts.password);
   const password = given || environment.PGPASSWORD;
-  mistakes.push(...unsupported(parameters, option));
-  const encryption = readEncryption(parameters, environment, host, option, mistakes);
-  if (!name || mistakes.length > 0) {
-    throw new InvalidInputError(mistakes);
-  }
+  mistakes.push(...unsupported(parameters));
+  const [, encryption] = together(
+    () => refuse(mistakes),
+    () => readEncryption(parameters, environment, host),
+  );
   return {
     ...{ host, port: Number(port), name, user },
     ...(password && { password }),
@@ -86,24 +89,24 @@ export function parseDatabaseUrl(url: string, environment: Environment, option =
 }
 
 /** @throws InvalidInputError, with a hint if the password seems to contain a delimiter of URLs */
-function split(url: string, option: string): URL {
+function split(url: string): URL {
   if (!/^postgres(ql)?:\/\//i.test(url.trim())) {
     const jdbc = /^jdbc:postgresql:/i.test(url.trim()) ? ', without jdbc: in front' : '';
-    throw new InvalidInputError([`${option} must look like ${SHAPE}${jdbc}`]);
+    throw new InvalidInputError([`${OPTION} must look like ${SHAPE}${jdbc}`]);
   }
   const completed = url.trim().replace(/^(\w+:\/\/(?:[^/?#]*@)?)(?=:\d*(?:[/?#]|$)|[/?#]|$)/, `$1${NO_HOST}`);
   const parts = URL.canParse(completed) ? new URL(completed) : undefined;
   const [, hosts = '', rest = ''] = /^\w+:\/\/(?:[^/?#]*@)?([^@/?#]*)(.*)/.exec(completed) ?? [];
   if (hosts.includes(',') && !rest.includes('@')) {
-    throw new InvalidInputError([`${option} must name one host: the one that accepts writes`]);
+    throw new InvalidInputError([`${OPTION} must name one host: the one that accepts writes`]);
   }
   const [, port] = /:([^:\]]+)$/.exec(hosts) ?? [];
   if (!parts && port !== undefined && !isPort(port) && !rest.includes('@')) {
-    throw new InvalidInputError([wrongPort(option)]);
+    throw new InvalidInputError([WRONG_PORT]);
   }
   if (!parts || parts.hash || /@/.test(parts.pathname + parts.search)) {
     throw new InvalidInputError([
-      `${option} must look like ${SHAPE}. If the password contains special characters, percent-encode them ` +
+      `${OPTION} must look like ${SHAPE}. If the password contains special characters, percent-encode them ` +
         '(/ is %2F, ? %3F, # %23, @ %40, : %3A, % %25), or leave it out and set PGPASSWORD',
     ]);
   }
@@ -114,17 +117,13 @@ function isPort(text: string): boolean {
   return /^\d+$/.test(text) && PORT.accepts(Number(text));
 }
 
-function wrongPort(option: string): string {
-  return `${option}: the port ${PORT.rule}`;
-}
-
-function unsupported(parameters: URLSearchParams, option: string): string[] {
+function unsupported(parameters: URLSearchParams): string[] {
   return [...new Set(parameters.keys())]
     .filter((name) => !PARAMETERS.includes(name))
     .map((name) =>
       SCHEMA_PARAMETERS.includes(name)
-        ? `${option}: the parameter ${name} is not supported; a schema is part of a target: { "schema": "auth", "table": "sessions", … }`
-        : `${option}: the parameter ${name} is not supported, only ${PARAMETERS.join(', ')} are`,
+        ? `${OPTION}: the parameter ${name} is not supported; a schema is part of a target: { "schema": "auth", "table": "sessions", … }`
+        : `${OPTION}: the parameter ${name} is not supported, only ${PARAMETERS.join(', ')} are`,
     );
 }
 

@@ -18,35 +18,15 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 
 export interface EmbeddedPostgresOptions {
-  /**
-   * Server settings, as in postgresql.conf.
-   *
-   * @default - the server's own, listening on the loopback interface only
-   */
+  /** Server settings, as in postgresql.conf. */
   readonly settings?: Readonly<Record<string, string | number>>;
-  /**
-   * Whether the server gets a process group of its own, so that a Ctrl-C in the terminal does not stop it.
-   *
-   * @default false
-   */
+  /** Whether the server gets a process group of its own, so that a Ctrl-C in the terminal does not stop it. */
   readonly detached?: boolean;
-  /**
-   * Fills the data directory.
-   *
-   * @default - a new cluster
-   */
+  /** Fills the data directory in place of `initdb`. */
   readonly initialize?: (dataDirectory: string) => Promise<void>;
-  /**
-   * The folder of the npm package that holds the binaries.
-   *
-   * @default - that of the installed version
-   */
+  /** The folder of the npm package that holds the binaries, by default that of the installed version. */
   readonly packageDirectory?: string;
-  /**
-   * The folder for its files, which every user may enter.
-   *
-   * @default - the one for temporary files
-   */
+  /** The folder for its files, which every user may enter; by default the one for temporary files. */
   readonly folder?: string;
 }
 
@@ -68,7 +48,8 @@ export class EmbeddedPostgres {
   readonly #account: Account | undefined;
   readonly #binaries: string;
   #server: ChildProcess | undefined;
-  #log = '';
+  /** The last lines that the server wrote to its log. */
+  log = '';
 
   private constructor(options: EmbeddedPostgresOptions) {
     this.#options = options;
@@ -103,34 +84,26 @@ export class EmbeddedPostgres {
 
   /** Starts a server that was stopped, on the port that it had. */
   async start(): Promise<void> {
+    this.port ||= await freePort();
     const settings = {
       listen_addresses: this.host,
       unix_socket_directories: '',
       ...this.#options.settings,
+      port: this.port,
     };
-    this.port ||= await freePort();
-    const server = spawn(
-      join(this.#binaries, 'postgres'),
-      [
-        '-D',
-        this.dataDirectory,
-        '-p',
-        String(this.port),
-        ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
-      ],
-      { ...this.#account, detached: this.#options.detached ?? false, stdio: ['ignore', 'ignore', 'pipe'] },
-    );
+    const flags = Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
+    const server = this.#spawn('postgres', ['-D', this.dataDirectory, ...flags]);
     this.#server = server;
-    this.#log = '';
+    this.log = '';
     await new Promise<void>((ready, failed) => {
       server.stderr.on('data', (chunk: Buffer) => {
-        this.#log = (this.#log + chunk.toString()).slice(-20_000);
-        if (/ready to accept (read-only )?connections/.test(this.#log)) {
+        this.log = (this.log + chunk.toString()).slice(-20_000);
+        if (/ready to accept (read-only )?connections/.test(this.log)) {
           ready();
         }
       });
       server.once('error', failed);
-      server.once('exit', () => failed(new Error(`PostgreSQL did not start:\n${this.#log}`)));
+      server.once('exit', () => failed(new Error(`PostgreSQL did not start:\n${this.log}`)));
     });
   }
 
@@ -160,11 +133,6 @@ export class EmbeddedPostgres {
     rmSync(this.#directory, { recursive: true, force: true, maxRetries: 5 });
   }
 
-  /** The last lines that the server wrote to its log. */
-  get log(): string {
-    return this.#log;
-  }
-
   /** The folder of its binaries, for further servers until this one is removed. */
   get packageDirectory(): string {
     return resolve(this.#binaries, '..', '..');
@@ -184,23 +152,28 @@ export class EmbeddedPostgres {
     }
     const passwordFile = join(this.#directory, 'password');
     writeFileSync(passwordFile, this.password);
-    const initdb = spawn(
-      join(this.#binaries, 'initdb'),
-      [
-        `--pgdata=${this.dataDirectory}`,
-        `--username=${EmbeddedPostgres.superuser}`,
-        `--pwfile=${passwordFile}`,
-        '--auth=scram-sha-256',
-        '--encoding=UTF8',
-        '--locale=C',
-        '--no-sync',
-      ],
-      { ...this.#account, detached: this.#options.detached ?? false, stdio: ['ignore', 'ignore', 'pipe'] },
-    );
+    const initdb = this.#spawn('initdb', [
+      `--pgdata=${this.dataDirectory}`,
+      `--username=${EmbeddedPostgres.superuser}`,
+      `--pwfile=${passwordFile}`,
+      '--auth=scram-sha-256',
+      '--encoding=UTF8',
+      '--locale=C',
+      '--no-sync',
+    ]);
     const [log, [exitCode]] = await Promise.all([text(initdb.stderr), once(initdb, 'close')]);
     if (exitCode !== 0) {
       throw new Error(`PostgreSQL could not make its data directory:\n${log}`);
     }
+  }
+
+  #spawn(program: string, args: readonly string[]) {
+    const { detached = false } = this.#options;
+    return spawn(join(this.#binaries, program), args, {
+      ...this.#account,
+      detached,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
   }
 
   /** The folder of the binaries: a copy if the account that runs the server may not enter the installed one. */

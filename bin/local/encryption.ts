@@ -21,32 +21,21 @@ const RECIPIENTS: Readonly<Record<string, string>> = {
 /**
  * Reads the parameters of a URL, and `PGSSLROOTCERT` unless the connection stays on the machine.
  *
- * @param mistakes gets every mistake
+ * @throws InvalidInputError with every mistake
  */
-export function readEncryption(
-  parameters: URLSearchParams,
-  environment: Environment,
-  host: string,
-  option: string,
-  mistakes: string[],
-): Encryption {
+export function readEncryption(parameters: URLSearchParams, environment: Environment, host: string): Encryption {
   const given = parameters.get('sslrootcert');
   const stays = isSocket(host) || (isLoopback(host) && given === null);
-  const sslMode = parameters.get('sslmode') ?? (stays ? 'disable' : 'verify-full');
-  mistakes.push(...mistakesInMode(sslMode, `${option}: sslmode`, 'sslmode', 'sslrootcert'));
-  if (isSocket(host)) {
-    return { sslMode: 'disable' };
-  }
-  if (sslMode === 'disable') {
-    mistakes.push(...(given === null ? [] : [`${option}: sslrootcert must not be set with sslmode=disable`]));
-    return { sslMode };
-  }
-  const file = given ?? environment.PGSSLROOTCERT;
-  if (!file) {
-    return { sslMode: 'verify-full' };
-  }
-  mistakes.push(...mistakesInFile(file, given === null ? 'PGSSLROOTCERT' : `${option}: sslrootcert`));
-  return { sslMode: 'verify-full', rootCertificateFile: resolve(file) };
+  const mode = parameters.get('sslmode') ?? (stays ? 'disable' : 'verify-full');
+  const sslMode = isSocket(host) || mode === 'disable' ? 'disable' : 'verify-full';
+  const file = sslMode === 'disable' ? undefined : (given ?? environment.PGSSLROOTCERT);
+  const isUseless = mode === 'disable' && given !== null && !isSocket(host);
+  refuse([
+    ...mistakesInMode(mode, '--database-url: sslmode', 'sslmode', 'sslrootcert'),
+    ...(isUseless ? ['--database-url: sslrootcert must not be set with sslmode=disable'] : []),
+    ...(file ? mistakesInFile(file, given === null ? 'PGSSLROOTCERT' : '--database-url: sslrootcert') : []),
+  ]);
+  return { sslMode, ...(file && { rootCertificateFile: resolve(file) }) };
 }
 
 /**
