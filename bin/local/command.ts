@@ -1,6 +1,6 @@
 import { isEnabled } from '../../lambda/configuration/environment';
 import type { Target } from '../../lambda/configuration/targets';
-import { describeError } from '../../lambda/database/database-error';
+import { describeError, printable } from '../../lambda/database/database-error';
 import { discover } from '../../lambda/dry-run/discovery';
 import type { SweepProgress } from '../../lambda/engine/pass';
 import type { RunReport, RunStatus } from '../../lambda/run/report';
@@ -15,7 +15,7 @@ import type { Fleet } from './fleet';
 import { announceFleet, runFleet, showFleet } from './fleet-run';
 import { invoke, type LogLine } from './invocation';
 import type { Options } from './options';
-import { printable, printableJson, printableLines, printableValue } from './printable';
+import { printableJson, printableLines, printableValue } from './printable';
 import { prove, showProof } from './proof';
 import { SecretsEndpoint } from './secrets-endpoint';
 import { announce, announceDatabase, summarize } from './summary';
@@ -98,19 +98,17 @@ export class Command {
     if (!asks || !this.#isEnabled) {
       announce(this.#terminal, printableValue(database), this.#targets, { dryRun });
     } else if (!(await this.#confirm(database))) {
-      this.#terminal.say('Not confirmed: nothing was deleted.');
       return INTERRUPTED;
     }
     const report = await this.#invoke(database);
-    this.#show(report);
+    this.#summarize(report);
     return EXIT_CODES[report.status];
   }
 
   async #runOnFleet(fleet: Fleet): Promise<number> {
-    const { asks, dryRun, json } = this.#options;
+    const { asks, dryRun } = this.#options;
     announceFleet(this.#terminal, fleet, dryRun);
     if (asks && !(await this.#ask())) {
-      this.#terminal.say('Not confirmed: nothing was deleted.');
       return INTERRUPTED;
     }
     const report = await runFleet(fleet, this.#terminal, {
@@ -118,11 +116,7 @@ export class Command {
       interrupt: this.#interrupt.signal,
       onLog: (line) => this.#options.verbose && process.stderr.write(`${printableJson(line)}\n`),
     });
-    if (json) {
-      process.stdout.write(`${printableJson(report, 2)}\n`);
-    } else {
-      showFleet(this.#terminal, report);
-    }
+    this.#show(report, () => showFleet(this.#terminal, report));
     return EXIT_CODES[report.status];
   }
 
@@ -131,11 +125,8 @@ export class Command {
     const discovery = await this.#terminal.during('reading the catalog, counting rows', () =>
       withSession(database, this.#interrupt.signal, discover),
     );
-    if (this.#options.json) {
-      process.stdout.write(`${printableJson({ ...discovery, targets: targetsOf(discovery) }, 2)}\n`);
-    } else {
-      showDiscovery(this.#terminal, discovery);
-    }
+    const result = { ...discovery, targets: targetsOf(discovery) };
+    this.#show(result, () => showDiscovery(this.#terminal, discovery));
   }
 
   async #confirm(database: Database): Promise<boolean> {
@@ -154,6 +145,9 @@ export class Command {
       this.#interrupt.signal,
     );
     this.#terminal.say('');
+    if (!confirmed) {
+      this.#terminal.say('Not confirmed: nothing was deleted.');
+    }
     return confirmed;
   }
 
@@ -187,7 +181,7 @@ export class Command {
       await tables.close();
       const findings = prove(census, report);
       const proven = findings.every(({ holds }) => holds);
-      this.#show(report);
+      this.#summarize(report);
       if (!this.#options.json || !proven) {
         showProof(this.#terminal, census, findings);
       }
@@ -223,10 +217,9 @@ export class Command {
       onLog: this.#logReader(),
     };
     try {
-      if (!this.#isEnabled) {
-        return (await this.#terminal.during('running the function', () => invoke(invocation))).report;
+      if (this.#isEnabled) {
+        this.#terminal.startProgress(this.#targets.map(({ name }) => name));
       }
-      this.#terminal.startProgress(this.#targets.map(({ name }) => name));
       const { report } = await invoke(invocation);
       return { ...report, ...(report.error && { error: withPasswordHint(report.error, database) }) };
     } finally {
@@ -270,11 +263,16 @@ export class Command {
     return Boolean(target || run) || (dryRun && !json && waitMs === undefined);
   }
 
-  #show(report: RunReport): void {
+  #summarize(report: RunReport): void {
+    this.#show(report, () => summarize(this.#terminal, printableValue(report), this.#targets));
+  }
+
+  /** @param describe shows the result to a person */
+  #show(result: object, describe: () => void): void {
     if (this.#options.json) {
-      process.stdout.write(`${printableJson(report, 2)}\n`);
+      process.stdout.write(`${printableJson(result, 2)}\n`);
     } else {
-      summarize(this.#terminal, printableValue(report), this.#targets);
+      describe();
     }
   }
 }

@@ -1,7 +1,8 @@
 import type { Discovery, Found, FoundTable } from '../../lambda/dry-run/discovery';
 import type { IndexAdvice } from '../../lambda/dry-run/index-advice';
 import { count, rows } from './figures';
-import { printable, printableJson, printableValue } from './printable';
+import { showStatements } from './findings';
+import { printableJson, printableValue } from './printable';
 import type { Terminal } from './terminal';
 
 /** The targets of a discovery that are sure enough to be tried. */
@@ -22,13 +23,12 @@ export function showDiscovery(terminal: Terminal, discovery: Discovery): void {
   const all = discovery.found.flatMap(({ tables }) => tables);
   const indexes = (verdict: IndexAdvice['verdict']) =>
     all.flatMap(({ indexAdvice }) => (indexAdvice?.verdict === verdict ? indexAdvice.statements : []));
-  showSql(
-    terminal,
-    'Before the first run',
-    all.flatMap(({ missing }) => missing),
-  );
-  showSql(terminal, 'Indexes that help', indexes('helps'));
-  showSql(terminal, 'Indexes for later, once few rows are dead', indexes('helps-later'));
+  const show = (purpose: string, statements: readonly string[]) =>
+    showStatements(terminal, `${bold(purpose)}, by the owner of the tables`, statements);
+  const missing = all.flatMap((table) => table.missing);
+  show('Before the first run', missing);
+  show('Indexes that help', indexes('helps'));
+  show('Indexes for later, once few rows are dead', indexes('helps-later'));
   const targets = targetsOf(discovery);
   if (targets.length > 0) {
     terminal.gap();
@@ -40,18 +40,6 @@ export function showDiscovery(terminal: Terminal, discovery: Discovery): void {
     }
   }
   terminal.gap();
-}
-
-/** Shows statements on lines of their own, for copying. */
-function showSql(terminal: Terminal, purpose: string, statements: readonly string[]): void {
-  const { bold, cyan } = terminal.colors;
-  if (statements.length > 0) {
-    terminal.gap();
-    terminal.say(`${bold(purpose)}, by the owner of the tables`);
-  }
-  for (const sql of new Set(statements)) {
-    terminal.say(`  ${cyan(`${printable(sql)};`)}`);
-  }
 }
 
 function showFound(terminal: Terminal, { sureness, system, remarks, tables }: Found, target: string): void {

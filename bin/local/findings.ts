@@ -1,4 +1,5 @@
 import type { Target } from '../../lambda/configuration/targets';
+import { printable } from '../../lambda/database/database-error';
 import type { Diagnosis } from '../../lambda/dry-run/diagnosis';
 import { GREATEST_DEAD_SHARE, type IndexAdvice } from '../../lambda/dry-run/index-advice';
 import { statementsOf } from '../../lambda/engine/preflight/finding';
@@ -37,11 +38,12 @@ export function showFindings(terminal: Terminal, report: RunReport, targets: rea
     terminal.gap();
     terminal.say(`  ${bold('--discover')} in place of --dry-run looks for tables, and prints targets that fit them.`);
   }
-  showStatements(terminal, 'Before the first run, by the owner of the tables:', remediesOf(report));
-  showStatements(terminal, 'Indexes that help, all of a table together:', indexesOf(report, 'helps'));
+  const remedies = report.targets.flatMap(({ diagnosis }) => statementsOf(diagnosis?.findings ?? []));
+  showStatements(terminal, '  Before the first run, by the owner of the tables:', remedies);
+  showStatements(terminal, '  Indexes that help, all of a table together:', indexesOf(report, 'helps'));
   const settings = report.targets.flatMap(({ erasure }) => erasure?.autovacuumAdvice ?? []);
-  showStatements(terminal, 'To unlink deleted rows sooner, by the owner of the tables:', settings);
-  showStatements(terminal, 'Indexes for later, all of a table together:', indexesOf(report, 'helps-later'));
+  showStatements(terminal, '  To unlink deleted rows sooner, by the owner of the tables:', settings);
+  showStatements(terminal, '  Indexes for later, all of a table together:', indexesOf(report, 'helps-later'));
 }
 
 /** Whether the table does not exist, or is not as the target says. */
@@ -127,10 +129,6 @@ function showMistakes(terminal: Terminal, { warnings = [], error }: RunReport): 
   terminal.fail(error);
 }
 
-function remediesOf(report: RunReport): string[] {
-  return [...new Set(report.targets.flatMap(({ diagnosis }) => statementsOf(diagnosis?.findings ?? [])))];
-}
-
 function indexesOf(report: RunReport, verdict: IndexAdvice['verdict']): string[] {
   return report.targets.flatMap(({ diagnosis }) =>
     diagnosis?.indexAdvice?.verdict === verdict ? diagnosis.indexAdvice.statements : [],
@@ -138,15 +136,14 @@ function indexesOf(report: RunReport, verdict: IndexAdvice['verdict']): string[]
 }
 
 /** Shows statements on lines of their own, for copying. */
-function showStatements(terminal: Terminal, purpose: string, statements: readonly string[]): void {
-  if (statements.length === 0) {
-    return;
-  }
+export function showStatements(terminal: Terminal, title: string, statements: readonly string[]): void {
   const { cyan, dim } = terminal.colors;
-  terminal.gap();
-  terminal.say(`  ${purpose}`);
-  for (const statement of statements) {
+  if (statements.length > 0) {
+    terminal.gap();
+    terminal.say(title);
+  }
+  for (const statement of new Set(statements)) {
     const warning = statement.startsWith('create index on') ? dim('  -- blocks writes while it is created') : '';
-    terminal.say(`  ${cyan(`${statement};`)}${warning}`);
+    terminal.say(`  ${cyan(`${printable(statement)};`)}${warning}`);
   }
 }

@@ -1,4 +1,5 @@
 import type { Environment } from '../../lambda/configuration/environment';
+import { printable } from '../../lambda/database/database-error';
 import { type FleetReport, fleetReport } from '../../lambda/fleet/fleet-report';
 import { environmentOf, type Server } from '../../lambda/fleet/manifest';
 import { NO_MEMORY } from '../../lambda/fleet/memory';
@@ -7,7 +8,7 @@ import { databaseResults } from '../../lambda/fleet/server-round';
 import { count, rows, seconds } from './figures';
 import type { Fleet } from './fleet';
 import { invoke, type LogLine } from './invocation';
-import { printable, printableValue } from './printable';
+import { printableValue } from './printable';
 import type { Terminal } from './terminal';
 
 /** Processes of the function that run at once. */

@@ -1,18 +1,14 @@
-/**
- * Control characters, and characters that change the direction of text. A name with them could move the cursor, change
- * what a terminal shows, or pretend to be another line.
- */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are the point
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+/** Results without unprintable characters, see {@link printable}. */
 
-/** Replaces unprintable characters by escapes as in JSON. */
-export function printable(text: string): string {
-  return text.replace(UNPRINTABLE, escaped);
-}
+import { isObject } from '../../lambda/configuration/validation';
+import { printable } from '../../lambda/database/database-error';
 
-/** The same, except that a line break stays one. */
+/** Text in which only line breaks stay as they are. */
 export function printableLines(text: string): string {
-  return text.split('\n').map(printable).join('\n');
+  return text
+    .split('\n')
+    .map((line) => printable(line))
+    .join('\n');
 }
 
 /** JSON as `JSON.stringify` writes it, and nothing unprintable in it but line breaks. */
@@ -22,21 +18,16 @@ export function printableJson(value: unknown, indent = 0): string {
 
 /** Names and texts of a result, in which only errors have more than one line. */
 export function printableValue<T>(value: T, key = ''): T {
-  const convert = (part: unknown, name: string): unknown => {
-    if (typeof part === 'string') {
-      return name === 'error' ? printableLines(part) : printable(part);
+  const convert = (): unknown => {
+    if (typeof value === 'string') {
+      return key === 'error' ? printableLines(value) : printable(value);
     }
-    if (Array.isArray(part)) {
-      return part.map((each) => convert(each, name));
+    if (Array.isArray(value)) {
+      return value.map((each) => printableValue(each, key));
     }
-    return typeof part === 'object' && part !== null
-      ? Object.fromEntries(Object.entries(part).map(([each, inner]) => [printable(each), convert(inner, each)]))
-      : part;
+    return isObject(value)
+      ? Object.fromEntries(Object.entries(value).map(([name, part]) => [printable(name), printableValue(part, name)]))
+      : value;
   };
-  return convert(value, key) as T;
-}
-
-function escaped(character: string): string {
-  const json = JSON.stringify(character).slice(1, -1);
-  return json === character ? `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}` : json;
+  return convert() as T;
 }

@@ -42,13 +42,13 @@ export function describeError(error: unknown): string {
 
 /**
  * Escapes characters that control a terminal, or that change what a person sees: control characters, line and paragraph
- * separators, changes of text direction. Names of tables may contain them.
+ * separators, changes of text direction, characters without a width. Names of tables may contain them.
  *
  * @param mark precedes the four hexadecimal digits of the character
  */
 export function printable(text: string, mark = '\\u'): string {
   return text.replace(
-    /[\p{Cc}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu,
+    /[\p{Cc}\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu,
     (character) => mark + character.charCodeAt(0).toString(16).padStart(4, '0'),
   );
 }
