@@ -1,4 +1,4 @@
-/** The rules of a database login, for the construct and for the stages of cdk.json. Imports nothing of the CDK. */
+/** Parts of a database login, for the constructs and for the stages of cdk.json. Imports nothing of the CDK. */
 
 /** A database user that logs in with IAM. */
 export interface IamUser {
@@ -32,40 +32,3 @@ export const RESOURCE_ID = {
   rule: 'must be a resource id, which begins with db-, cluster- or prx-, and not a name',
   pattern: /^(?:(?:db|cluster)-[A-Z0-9]{8,}|prx-[A-Za-z0-9]{8,})$/,
 };
-
-export const ENCRYPTED_WITH_IAM =
-  'must be verify-full with iamUser: anyone who reads a token off the network can log in with it';
-
-/** The fields that decide how a function logs in. They may be of any type. */
-export interface LoginFields {
-  readonly secret?: unknown;
-  readonly iamUser?: unknown;
-  readonly host?: unknown;
-  readonly sslMode?: unknown;
-}
-
-/** A broken rule; without a field if the combination of fields is wrong. */
-export interface LoginMistake {
-  readonly field?: keyof LoginFields;
-  readonly rule: string;
-}
-
-/**
- * Checks the fields against each other.
- *
- * @param secretName the name of the field `secret` in messages
- */
-export function loginMistakes(fields: LoginFields, secretName: string): LoginMistake[] {
-  const { secret, iamUser, host, sslMode } = fields;
-  const mistakes: LoginMistake[] = [];
-  if ((secret === undefined) === (iamUser === undefined)) {
-    mistakes.push({ rule: `must have either ${secretName} or iamUser` });
-  }
-  if (iamUser !== undefined && host === undefined) {
-    mistakes.push({ field: 'host', rule: 'is required with iamUser' });
-  }
-  if (iamUser !== undefined && sslMode === 'disable') {
-    mistakes.push({ field: 'sslMode', rule: ENCRYPTED_WITH_IAM });
-  }
-  return mistakes;
-}

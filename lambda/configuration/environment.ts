@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { loginMistakes } from './login';
 import { type NamePattern, namePattern } from './name-pattern';
 import {
   CONCURRENCY,
@@ -133,37 +134,37 @@ const settingsSchema = z.object({
   STAGE: text.optional(),
 });
 
-const authSchema = z.object({
-  DB_AUTH: z.enum(['password', 'iam'], 'must be password or iam').default('password'),
-});
+const loginSchema = z
+  .object({
+    DB_AUTH: z.enum(['password', 'iam'], 'must be password or iam').default('password'),
+    DB_SECRET_ARN: text.optional(),
+    DB_USER: text.optional(),
+    DB_HOST: text.optional(),
+    DB_SSL_MODE: z.string().optional(),
+  })
+  .superRefine(
+    (variables, context) => {
+      for (const { field, rule } of loginMistakes(variables, LOGIN_VARIABLES, variables.DB_AUTH === 'iam')) {
+        context.addIssue({ code: 'custom', path: [field], message: rule });
+      }
+    },
+    // Together with other mistakes, but without a guess at the needs of an unknown DB_AUTH.
+    { when: ({ issues }) => !issues.some(({ path }) => path?.includes('DB_AUTH')) },
+  );
 
-const passwordSchema = z.object({
-  DB_SECRET_ARN: text,
-  DB_USER: z.undefined('must not be set unless DB_AUTH is iam: the secret names the user').optional(),
-  DB_HOST: text.optional(),
-});
-
-const requiredWithIam = z.string('is required if DB_AUTH is iam').min(1, 'must not be empty');
-
-const iamSchema = z.object({
-  DB_SECRET_ARN: z.undefined('must not be set if DB_AUTH is iam, which needs no secret').optional(),
-  DB_USER: requiredWithIam,
-  DB_HOST: requiredWithIam,
-  // RDS refuses this too, but only after the token has crossed the network in plain text.
-  DB_SSL_MODE: z
-    .string()
-    .refine(
-      (mode) => mode !== 'disable',
-      'must be verify-full if DB_AUTH is iam: anyone who reads the token can log in',
-    )
-    .optional(),
-});
+const LOGIN_VARIABLES = {
+  secret: 'DB_SECRET_ARN',
+  iam: 'DB_AUTH=iam',
+  user: 'DB_USER',
+  host: 'DB_HOST',
+  sslMode: 'DB_SSL_MODE',
+};
 
 const serviceLoginSchema = z.object({ DB_HOST: text, DB_USER: text, DB_PASSWORD: text });
 
 /** Every variable that the function reads, except those of the SDK and of Lambda itself. */
 export const VARIABLES: readonly string[] = [
-  ...Object.keys({ ...authSchema.shape, ...passwordSchema.shape, ...settingsSchema.shape }),
+  ...Object.keys({ ...loginSchema.shape, ...settingsSchema.shape }),
   'CLEANUP_TARGETS',
   'DB_NAMES',
   'NODE_ENV',
@@ -193,11 +194,8 @@ function readServiceLogin(environment: Environment): ServiceLogin {
 }
 
 function readLogin(environment: Environment): Login {
-  const { DB_AUTH: auth } = parse(authSchema, environment);
-  if (auth === 'iam') {
-    const { DB_HOST: host, DB_USER: user } = parse(iamSchema, environment);
-    return { auth, host, user };
-  }
-  const { DB_SECRET_ARN: secretArn, DB_HOST: host } = parse(passwordSchema, environment);
-  return { auth, secretArn, host };
+  const { DB_AUTH: auth, DB_SECRET_ARN, DB_USER, DB_HOST: host } = parse(loginSchema, environment);
+  return auth === 'iam'
+    ? { auth, host: host as string, user: DB_USER as string }
+    : { auth, secretArn: DB_SECRET_ARN as string, host };
 }

@@ -2,6 +2,7 @@
 
 import * as z from 'zod';
 import type { Environment } from '../configuration/environment';
+import { loginMistakes } from '../configuration/login';
 import { type NamePattern, namePattern } from '../configuration/name-pattern';
 import { DEFAULT_PORT, numberIn, PORT } from '../configuration/settings';
 import { DEFAULT_LIST, type TargetLists } from '../configuration/target-lists';
@@ -142,6 +143,8 @@ function databasesSchema(value: unknown) {
   return isObject(value) ? namePattern : z.never(DATABASES_RULE);
 }
 
+const LOGIN_FIELDS = { secret: 'secretArn', iam: 'iamUser' };
+
 function serverSchema(lists: readonly string[], databases: unknown) {
   return z
     .strictObject(
@@ -165,8 +168,12 @@ function serverSchema(lists: readonly string[], databases: unknown) {
       },
       'must be an object',
     )
-    .refine(({ secretArn, iamUser }) => (secretArn === undefined) !== (iamUser === undefined), {
-      error: 'must have either secretArn or iamUser',
-      when: ({ value }) => isObject(value),
-    });
+    .superRefine(
+      (server, context) => {
+        for (const { field, rule } of loginMistakes(server, LOGIN_FIELDS)) {
+          context.addIssue({ code: 'custom', path: [field], message: rule });
+        }
+      },
+      { when: ({ value }) => isObject(value) },
+    );
 }

@@ -4,6 +4,7 @@ import type { IKey } from 'aws-cdk-lib/aws-kms';
 import type { LogGroup } from 'aws-cdk-lib/aws-logs';
 import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
+import { loginMistakes } from '../../lambda/configuration/login';
 import { DEFAULT_PORT } from '../../lambda/configuration/settings';
 import { LISTS_VARIABLE } from '../../lambda/configuration/target-lists';
 import { DatabaseFunction, type FunctionSettings, READ_SECRET } from '../function/database-function';
@@ -81,11 +82,11 @@ export class FleetFunction extends DatabaseFunction {
   }
 }
 
-function checkLogin({ secretTag, secretsKey, iamUserName, secretsManagerEndpoint }: FleetFunctionProps): void {
-  const mistakes: string[] = [];
-  if (!secretTag && iamUserName === undefined) {
-    mistakes.push('TokenCleanupFleet must have secretTag or iamUserName, with which the function logs in');
-  }
+const LOGIN_PROPS = { secret: 'secretTag', iam: 'iamUserName', sslMode: 'sslMode', mayHaveBoth: true };
+
+function checkLogin(props: FleetFunctionProps): void {
+  const { secretTag, secretsKey, iamUserName, secretsManagerEndpoint } = props;
+  const mistakes = loginMistakes(props, LOGIN_PROPS).map(({ field, rule }) => `${field} ${rule}`);
   if (!secretTag && secretsKey) {
     mistakes.push('secretsKey must not be set without secretTag');
   }

@@ -3,11 +3,12 @@ import { type Duration, Fn, Token, Tokenization } from 'aws-cdk-lib';
 import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type { ISecret } from 'aws-cdk-lib/aws-secretsmanager';
 import { ANY_TEXT_VARIABLES, readConfig } from '../../lambda/configuration/environment';
+import { loginMistakes } from '../../lambda/configuration/login';
 import { SERVICE } from '../../lambda/configuration/settings';
 import { LISTS_VARIABLE, readTargetLists } from '../../lambda/configuration/target-lists';
 import type { Target } from '../../lambda/configuration/targets';
 import { given } from '../given';
-import { IAM_USER_NAME, type IamUser, loginMistakes, RESOURCE_ID, type SslMode } from '../login';
+import { IAM_USER_NAME, type IamUser, RESOURCE_ID, type SslMode } from '../login';
 import { type CleanupTarget, targetListsJson, targetsJson } from '../target';
 
 /** Patterns of database names, in which `*` stands for any characters. */
@@ -215,13 +216,11 @@ function checkSize(variables: { [name: string]: string }, targets: string): void
   }
 }
 
-/** The props behind the fields of a login. */
-const LOGIN_PROPS = { secret: 'secret', iamUser: 'iamUser', host: 'databaseHost', sslMode: 'sslMode' };
+const LOGIN_PROPS = { secret: 'secret', iam: 'iamUser', host: 'databaseHost', sslMode: 'sslMode' };
 
-function checkLogin({ secret, iamUser, databaseHost, sslMode, secretsManagerEndpoint }: CleanupJobProps): void {
-  const mistakes = loginMistakes({ secret, iamUser, host: databaseHost, sslMode }, LOGIN_PROPS.secret).map(
-    ({ field, rule }) => `${field === undefined ? 'TokenCleanup' : LOGIN_PROPS[field]} ${rule}`,
-  );
+function checkLogin(props: CleanupJobProps): void {
+  const { iamUser, secretsManagerEndpoint } = props;
+  const mistakes = loginMistakes(props, LOGIN_PROPS).map(({ field, rule }) => `${field} ${rule}`);
   if (iamUser && secretsManagerEndpoint) {
     mistakes.push('secretsManagerEndpoint must not be set with iamUser, which needs no secret');
   }

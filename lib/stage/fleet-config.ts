@@ -13,26 +13,20 @@ export type FleetConfig = z.input<typeof fleetSchema>;
 /** Each server takes one of the account's concurrent executions, of which there are 1000. */
 export const DEFAULT_SERVERS_AT_ONCE = 50;
 
-export const fleetSchema = z
-  .strictObject(
-    {
-      targets: targetListsSchema.optional(),
-      iamUser: matching(IAM_USER_NAME.pattern, IAM_USER_NAME.rule).optional(),
-      secretTag: z
-        .strictObject({ key: text.max(128, 'must be at most 128 characters'), value: text }, OBJECT)
-        .optional(),
-      encryptionKeyArn: keyArn.optional(),
-      ports: z.array(numberIn(PORT), 'must be a list of ports').min(1, 'must name at least one port').optional(),
-      securityGroupId: securityGroup.optional(),
-      cidrs: cidrs.optional(),
-      ...TLS,
-      ...PACE,
-      serversAtOnce: wholeNumber(1, 1000).optional(),
-      toleratedFailurePercentage: wholeNumber(0, 100).optional(),
-      sweptWithinHours: wholeNumber(1, 8_760).optional(),
-    },
-    OBJECT,
-  )
-  .refine(({ iamUser, secretTag }) => iamUser !== undefined || secretTag !== undefined, {
-    error: 'must have iamUser or secretTag, with which the function logs in',
-  });
+export const fleetSchema = z.strictObject(
+  {
+    targets: targetListsSchema.optional(),
+    iamUser: matching(IAM_USER_NAME.pattern, IAM_USER_NAME.rule).optional(),
+    secretTag: z.strictObject({ key: text.max(128, 'must be at most 128 characters'), value: text }, OBJECT).optional(),
+    encryptionKeyArn: keyArn.optional(),
+    ports: z.array(numberIn(PORT), 'must be a list of ports').min(1, 'must name at least one port').optional(),
+    securityGroupId: securityGroup.optional(),
+    cidrs: cidrs.optional(),
+    ...TLS,
+    ...PACE,
+    serversAtOnce: wholeNumber(1, 1000).optional(),
+    toleratedFailurePercentage: wholeNumber(0, 100).optional(),
+    sweptWithinHours: wholeNumber(1, 8_760).optional(),
+  },
+  OBJECT,
+);

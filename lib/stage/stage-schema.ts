@@ -1,10 +1,10 @@
 /** The schema of a stage in `cdk.json`. Imports nothing of the CDK. */
 
 import * as z from 'zod';
+import { loginMistakes } from '../../lambda/configuration/login';
 import { timeOfDay } from '../../lambda/configuration/time-of-day';
 import { timeZone } from '../../lambda/configuration/time-zone';
 import { isObject } from '../../lambda/configuration/validation';
-import { ENCRYPTED_WITH_IAM, loginMistakes } from '../login';
 import { type DatabaseConfig, databaseSchema } from './database-config';
 import { arn, flag, matching, OBJECT, REGION, text, wholeNumber } from './fields';
 import { DEFAULT_SERVERS_AT_ONCE, type FleetConfig, fleetSchema } from './fleet-config';
@@ -102,6 +102,9 @@ const NOT_WITH_FLEET: readonly (readonly [key: keyof StageConfig, inner?: string
   ['alarms', 'unlinkWithinHours'],
 ];
 
+const DATABASE_LOGIN = { secret: 'secretArn', iam: 'iamUser', host: 'host', sslMode: 'sslMode' };
+const FLEET_LOGIN = { secret: 'secretTag', iam: 'iamUser', sslMode: 'sslMode', mayHaveBoth: true };
+
 /** Rules across fields. Any field may be of any type here. */
 function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$RefinementCtx): void {
   const refuse = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
@@ -148,9 +151,8 @@ function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$Ref
   };
   for (const [name, database] of databases) {
     const path = ['databases', name];
-    const { secretArn, iamUser, host, sslMode } = database;
-    for (const { field, rule } of loginMistakes({ secret: secretArn, iamUser, host, sslMode }, 'secretArn')) {
-      refuse(field === undefined ? path : [...path, field], rule);
+    for (const { field, rule } of loginMistakes(database, DATABASE_LOGIN)) {
+      refuse([...path, field], rule);
     }
     if (database.encryptionKeyArn !== undefined && database.secretArn === undefined) {
       refuse([...path, 'encryptionKeyArn'], 'must not be set without secretArn');
@@ -162,8 +164,8 @@ function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$Ref
     checkPlace(path, database);
   }
   if (fleet) {
-    if (fleet.iamUser !== undefined && fleet.sslMode === 'disable') {
-      refuse(['fleet', 'sslMode'], ENCRYPTED_WITH_IAM);
+    for (const { field, rule } of loginMistakes(fleet, FLEET_LOGIN)) {
+      refuse(['fleet', field], rule);
     }
     if (fleet.encryptionKeyArn !== undefined && fleet.secretTag === undefined) {
       refuse(['fleet', 'encryptionKeyArn'], 'must not be set without secretTag');

@@ -106,10 +106,10 @@ test.each<[string, Record<string, string>, string[]]>([
     'IAM with a secret, without host and user, over a connection that is not encrypted',
     { DB_AUTH: 'iam', DB_SECRET_ARN: SECRET, DB_SSL_MODE: 'disable', DB_PORT: '0' },
     [
-      `DB_SECRET_ARN must not be set if DB_AUTH is iam, which needs no secret, got "${SECRET}"`,
-      'DB_USER is required if DB_AUTH is iam',
-      'DB_HOST is required if DB_AUTH is iam',
-      'DB_SSL_MODE must be verify-full if DB_AUTH is iam: anyone who reads the token can log in, got "disable"',
+      `DB_SECRET_ARN must not be set with DB_AUTH=iam, which needs no secret, got "${SECRET}"`,
+      'DB_USER is required with DB_AUTH=iam',
+      'DB_HOST is required with DB_AUTH=iam',
+      'DB_SSL_MODE must be verify-full with DB_AUTH=iam: anyone who reads a token off the network can log in with it, got "disable"',
       'DB_PORT must be a whole number from 1 to 65535, got "0"',
     ],
   ],
@@ -121,12 +121,16 @@ test.each<[string, Record<string, string>, string[]]>([
   [
     'a password with a user',
     { DB_SECRET_ARN: SECRET, DB_USER: 'token_cleanup' },
-    ['DB_USER must not be set unless DB_AUTH is iam: the secret names the user, got "token_cleanup"'],
+    ['DB_USER must not be set without DB_AUTH=iam: the secret names the user, got "token_cleanup"'],
   ],
   [
     'a password with a user and without a secret',
     { DB_AUTH: 'password', DB_USER: '' },
-    ['DB_SECRET_ARN is required', 'DB_USER must not be set unless DB_AUTH is iam: the secret names the user, got ""'],
+    [
+      'DB_USER must not be empty, got ""',
+      'DB_SECRET_ARN is required without DB_AUTH=iam',
+      'DB_USER must not be set without DB_AUTH=iam: the secret names the user, got ""',
+    ],
   ],
   [
     'another way to log in, without guessing what it needs',
@@ -151,8 +155,8 @@ test('lists every mistake of the environment, each with its name, its rule and i
       }),
     ),
   ).toEqual([
-    'DB_SECRET_ARN is required',
     'DB_HOST must not be empty, got ""',
+    'DB_SECRET_ARN is required without DB_AUTH=iam',
     'DB_PORT must be a whole number from 1 to 65535, got "0"',
     'DB_SSL_MODE must be verify-full or disable, got "require"',
     'CLEANUP_CONCURRENCY must be a whole number from 1 to 16, got "17"',

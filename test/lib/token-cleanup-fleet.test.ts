@@ -150,7 +150,12 @@ test('lets the summary write no manifest, and reach no database', () => {
 });
 
 test.each<[string, object, string]>([
-  ['no login', { secretTag: undefined }, 'TokenCleanupFleet must have secretTag or iamUserName'],
+  ['no login', { secretTag: undefined }, 'secretTag is required without iamUserName'],
+  [
+    'IAM over a connection that is not encrypted',
+    { iamUserName: 'token_cleanup', sslMode: library.SslMode.DISABLE },
+    'sslMode must be verify-full with iamUserName',
+  ],
   ['a user of many names', { iamUserName: '*' }, 'iamUserName must be a name of at most 63 characters'],
   ['rules with mistakes', { targetLists: { a: [{ table: 't' }] } }, 'FLEET_TARGETS.a[0].deleteWhen is required'],
   ['no list', { targetLists: {} }, 'FLEET_TARGETS must have at least one list'],

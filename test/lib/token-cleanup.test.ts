@@ -34,8 +34,12 @@ test('offers its test events to the console if there is a registry for them', ()
 });
 
 test.each<[string, CleanupOverrides, string]>([
-  ['no way to log in', { secret: undefined }, 'TokenCleanup must have either secret or iamUser'],
-  ['two ways to log in', { iamUser: IAM_USER, databaseHost: 'db' }, 'TokenCleanup must have either secret or iamUser'],
+  ['no way to log in', { secret: undefined }, 'secret is required without iamUser'],
+  [
+    'two ways to log in',
+    { iamUser: IAM_USER, databaseHost: 'db' },
+    'secret must not be set with iamUser, which needs no secret',
+  ],
   [
     'a user that could be many',
     { ...IAM, iamUser: { ...IAM_USER, name: '*' } },
