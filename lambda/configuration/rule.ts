@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { isObject } from './validation';
 
 /** Columns and their tests, joined by AND. */
 export type Rule = Readonly<Record<string, ColumnTest>>;
@@ -35,10 +36,10 @@ export function isReference(test: ColumnTest): test is ReferenceTest {
   return typeof test === 'object' && test !== null && 'refersTo' in test;
 }
 
-/** All columns of the table itself that a rule reads. */
-export function columnsIn(rule: Rule): string[] {
+/** All columns of the table itself that a rule, in JSON or parsed, reads. */
+export function columnsIn(rule: Readonly<Record<string, unknown>>): string[] {
   return Object.entries(rule).flatMap(([column, test]) =>
-    isAge(test) && test.plusSeconds !== undefined ? [column, test.plusSeconds] : [column],
+    isObject(test) && typeof test.plusSeconds === 'string' ? [column, test.plusSeconds] : [column],
   );
 }
 

@@ -1,5 +1,5 @@
 import { type Preset, presets } from '../configuration/presets';
-import type { TargetsInput } from '../configuration/targets';
+import { columnsIn, type TargetsInput } from '../configuration/targets';
 import type { CatalogTable } from './catalog';
 
 /** A preset whose tables exist in a schema. */
@@ -39,7 +39,7 @@ export function knownSystems(catalog: readonly CatalogTable[]): KnownSystem[] {
 function candidateOf(name: string, preset: Preset, schema: string, inSchema: ReadonlyMap<string, CatalogTable>) {
   const matches = preset.tables.flatMap((expected) => {
     const table = inSchema.get(expected.table);
-    const columns = [...new Set([...expected.deleteWhen.flatMap(columnsOfRule), ...expected.recognize])];
+    const columns = [...new Set([...expected.deleteWhen.flatMap(columnsIn), ...expected.recognize])];
     return table && columns.every((column) => table.columns.some((existing) => existing.name === column))
       ? [{ expected, table, telling: columns.filter((column) => !COMMON_COLUMNS.test(column)).length }]
       : [];
@@ -68,11 +68,4 @@ function candidateOf(name: string, preset: Preset, schema: string, inSchema: Rea
       ...(missing.length > 0 ? [`not found here: ${missing.map(({ table }) => table).join(', ')}`] : []),
     ],
   };
-}
-
-function columnsOfRule(rule: Readonly<Record<string, unknown>>): string[] {
-  return Object.entries(rule).flatMap(([column, test]) => {
-    const { plusSeconds } = (test ?? {}) as { plusSeconds?: string };
-    return plusSeconds === undefined ? [column] : [column, plusSeconds];
-  });
 }

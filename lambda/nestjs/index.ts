@@ -13,7 +13,6 @@ import {
   type TokenCleanupModuleOptions,
   type VariableSource,
 } from './options';
-import { ScheduledJob } from './scheduled-job';
 
 export { type TokenCleanupHealth, TokenCleanupHealthIndicator } from './health-indicator';
 export type { TokenCleanupModuleOptions } from './options';
@@ -60,14 +59,9 @@ export class TokenCleanupModule {
         optionsProvider,
         {
           provide: TokenCleanupService,
-          inject: [JOB_OPTIONS],
-          useFactory: (options?: JobOptions) => new ApplicationService(options?.service),
-        },
-        {
-          provide: ScheduledJob,
-          inject: [TokenCleanupService, JOB_OPTIONS, { token: SchedulerRegistry, optional: true }],
-          useFactory: (service: TokenCleanupService, options?: JobOptions, scheduler?: SchedulerRegistry) =>
-            new ScheduledJob(service, options, scheduler),
+          inject: [JOB_OPTIONS, { token: SchedulerRegistry, optional: true }],
+          useFactory: (options?: JobOptions, scheduler?: SchedulerRegistry) =>
+            new ApplicationService(options, scheduler),
         },
         {
           provide: TokenCleanupHealthIndicator,
