@@ -1,5 +1,4 @@
 import { isEnabled } from '../../lambda/configuration/environment';
-import type { Target } from '../../lambda/configuration/targets';
 import { describeError, printable } from '../../lambda/database/database-error';
 import { discover } from '../../lambda/dry-run/discovery';
 import type { SweepProgress } from '../../lambda/engine/pass';
@@ -14,6 +13,7 @@ import { count, rows } from './figures';
 import type { Fleet } from './fleet';
 import { announceFleet, runFleet, showFleet } from './fleet-run';
 import { invoke, type LogLine } from './invocation';
+import type { Job } from './job';
 import type { Options } from './options';
 import { printableJson, printableLines, printableValue } from './printable';
 import { prove, showProof } from './proof';
@@ -35,7 +35,7 @@ const SECRET_ARN = 'arn:aws:secretsmanager:eu-central-1:000000000000:secret:toke
 export class Command {
   readonly #options: Options;
   /** Safe to be shown. */
-  readonly #targets: readonly Target[];
+  readonly #job: Job;
   /** All but a result in JSON goes here. */
   readonly #output: NodeJS.WriteStream;
   readonly #terminal: Terminal;
@@ -43,7 +43,7 @@ export class Command {
 
   constructor(options: Options) {
     this.#options = options;
-    this.#targets = printableValue(options.job.targets);
+    this.#job = printableValue(options.job);
     this.#output = options.json ? process.stderr : process.stdout;
     // Log lines would tear a moving bar apart.
     this.#terminal = new Terminal(this.#output, { live: !options.verbose });
@@ -96,7 +96,7 @@ export class Command {
       return EXIT_CODES.succeeded;
     }
     if (!asks || !this.#isEnabled) {
-      announce(this.#terminal, printableValue(database), this.#targets, { dryRun });
+      announce(this.#terminal, printableValue(database), this.#job, { dryRun });
     } else if (!(await this.#confirm(database))) {
       return INTERRUPTED;
     }
@@ -130,10 +130,13 @@ export class Command {
   }
 
   async #confirm(database: Database): Promise<boolean> {
+    const { targets, databases } = this.#options.job;
     const estimates = await this.#terminal.during('connecting', () =>
-      withSession(database, this.#interrupt.signal, (session) => estimateRows(session, this.#options.job.targets)),
+      withSession(database, this.#interrupt.signal, async (session) =>
+        databases ? [] : await estimateRows(session, targets),
+      ),
     );
-    announce(this.#terminal, printableValue(database), this.#targets, { dryRun: false, estimates });
+    announce(this.#terminal, printableValue(database), this.#job, { dryRun: false, estimates });
     return await this.#ask();
   }
 
@@ -175,7 +178,7 @@ export class Command {
       signal.throwIfAborted();
       this.#terminal.gap();
       const database = { ...parseDatabaseUrl(server.url(), {}), exposesPassword: false };
-      announce(this.#terminal, database, this.#targets, { dryRun: this.#options.dryRun });
+      announce(this.#terminal, database, this.#job, { dryRun: this.#options.dryRun });
       const report = await this.#invoke(database);
       const census = await tables.takeCensus(report, this.#options.job.targets);
       await tables.close();
@@ -213,12 +216,13 @@ export class Command {
         NODE_ENV: isEnabled(process.env) ? job.environment.NODE_ENV : process.env.NODE_ENV,
       },
       event: { dryRun },
+      timeLimitMs: job.timeLimitMs,
       interrupt: this.#interrupt.signal,
       onLog: this.#logReader(),
     };
     try {
       if (this.#isEnabled) {
-        this.#terminal.startProgress(this.#targets.map(({ name }) => name));
+        this.#terminal.startProgress(this.#job.targets.map(({ name }) => name));
       }
       const { report } = await invoke(invocation);
       return { ...report, ...(report.error && { error: withPasswordHint(report.error, database) }) };
@@ -264,7 +268,7 @@ export class Command {
   }
 
   #summarize(report: RunReport): void {
-    this.#show(report, () => summarize(this.#terminal, printableValue(report), this.#targets));
+    this.#show(report, () => summarize(this.#terminal, printableValue(report), this.#job));
   }
 
   /** @param describe shows the result to a person */

@@ -7,14 +7,13 @@ import type { RunReport, TargetReport } from '../../lambda/run/report';
 import type { Replica, ServerReport } from '../../lambda/run/server';
 import { stepInWords } from './erasure';
 import { bytes, count, percent, rows, seconds } from './figures';
+import { LAMBDA_TIME_LIMIT_MS } from './invocation';
+import type { Job } from './job';
 import { ruleSql } from './target-sql';
 import type { Terminal } from './terminal';
 
-/** The longest timeout of Lambda. A run that needs more leaves the rest to the next one. */
-const LONGEST_RUN_MS = 900_000;
-
 /** Shows the findings of a dry run, on one screen. */
-export function showFindings(terminal: Terminal, report: RunReport, targets: readonly Target[]): void {
+export function showFindings(terminal: Terminal, report: RunReport, { targets, timeLimitMs }: Job): void {
   const { bold } = terminal.colors;
   if (report.server) {
     terminal.gap();
@@ -25,8 +24,8 @@ export function showFindings(terminal: Terminal, report: RunReport, targets: rea
     for (const found of report.targets.filter(({ pattern, table }) => (pattern ?? table) === target.name)) {
       if (found.diagnosis?.tableBytes !== undefined) {
         terminal.gap();
-        terminal.say(`  ${bold(found.table)}`);
-        showTable(terminal, target, found, found.diagnosis);
+        terminal.say(`  ${bold(nameOf(found))}`);
+        showTable(terminal, target, found, found.diagnosis, timeLimitMs);
         if (found.erasure) {
           terminal.field('Erasure', `rows deleted before are ${stepInWords(found.erasure)}`);
         }
@@ -44,6 +43,11 @@ export function showFindings(terminal: Terminal, report: RunReport, targets: rea
   const settings = report.targets.flatMap(({ erasure }) => erasure?.autovacuumAdvice ?? []);
   showStatements(terminal, '  To unlink deleted rows sooner, by the owner of the tables:', settings);
   showStatements(terminal, '  Indexes for later, all of a table together:', indexesOf(report, 'helps-later'));
+}
+
+/** The table, with its database if the run is on several. */
+export function nameOf({ database, table }: TargetReport): string {
+  return database === undefined ? table : `${database}: ${table}`;
 }
 
 /** Whether the table does not exist, or is not as the target says. */
@@ -73,7 +77,13 @@ function standing({ name, lagSeconds, lagBytes }: Replica): string {
   return `${name} is ${behind.join(', ')} behind`;
 }
 
-function showTable(terminal: Terminal, target: Target, { rowsRemaining }: TargetReport, found: Diagnosis): void {
+function showTable(
+  terminal: Terminal,
+  target: Target,
+  { rowsRemaining }: TargetReport,
+  found: Diagnosis,
+  timeLimitMs: number | undefined,
+): void {
   const { rowsKept, rowsKeptEstimated, estimatedDurationMs, tableBytes = 0, indexBytes = 0, indexAdvice } = found;
   if (rowsRemaining === undefined) {
     terminal.field('To delete', 'unknown, since not every block could be visited');
@@ -91,7 +101,7 @@ function showTable(terminal: Terminal, target: Target, { rowsRemaining }: Target
     });
     const about = rowsKeptEstimated ? 'about ' : '';
     terminal.field('To keep', rowsKept === undefined ? 'unknown' : `${about}${rows(rowsKept)}`);
-    terminal.field('Duration', duration(estimatedDurationMs));
+    terminal.field('Duration', duration(estimatedDurationMs, timeLimitMs));
   }
   terminal.field('Size', `${bytes(tableBytes)}, and ${bytes(indexBytes)} of indexes`);
   if (indexAdvice) {
@@ -107,7 +117,8 @@ const ADVICE: Readonly<Record<IndexAdvice['verdict'], string>> = {
   'cannot-help': 'does not help: a rule tests only rows of other tables, so each run reads the whole table',
 };
 
-function duration(ms: number | undefined): string {
+/** A run that needs more than the timeout of the function leaves the rest to the next one. */
+function duration(ms: number | undefined, timeLimitMs = LAMBDA_TIME_LIMIT_MS): string {
   if (ms === undefined) {
     return 'unknown, since a foreign key has no index on its own side';
   }
@@ -115,7 +126,8 @@ function duration(ms: number | undefined): string {
     return 'less than a second';
   }
   const about = ms < 120_000 ? `about ${seconds(ms)}` : `about ${count(Math.round(ms / 60_000))} min`;
-  return ms <= LONGEST_RUN_MS ? about : `${about}, that is ${Math.ceil(ms / LONGEST_RUN_MS)} runs on Lambda`;
+  const runs = `${Math.ceil(ms / timeLimitMs)} runs of ${count(timeLimitMs / 1_000)} s`;
+  return ms <= timeLimitMs ? about : `${about}, that is ${runs}`;
 }
 
 /** Shows warnings and errors. Their statements follow below, too, for copying. */

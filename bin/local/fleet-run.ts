@@ -9,6 +9,7 @@ import { count, rows, seconds } from './figures';
 import type { Fleet } from './fleet';
 import { invoke, type LogLine } from './invocation';
 import { printableValue } from './printable';
+import { announceLimit, patternInWords } from './summary';
 import type { Terminal } from './terminal';
 
 /** Processes of the function that run at once. */
@@ -53,7 +54,7 @@ export async function runFleet(fleet: Fleet, terminal: Terminal, options: FleetR
 
 async function runOn(
   server: Server,
-  { lists, settings }: Fleet,
+  { lists, settings, timeLimitMs }: Fleet,
   { dryRun, interrupt, onLog }: FleetRunOptions,
 ): Promise<ServerResult> {
   const unreachable = new AbortController();
@@ -61,6 +62,7 @@ async function runOn(
     const { report } = await invoke({
       environment: { ...ownKeys(server), ...environmentOf(server, lists, settings) },
       event: { dryRun },
+      timeLimitMs,
       interrupt: AbortSignal.any([interrupt, unreachable.signal]),
       onLog: (line) => {
         onLog(line);
@@ -130,14 +132,14 @@ export function showFleet(terminal: Terminal, report: FleetReport): void {
   terminal.gap();
 }
 
-export function announceFleet(terminal: Terminal, { file, servers: all }: Fleet, dryRun: boolean): void {
+export function announceFleet(terminal: Terminal, { file, servers: all, timeLimitMs }: Fleet, dryRun: boolean): void {
   const { bold, dim } = terminal.colors;
   terminal.say(bold(dryRun ? 'Dry run: nothing is deleted' : 'Deleting dead rows'));
   terminal.say(`  on ${servers(all.length)} of ${printable(file)}`);
   for (const { name, host, port, targets, databases } of printableValue(all)) {
-    const except = databases.except ? `, not ${databases.except.join(', ')}` : '';
-    terminal.say(`    ${bold(name)} ${dim(`${host}:${port}`)} ${targets} in ${databases.like.join(', ')}${except}`);
+    terminal.say(`    ${bold(name)} ${dim(`${host}:${port}`)} ${targets} in ${patternInWords(databases)}`);
   }
+  announceLimit(terminal, timeLimitMs);
   terminal.gap();
 }
 

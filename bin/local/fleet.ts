@@ -15,6 +15,8 @@ export interface Fleet {
   readonly lists: TargetLists;
   /** Variables of the function for every server. */
   readonly settings: Environment;
+  /** The timeout of the function, if a stage sets it. */
+  readonly timeLimitMs?: number | undefined;
 }
 
 interface Sources {
@@ -30,9 +32,9 @@ interface Sources {
  * @throws InvalidInputError with every mistake
  */
 export function readFleet(file: string, { stage, targets }: Sources): Fleet {
-  const settings = stage === undefined ? {} : settingsOfFleet(stage);
+  const { environment: settings, timeLimitMs } = stage === undefined ? { environment: {} } : settingsOfFleet(stage);
   const lists =
     targets === undefined ? readTargetLists(settings[LISTS_VARIABLE]) : { [DEFAULT_LIST]: readTargets(targets) };
   const servers = parseManifest(readText(file, '--manifest'), Object.keys(lists), `${file}:`);
-  return { file, servers, lists, settings };
+  return { file, servers, lists, settings, timeLimitMs };
 }

@@ -18,7 +18,7 @@ export interface Invocation {
    *
    * @default 900_000, the longest that Lambda allows
    */
-  readonly timeLimitMs?: number;
+  readonly timeLimitMs?: number | undefined;
   /** Called with each line of the log. */
   readonly onLog?: (line: LogLine) => void;
   /** Signals the function to end, as Lambda does before it shuts down a runtime. */
@@ -51,7 +51,7 @@ export class FunctionError extends Error {
   }
 }
 
-const LAMBDA_TIME_LIMIT_MS = 900_000;
+export const LAMBDA_TIME_LIMIT_MS = 900_000;
 
 /**
  * Invokes the function of `lambda/handler.ts` once, in a process of its own as on Lambda, and captures its log.

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
 import { transformSync } from 'esbuild';
 import type { Environment } from '../../lambda/configuration/environment';
+import type { NamePattern } from '../../lambda/configuration/name-pattern';
 import { LISTS_VARIABLE } from '../../lambda/configuration/target-lists';
 import { DEFAULT_TARGETS, parseTargets, type Target, type TargetsInput } from '../../lambda/configuration/targets';
 import { InvalidInputError, isObject } from '../../lambda/configuration/validation';
@@ -15,9 +15,14 @@ export interface Job {
   readonly targets: readonly Target[];
   /** Variables of the function, `CLEANUP_TARGETS` among them. */
   readonly environment: Environment;
+  /** The databases of the server to sweep, in place of one. */
+  readonly databases?: NamePattern | undefined;
+  /** The timeout of the function, if a stage sets it. */
+  readonly timeLimitMs?: number | undefined;
 }
 
-const CDK_FILE = join(dirname(dirname(__dirname)), 'cdk.json');
+/** In the working directory, as for the CDK. */
+const CDK_FILE = 'cdk.json';
 
 export function jobOf(targets: TargetsInput): Job {
   return { targets: parseTargets(targets), environment: { CLEANUP_TARGETS: JSON.stringify(targets) } };
@@ -51,7 +56,16 @@ export function jobOfStage(choice: string): Job {
     ]);
   }
   const { targets, environment } = jobOf(database.targets ?? DEFAULT_TARGETS);
-  return { targets, environment: { ...environment, ...settingsOf(name, stage, database) } };
+  const { names: pattern } = database;
+  return {
+    targets,
+    environment: {
+      ...{ ...environment, ...settingsOf(name, stage, database) },
+      DB_NAMES: pattern && JSON.stringify(pattern),
+    },
+    databases: pattern,
+    timeLimitMs: timeLimitOf(stage),
+  };
 }
 
 /**
@@ -59,22 +73,29 @@ export function jobOfStage(choice: string): Job {
  *
  * @throws InvalidInputError with every mistake
  */
-export function settingsOfFleet(name: string): Environment {
+export function settingsOfFleet(name: string): Pick<Job, 'environment' | 'timeLimitMs'> {
   const stage = stageOf(name);
   const { fleet } = stage;
   if (!fleet) {
     throw new InvalidInputError([`--stage must name a stage that has a fleet, got ${JSON.stringify(name)}`]);
   }
   return {
-    ...settingsOf(name, stage, fleet),
-    [LISTS_VARIABLE]: fleet.targets && JSON.stringify(fleet.targets),
-    DB_SSL_MODE: fleet.sslMode,
-    DB_SSL_ROOT_CERT: fleet.rootCertificates,
+    environment: {
+      ...settingsOf(name, stage, fleet),
+      [LISTS_VARIABLE]: fleet.targets && JSON.stringify(fleet.targets),
+      DB_SSL_MODE: fleet.sslMode,
+      DB_SSL_ROOT_CERT: fleet.rootCertificates,
+    },
+    timeLimitMs: timeLimitOf(stage),
   };
 }
 
+function timeLimitOf({ timeoutSeconds }: StageConfig): number | undefined {
+  return timeoutSeconds && 1_000 * timeoutSeconds;
+}
+
 function stageOf(name: string): StageConfig {
-  const { context } = readJson(CDK_FILE, 'cdk.json') as { context?: { stages?: unknown } };
+  const { context } = readJson(CDK_FILE, CDK_FILE) as { context?: { stages?: unknown } };
   return readStage(context?.stages, name);
 }
 

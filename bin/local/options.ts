@@ -115,7 +115,12 @@ function sourceOf({ targets, stage }: Values) {
 function readJob(values: Values): Job {
   const { targets, stage } = sourceOf(values);
   if (stage !== undefined) {
-    return jobOfStage(stage);
+    const job = jobOfStage(stage);
+    refuseIf(
+      job.databases !== undefined && values['database-url'] === undefined,
+      `--database-url is required with --stage ${stage}, which sweeps databases that the demo lacks`,
+    );
+    return job;
   }
   return targets === undefined
     ? jobOf(values['database-url'] === undefined ? DEMO_TARGETS : DEFAULT_TARGETS)

@@ -1,11 +1,12 @@
-import type { Target } from '../../lambda/configuration/targets';
+import type { NamePattern } from '../../lambda/configuration/name-pattern';
 import type { StopReason } from '../../lambda/engine/outcome';
 import type { RunReport, TargetReport } from '../../lambda/run/report';
 import type { Database } from './database-url';
 import { isSocket } from './encryption';
 import { stepInWords, stepOf } from './erasure';
 import { count, percent, rows, seconds } from './figures';
-import { showFindings } from './findings';
+import { nameOf, showFindings } from './findings';
+import type { Job } from './job';
 import { ruleSql, tableSql } from './target-sql';
 import type { Terminal } from './terminal';
 
@@ -13,11 +14,12 @@ import type { Terminal } from './terminal';
 export function announce(
   terminal: Terminal,
   database: Database,
-  targets: readonly Target[],
+  { targets, databases, timeLimitMs }: Job,
   { dryRun, estimates = [] }: { readonly dryRun: boolean; readonly estimates?: readonly (number | undefined)[] },
 ): void {
   const { bold, dim } = terminal.colors;
-  announceDatabase(terminal, dryRun ? 'Dry run: nothing is deleted' : 'Deleting dead rows', database);
+  announceDatabase(terminal, dryRun ? 'Dry run: nothing is deleted' : 'Deleting dead rows', database, databases);
+  announceLimit(terminal, timeLimitMs);
   for (const [index, target] of (dryRun ? [] : targets).entries()) {
     const estimate = estimates[index];
     const size = estimate === undefined ? '' : ` ${dim(`(about ${rows(estimate)} in all)`)}`;
@@ -29,7 +31,8 @@ export function announce(
   terminal.gap();
 }
 
-export function announceDatabase(terminal: Terminal, title: string, database: Database): void {
+/** @param pattern the databases of the server, if it is not only the given one */
+export function announceDatabase(terminal: Terminal, title: string, database: Database, pattern?: NamePattern): void {
   const { bold, dim } = terminal.colors;
   const { user, password, name, host, port, sslMode, exposesPassword } = database;
   const place = isSocket(host) ? `socket ${bold(`${host}/.s.PGSQL.${port}`)}` : bold(`${host}:${port}`);
@@ -38,7 +41,8 @@ export function announceDatabase(terminal: Terminal, title: string, database: Da
     ...(password === undefined ? ['no password'] : []),
   ].join(', ');
   terminal.say(bold(title));
-  terminal.say(`  in database ${bold(name)} on ${place}, as ${bold(user)}${security && ` ${dim(`(${security})`)}`}`);
+  const databases = pattern ? `the databases ${bold(patternInWords(pattern))}` : `database ${bold(name)}`;
+  terminal.say(`  in ${databases} on ${place}, as ${bold(user)}${security && ` ${dim(`(${security})`)}`}`);
   if (exposesPassword) {
     terminal.warn(
       'other users of this machine can see the password in the command line; put it into PGPASSWORD or ~/.pgpass',
@@ -46,30 +50,45 @@ export function announceDatabase(terminal: Terminal, title: string, database: Da
   }
 }
 
+/** States the timeout of the stage, if there is one. */
+export function announceLimit(terminal: Terminal, timeLimitMs: number | undefined): void {
+  if (timeLimitMs !== undefined) {
+    terminal.say(`  for at most ${count(timeLimitMs / 1_000)} s, the timeout of the stage`);
+  }
+}
+
+export function patternInWords({ like, except = [] }: NamePattern): string {
+  return `${like.join(', ')}${except.length > 0 ? `, not ${except.join(', ')}` : ''}`;
+}
+
 /** Shows the result of a run. */
-export function summarize(terminal: Terminal, report: RunReport, targets: readonly Target[]): void {
+export function summarize(terminal: Terminal, report: RunReport, job: Job): void {
   const { bold, green, yellow, red, dim } = terminal.colors;
   const paint = { succeeded: green, partial: yellow, skipped: yellow, failed: red };
   terminal.gap();
   terminal.say(`${bold(paint[report.status](headline(report)))} ${dim(`(${seconds(report.durationMs)})`)}`);
   if (report.dryRun) {
-    showFindings(terminal, report, targets);
+    showFindings(terminal, report, job);
   } else if (report.targets.some(({ batches, stopReason }) => batches > 0 || stopReason)) {
     const cells = (target: TargetReport) => [
-      terminal.shorten(target.table),
+      terminal.shorten(nameOf(target)),
       paint[target.status](target.status),
       ...COLUMNS.map(([, cell]) => cell(target)),
     ];
     const head = ['Table', 'Result', ...COLUMNS.map(([name]) => name)].map((name) => dim(name));
     terminal.table([head, ...report.targets.map(cells)], 2);
   }
-  for (const { table, pace } of report.targets.filter(({ durationMs }) => durationMs >= SHORT_RUN_MS)) {
+  for (const target of report.targets.filter(({ durationMs }) => durationMs >= SHORT_RUN_MS)) {
+    const { pace } = target;
     if (pace?.reason && !report.dryRun) {
-      terminal.say(dim(`  ${table} worked ${percent(pace.share)} of the time: ${pace.reason}`));
+      terminal.say(dim(`  ${nameOf(target)} worked ${percent(pace.share)} of the time: ${pace.reason}`));
     }
   }
   for (const note of report.targets.flatMap((target) => notes(target, report.dryRun))) {
     terminal.warn(note);
+  }
+  if (report.isCutShort) {
+    terminal.warn(`the time was up: ${report.next ? `no database after ${report.next}` : 'no database'} was finished`);
   }
   if (!report.dryRun) {
     terminal.fail(report.error);
@@ -115,15 +134,7 @@ const REASONS: Readonly<Record<StopReason, readonly string[]>> = {
 
 /** Why rows remain. */
 function notes(target: TargetReport, dryRun: boolean): string[] {
-  const {
-    table,
-    status,
-    stopReason = 'drained',
-    blockedBy = [],
-    cascaded = [],
-    partitionsDropped = [],
-    erasure,
-  } = target;
+  const { status, stopReason = 'drained', blockedBy = [], cascaded = [], partitionsDropped = [], erasure } = target;
   const [why = '', outlook] = status === 'partial' ? REASONS[stopReason] : [];
   const reason = outlook && !dryRun ? `${why}; ${outlook}` : why;
   const blockages = blockedBy.map(
@@ -140,5 +151,7 @@ function notes(target: TargetReport, dryRun: boolean): string[] {
       `dropped the partition ${partition}${estimatedRows === undefined ? '' : ` with about ${rows(estimatedRows)}`}`,
   );
   const readable = erasure?.unreadable === false && !dryRun ? [`deleted rows are ${stepInWords(erasure)}`] : [];
-  return [reason, ...blockages, ...along, ...dropped, ...readable].filter(Boolean).map((note) => `${table}: ${note}`);
+  return [reason, ...blockages, ...along, ...dropped, ...readable]
+    .filter(Boolean)
+    .map((note) => `${nameOf(target)}: ${note}`);
 }

@@ -5,12 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { pathToFileURL } from 'node:url';
 import { Client } from 'pg';
 import type { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
 import { startPostgres } from './postgres';
 
 const PROJECT = join(__dirname, '..', '..');
-export const DIRECT = [process.execPath, '--import', 'tsx', 'bin/local.ts'];
+const TSX = pathToFileURL(require.resolve('tsx')).href;
+export const DIRECT = [process.execPath, '--import', TSX, join(PROJECT, 'bin', 'local.ts')];
 export const BY_NPM = ['npm', '--silent', 'start', '--'];
 
 /** The folder for temporary files of the commands. */
@@ -29,12 +31,12 @@ afterAll(() => rmSync(folder, { recursive: true }));
 /** Starts the command as a shell does, in its own process group. */
 export function start(
   args: readonly string[],
-  { program = DIRECT, environment = {}, stdin = 'ignore' as 'ignore' | 'pipe' } = {},
+  { program = DIRECT, environment = {}, stdin = 'ignore' as 'ignore' | 'pipe', cwd = PROJECT } = {},
 ) {
   const { PATH, HOME } = process.env;
   const [file = '', ...rest] = [...program, ...args];
   const command = spawn(file, rest, {
-    cwd: PROJECT,
+    cwd,
     env: { PATH, HOME, TMPDIR: folder, ...environment },
     detached: true,
     stdio: [stdin, 'pipe', 'pipe'],
