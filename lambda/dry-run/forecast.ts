@@ -1,6 +1,6 @@
-import { behind, type Condition } from '../engine/conditions/condition';
+import type { Condition } from '../engine/conditions/condition';
 import type { Relation } from '../engine/conditions/relation';
-import { quoteIdentifier } from '../engine/conditions/sql';
+import { quoteIdentifier, withParameters } from '../engine/conditions/sql';
 import { isDead } from '../engine/deletion';
 import { cascadedBy, cascadesOf, endOf, keptBy, type Path, protectionsOf, referringTo } from '../engine/protection';
 import type { Table } from '../engine/purge';
@@ -230,7 +230,8 @@ export class TableForecast {
     if (condition === this.#table.options.condition) {
       return isDead(condition);
     }
-    const text = behind(values.length, isDead(condition));
+    const before = values.length;
+    const text = withParameters(isDead(condition), (number) => `$${before + number}`);
     values.push(...condition.values);
     return text;
   }

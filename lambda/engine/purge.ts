@@ -29,28 +29,32 @@ export async function purge(tables: readonly Table[]): Promise<Map<Target, Worke
   const filled = tables.filter((table) => !sizes.isEmpty(table));
   const referring = referringTables(filled);
   const works = referringFirst(filled, referring).map((table) => new Work(table));
-  let visits = 0;
-  const visit = async (work: Work, run: (sweep: Sweep) => Promise<void>) => {
-    const { clock, turns, keys } = work.table.options;
+  const keptBy = new Map(works.map(({ table }) => [table, [] as Work[]]));
+  for (const work of works) {
+    for (const table of referring(work.table)) {
+      keptBy.get(table)?.push(work);
+    }
+  }
+  const visit = async (work: Work, run: (sweep: Sweep, changed: ReadonlySet<number>) => Promise<void>) => {
+    const { table, sweep, changed } = work;
+    const { clock, turns, keys } = table.options;
+    const { rowsDeleted } = sweep;
     const startedAt = clock.now();
-    turns.start(sizes.takeShare(work.table), keys.length > 0);
-    const { rowsDeleted } = work.sweep;
-    await run(work.sweep);
+    work.changed = new Set();
+    turns.start(sizes.takeShare(table), keys.length > 0);
+    await run(sweep, changed);
     work.durationMs += clock.now() - startedAt;
-    visits += 1;
-    work.visited = visits;
-    if (work.sweep.rowsDeleted > rowsDeleted) {
-      work.deleted = visits;
+    const lost = sweep.rowsDeleted > rowsDeleted ? oidsOf(table) : [];
+    for (const kept of keptBy.get(table) ?? []) {
+      kept.changed = new Set([...kept.changed, ...lost]);
     }
   };
   for (const work of works) {
     await visit(work, (sweep) => sweep.run());
   }
-  const workOf = new Map(works.map((work) => [work.table, work]));
-  const others = (work: Work) => referring(work.table).flatMap((table) => workOf.get(table) ?? []);
-  for (let again = nextAgain(works, others); again; again = nextAgain(works, others)) {
-    const { work, oids } = again;
-    await visit(work, (sweep) => sweep.runAgain(oids));
+  const next = () => works.find(({ sweep, changed }) => sweep.waitsFor(changed));
+  for (let work = next(); work; work = next()) {
+    await visit(work, (sweep, changed) => sweep.runAgain(changed));
   }
   return new Map([
     ...tables.map(({ target }) => [target, NOTHING_TO_DO] as const),
@@ -99,30 +103,12 @@ export function oidsOf({ options }: Table): Set<number> {
 
 /** The work on one table, which may take several visits. */
 class Work {
-  readonly oids: ReadonlySet<number>;
   readonly sweep: Sweep;
+  /** The tables that refer to it and have lost rows since its last visit. */
+  changed: ReadonlySet<number> = new Set();
   durationMs = 0;
-  /** The number of the visit that was the last one here, and of the last one that deleted rows here. */
-  visited = 0;
-  deleted = 0;
 
   constructor(readonly table: Table) {
-    this.oids = oidsOf(table);
     this.sweep = new Sweep(table.options);
   }
-}
-
-/** A table whose remaining rows are kept by others, and those of the others that have lost rows since. */
-function nextAgain(
-  works: readonly Work[],
-  others: (work: Work) => readonly Work[],
-): { readonly work: Work; readonly oids: ReadonlySet<number> } | undefined {
-  for (const work of works) {
-    const changed = others(work).filter(({ deleted }) => deleted > work.visited);
-    const oids = new Set(changed.flatMap((other) => [...other.oids]));
-    if (work.sweep.waitsFor(oids)) {
-      return { work, oids };
-    }
-  }
-  return undefined;
 }

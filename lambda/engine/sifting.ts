@@ -1,7 +1,7 @@
 import { CLASSES_OF_NO_ROW, describeError } from '../database/database-error';
 import type { QueryResult } from '../database/queryable';
 import { isUnchanged } from './conditions/relation';
-import { quoteLiteral } from './conditions/sql';
+import { quoteLiteral, withParameters } from './conditions/sql';
 import { type Deleted, type Doomed, deletion, hasResult, isDead } from './deletion';
 import type { Piece } from './pieces';
 
@@ -115,7 +115,7 @@ begin
 end sifting`;
   // A DO takes no parameters. With values in its text, each would be another statement to `pg_stat_statements`.
   return `select pg_catalog.set_config('token_cleanup.given', ${quoteLiteral(textOf(values.map(textOf)))}, true);
-    do ${quoteLiteral(withGiven(body))};
+    do ${quoteLiteral(withParameters(body, (number) => `sifting.given[${number}]`))};
     select pg_catalog.current_setting('token_cleanup.sifted')::pg_catalog.jsonb as sifted`;
 }
 
@@ -124,13 +124,6 @@ function placeOfGroup(row: string) {
     text: `${row}ctid operator(pg_catalog.=) any (sifting.places[sifting.place:sifting.last])`,
     values: [],
   };
-}
-
-/** PL/pgSQL with the elements of an array in the places of its parameters. */
-function withGiven(text: string): string {
-  return text.replace(/"[^"]*"|'[^']*'|\$(\d+)/g, (found, number?: string) =>
-    number === undefined ? found : `sifting.given[${number}]`,
-  );
 }
 
 /** A value as PostgreSQL reads it. */

@@ -9,8 +9,10 @@ export const TABLE_LOCK_PATIENCE_MS = 60_000;
 export const TABLE_LOCK_RETRY_MS = 250;
 
 export interface LockWaitOptions {
+  /** The connections to work on. More may be added while the work goes on. */
   readonly sessions: readonly [Queryable, ...Queryable[]];
   readonly clock: Clock;
+  /** Ends the counting, and the waiting for a lock. Its reason is a stop reason. */
   readonly stopCounting: AbortSignal;
 }
 

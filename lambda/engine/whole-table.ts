@@ -1,22 +1,16 @@
-import type { Clock } from '../clock';
 import { kindOf } from '../database/database-error';
-import type { Limits, Queryable } from '../database/queryable';
+import type { Limits } from '../database/queryable';
 import { BATCH_LIMITS, TIMEOUT_MS } from './batch-limits';
 import type { Condition } from './conditions/condition';
 import { isUnchanged, type Relation } from './conditions/relation';
 import { BlockRange, type Piece, RowList } from './pieces';
-import { patiently } from './table-lock';
+import { type LockWaitOptions, patiently } from './table-lock';
 
-export interface TableOptions {
-  /** The connections to work on. More may be added while the work goes on. */
-  readonly sessions: readonly [Queryable, ...Queryable[]];
+export interface TableOptions extends LockWaitOptions {
   /** The table, or its partitions. */
   readonly relations: readonly Relation[];
   /** The rules that dead rows meet. */
   readonly condition: Condition;
-  readonly clock: Clock;
-  /** Ends the counting, and the waiting for a lock. Its reason is a stop reason. */
-  readonly stopCounting: AbortSignal;
 }
 
 /** A table that is read in a few milliseconds needs neither a plan nor another connection. */

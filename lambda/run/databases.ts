@@ -25,8 +25,8 @@ export async function runOnDatabases(
 ): Promise<RunResult> {
   const { connection, targets, after, mostDatabases, logger } = options;
   const { stopDeleting, stopCounting: stop, abandon } = deadlines;
-  const onRetry: SessionContext['onRetry'] = (warning, details) => logger.warn(warning, details);
-  const lock = new Session(connection, { clock, stop, abandon, onRetry }, planOf(options).onConnect);
+  const context: SessionContext = { clock, stop, abandon, onRetry: logger.warn.bind(logger) };
+  const lock = new Session(connection, context, planOf(options).onConnect);
   const keepAlive = setInterval(() => lock.query('select').catch(() => {}), KEEP_ALIVE_MS).unref();
   const runs = new Map<string, RunResult>();
   const dropped: string[] = [];
@@ -52,12 +52,12 @@ export async function runOnDatabases(
       next = stopDeleting.aborted && result.status === 'partial' ? next : database;
     }
     const isCutShort = databases.length > 0 && next !== databases.at(-1);
-    return serverResult(runs, { warnings: dropped, isCutShort, ...(isCutShort && next !== undefined && { next }) });
+    return serverResult(runs, dropped, isCutShort ? { isCutShort, ...(next !== undefined && { next }) } : {});
   } catch (error) {
     const reason = describeError(error);
     return error instanceof AnotherRunError
-      ? notRunResult(targets, { status: 'skipped', warnings: [reason] })
-      : notRunResult(targets, { status: 'failed', reason, warnings: [] });
+      ? notRunResult(targets, { warnings: [reason] })
+      : notRunResult(targets, { warnings: [] }, reason);
   } finally {
     clearInterval(keepAlive);
     await lock.close();

@@ -122,35 +122,26 @@ function summaryOf(part: RunReport | TargetReport, dryRun: boolean): string {
   return `${part.status}${reason}, ${deleted}, ${part.durationMs} ms${part.error ? `: ${part.error}` : ''}`;
 }
 
-/** What a run on the databases of a server reports besides what was done in each. */
-interface ServerFacts {
-  readonly warnings: readonly string[];
-  /** Whether it had to stop before the last database. */
-  readonly isCutShort: boolean;
-  readonly next?: string;
-}
-
-/** The result of the runs on the databases of a server, in the order in which they were swept. */
-export function serverResult(runs: ReadonlyMap<string, RunResult>, facts: ServerFacts): RunResult {
-  const { isCutShort, next } = facts;
+/**
+ * The result of the runs on the databases of a server, in the order in which they were swept.
+ *
+ * @param end whether the run had to stop before the last database, and where
+ */
+export function serverResult(
+  runs: ReadonlyMap<string, RunResult>,
+  ownWarnings: readonly string[],
+  end: Pick<RunReport, 'isCutShort' | 'next'>,
+): RunResult {
   const results = [...runs];
   const statuses = results.map(([, { status }]) => status);
   const targets = results.flatMap(([database, run]) => run.targets.map((target) => ({ database, ...target })));
   const lines = (texts: (result: RunResult) => readonly string[]) =>
     joinAlike(results.flatMap(([subject, result]) => texts(result).map((text) => ({ subject, text, kind: text }))));
-  const warnings = limited([...facts.warnings, ...lines((result) => result.warnings ?? [])]);
+  const warnings = limited([...ownWarnings, ...lines((result) => result.warnings ?? [])]);
   const [first] = runs.values();
-  return {
-    status: overall(isCutShort ? [...statuses, 'partial'] : statuses),
-    ...(first?.cutoff && { cutoff: first.cutoff }),
-    rowsDeleted: sum(results.map(([, { rowsDeleted }]) => rowsDeleted)),
-    mistakes: lines((result) => result.mistakes),
-    ...(warnings.length > 0 && { warnings }),
-    ...(first?.server && { server: first.server }),
-    targets,
-    ...(isCutShort && { isCutShort }),
-    ...(next !== undefined && { next }),
-  };
+  const facts = { cutoff: first?.cutoff, server: first?.server, warnings };
+  const mistakes = lines((result) => result.mistakes);
+  return { ...result(overall(end.isCutShort ? [...statuses, 'partial'] : statuses), targets, facts, mistakes), ...end };
 }
 
 /** A replica whose lag hovers around the limit causes a warning every few seconds. The log contains all of them. */
@@ -182,14 +173,15 @@ export function notRunReport(
 export const SWITCHED_OFF = { status: 'skipped', warnings: ['NODE_ENV is test, where the job does not run'] } as const;
 
 interface Facts {
-  readonly cutoff?: Date | undefined;
+  readonly cutoff?: string | undefined;
   readonly server?: ServerReport | undefined;
   readonly warnings: readonly string[];
 }
 
 export function runResult(targets: readonly TargetResult[], facts: Facts): RunResult {
   const lines = targets.flatMap(({ target, mistakes }) => mistakes.map((text) => lineOf(target, text)));
-  return result(overall(targets.map(({ report }) => report.status)), targets, facts, joinAlike(lines));
+  const reports = targets.map(({ report }) => report);
+  return result(overall(reports.map(({ status }) => status)), reports, facts, joinAlike(lines));
 }
 
 /** A line about a table. Those of the tables that one target matches are of a kind if they differ only in the schema. */
@@ -201,30 +193,33 @@ export function lineOf({ name, pattern, schema }: Target, text: string): Line {
   };
 }
 
-/** The result of a run that was skipped, or failed as a whole. */
-export function notRunResult(
-  targets: readonly Target[],
-  { status, reason, ...facts }: Facts & { readonly status: 'skipped' | 'failed'; readonly reason?: string },
-): RunResult {
-  const mistakes = reason === undefined ? [] : [reason];
+/** The result of a run that failed as a whole or, without a mistake, was skipped. */
+export function notRunResult(targets: readonly Target[], facts: Facts, mistake?: string): RunResult {
+  const status = mistake === undefined ? 'skipped' : 'failed';
+  const mistakes = mistake === undefined ? [] : [mistake];
   const results = targets.map((target) => targetResult(target, { status, ...NOTHING_DONE }, mistakes));
-  return result(status, results, facts, mistakes);
+  return result(
+    status,
+    results.map(({ report }) => report),
+    facts,
+    mistakes,
+  );
 }
 
 function result(
   status: RunStatus,
-  targets: readonly TargetResult[],
+  targets: readonly TargetReport[],
   { cutoff, server, warnings }: Facts,
   mistakes: readonly string[],
 ): RunResult {
   return {
     status,
-    ...(cutoff && { cutoff: cutoff.toISOString() }),
-    rowsDeleted: sum(targets.map(({ report }) => report.rowsDeleted)),
+    ...(cutoff && { cutoff }),
+    rowsDeleted: sum(targets.map(({ rowsDeleted }) => rowsDeleted)),
     mistakes,
     ...(warnings.length > 0 && { warnings }),
     ...(server && { server }),
-    targets: targets.map(({ report }) => report),
+    targets,
   };
 }
 

@@ -80,7 +80,7 @@ export class Run {
     const warn = (warning: string) => this.#warn(warning);
     const timeLeftMs = () => Math.min(this.#deadlines.countingUntil - this.#clock.now(), LONGEST_VACUUM_MS);
     let described: ServerReport | undefined;
-    const facts = () => ({ cutoff: this.#start?.cutoff, server: described, warnings: this.#warnings });
+    const facts = () => ({ cutoff: this.#start?.cutoff.toISOString(), server: described, warnings: this.#warnings });
     try {
       const inspected = await this.#inspectAll(main);
       const { cutoff, server } = this.#start as Start;
@@ -98,9 +98,9 @@ export class Run {
     } catch (error) {
       if (error instanceof AnotherRunError) {
         this.#warn(error.message);
-        return notRunResult(this.#targets, { ...facts(), status: 'skipped' });
+        return notRunResult(this.#targets, facts());
       }
-      return notRunResult(this.#targets, { ...facts(), status: 'failed', reason: describeError(error) });
+      return notRunResult(this.#targets, facts(), describeError(error));
     } finally {
       await Promise.all(this.#sessions.map((session) => session.close()));
     }

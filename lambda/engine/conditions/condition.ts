@@ -11,13 +11,6 @@ export interface Condition {
   readonly values: readonly unknown[];
 }
 
-/** The SQL of a condition, with its parameters numbered after those of another. Quoted names and literals stay unchanged. */
-export function behind(parameters: number, text: string): string {
-  return text.replace(/"[^"]*"|'[^']*'|\$(\d+)/g, (found, number?: string) =>
-    number === undefined ? found : `$${Number(number) + parameters}`,
-  );
-}
-
 /** The condition of the rows to delete, and the protection against changes while they are deleted. */
 export interface DeathCondition extends Condition {
   /**

@@ -52,6 +52,13 @@ export function unquoted(identifier: string): string {
   return identifier.startsWith('"') ? identifier.slice(1, -1).replaceAll('""', '"') : identifier;
 }
 
+/** SQL with something else in the places of its parameters. Quoted names and literals stay unchanged. */
+export function withParameters(text: string, parameter: (number: number) => string): string {
+  return text.replace(/"[^"]*"|'[^']*'|\$(\d+)/g, (found, number?: string) =>
+    number === undefined ? found : parameter(Number(number)),
+  );
+}
+
 /** A statement for people to copy. Names with control characters are written by their codes. */
 export function printableSql(statement: string): string {
   return statement.replace(/"(?:[^"]|"")*"/g, (name) =>
