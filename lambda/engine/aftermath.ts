@@ -2,7 +2,8 @@ import { BATCH_LIMITS } from './batch-limits';
 import type { DeathCondition } from './conditions/condition';
 import { type Relation, type Root, takingKeysOf } from './conditions/relation';
 import { quoteIdentifier } from './conditions/sql';
-import { type LockWaitOptions, patiently } from './table-lock';
+import { patiently } from './table-lock';
+import type { TableOptions } from './whole-table';
 
 /** Changes to a table during its sweep. */
 export interface Aftermath {
@@ -25,11 +26,10 @@ export interface Aftermath {
 }
 
 export async function aftermathOf(
-  options: LockWaitOptions,
-  root: Root,
-  relations: readonly Relation[],
-  { times, others }: Pick<DeathCondition, 'times' | 'others'>,
+  options: TableOptions & { readonly root: Root; readonly condition: DeathCondition },
 ): Promise<Aftermath> {
+  const { root, relations, condition } = options;
+  const { times, others } = condition;
   const columns = times.map(({ table = root.oid, ...column }) => ({ table, ...column }));
   const values = [
     root.oid,

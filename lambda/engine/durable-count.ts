@@ -33,7 +33,7 @@ export class DurableCount {
     this.#clock = clock;
     this.#sessions = sessions;
     this.#confirmedAt = clock.now();
-    this.#reconnections = this.#countReconnections();
+    this.#reconnections = this.reconnections;
   }
 
   /**
@@ -90,10 +90,10 @@ export class DurableCount {
     // This does not confirm rows that other sessions add meanwhile.
     this.#unconfirmed = 0;
     this.#beingConfirmed += rows;
-    const before = this.#countReconnections();
+    const before = this.reconnections;
     try {
       await session.query(CONFIRM_SQL);
-      this.#confirmed += this.#countReconnections() === before ? rows : 0;
+      this.#confirmed += this.reconnections === before ? rows : 0;
       return true;
     } finally {
       this.#beingConfirmed -= rows;
@@ -101,14 +101,15 @@ export class DurableCount {
   }
 
   #forgetWhatWasLost(): void {
-    const reconnections = this.#countReconnections();
+    const reconnections = this.reconnections;
     if (reconnections !== this.#reconnections) {
       this.#reconnections = reconnections;
       this.#unconfirmed = 0;
     }
   }
 
-  #countReconnections(): number {
+  /** How many times the sessions have reconnected. */
+  get reconnections(): number {
     return this.#sessions.reduce((sum, session) => sum + session.reconnections, 0);
   }
 }

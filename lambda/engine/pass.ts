@@ -7,7 +7,8 @@ import type { Obstacle, WalkEnd } from './outcome';
 import type { Turns } from './pace/turns';
 import { blocksOf, type Piece } from './pieces';
 import type { ReplicaLagBrake } from './replica-lag';
-import { siftedIn, sifting, sumOf } from './sifting';
+import { Sifter } from './sifter';
+import { siftedIn, sumOf } from './sifting';
 import type { Tally } from './tally';
 import { Walk } from './walk';
 import type { TableOptions } from './whole-table';
@@ -39,9 +40,10 @@ export class Pass {
   readonly #tally: Tally;
   readonly #until: AbortSignal;
   readonly kept: KeptRows;
-  #obstacles: readonly Obstacle[] = [];
-  #unvisited: readonly Piece[] = [];
-  #isTableLocked = false;
+  obstacles: readonly Obstacle[] = [];
+  unvisited: readonly Piece[] = [];
+  /** Whether it ended while the table was locked as a whole. */
+  isTableLocked = false;
 
   /** @param until ends the deleting */
   constructor(options: PassOptions, doomed: Doomed, tally: Tally, until: AbortSignal) {
@@ -53,19 +55,6 @@ export class Pass {
     this.kept = new KeptRows(doomed.protections, refersToItself);
   }
 
-  get obstacles(): readonly Obstacle[] {
-    return this.#obstacles;
-  }
-
-  get unvisited(): readonly Piece[] {
-    return this.#unvisited;
-  }
-
-  /** Whether it ended while the table was locked as a whole. */
-  get isTableLocked(): boolean {
-    return this.#isTableLocked;
-  }
-
   /**
    * Visits pieces, then those that are worth another attempt, in the opposite order: if the rows of a table refer to older
    * ones, a chain of dead rows is deleted from its newest end.
@@ -74,7 +63,7 @@ export class Pass {
     let walk = this.#walk(pieces);
     let end = await this.#run(walk);
     const locked = walk.obstacles.filter(({ passing }) => passing).map(({ piece }) => piece);
-    this.#obstacles = [...this.#obstacles, ...walk.obstacles.filter(({ passing }) => !passing)];
+    this.obstacles = [...this.obstacles, ...walk.obstacles.filter(({ passing }) => !passing)];
     if (locked.length > 0 && end === 'finished') {
       await this.#options.clock.sleep(LOCK_GRACE_MS, this.#until);
     }
@@ -83,10 +72,10 @@ export class Pass {
       const deletedBefore = this.#tally.deleted.rows;
       walk = this.#walk(backwards ? again : again.reverse(), backwards);
       end = await this.#run(walk);
-      this.#obstacles = [...this.#obstacles, ...walk.obstacles];
+      this.obstacles = [...this.obstacles, ...walk.obstacles];
       again = this.#tally.deleted.rows > deletedBefore && end === 'finished' ? this.kept.takeWaiting() : [];
     }
-    this.#unvisited = [...walk.unvisited, ...(end === 'finished' ? [] : again)];
+    this.unvisited = [...walk.unvisited, ...(end === 'finished' ? [] : again)];
     return end;
   }
 
@@ -102,7 +91,7 @@ export class Pass {
         // Several would exceed the limit by a batch each.
         sessions: maxRows === undefined ? sessions : [sessions[0]],
         statement: (piece) => deletion(this.#doomed, piece),
-        sift: (piece, options) => sifting(this.#doomed, piece, options),
+        sifter: new Sifter(this.#doomed, backwards),
         rowsIn: (result) => doneBy(result).rows,
         isolation,
         check: recheck && ((rows) => recheckOf(recheck, doneBy({ rows: [...rows], rowCount: null }))),
@@ -130,7 +119,7 @@ export class Pass {
   async #run(walk: Walk<Deleted>): Promise<WalkEnd> {
     const { sessions, turns } = this.#options;
     const end = await walk.run().finally(() => turns.commit(() => this.#tally.deleted.confirm(sessions[0])));
-    this.#isTableLocked = walk.isTableLocked;
+    this.isTableLocked = walk.isTableLocked;
     return end;
   }
 }

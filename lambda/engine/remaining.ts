@@ -1,21 +1,10 @@
 import type { Relation } from './conditions/relation';
 import { type CountOptions, count } from './count';
 import { isDead } from './deletion';
-import type { Blockage, Obstacle } from './outcome';
+import type { Blockage } from './outcome';
+import type { Pass } from './pass';
 import type { Piece } from './pieces';
 import { wholeTable } from './whole-table';
-
-/** The parts of a table that a sweep left. */
-export interface Left {
-  readonly obstacles: readonly Obstacle[];
-  readonly unvisited: readonly Piece[];
-  /** The rows that foreign keys protect, as far as they were counted. */
-  readonly protectedRows: number;
-  /** The partitions that were attached during the sweep. */
-  readonly added: readonly Relation[];
-  /** Whether there may be dead rows that it has not met. */
-  readonly mayHideMore: boolean;
-}
 
 export interface Remaining {
   /** The remaining dead rows; undefined if they could not be counted. */
@@ -26,26 +15,34 @@ export interface Remaining {
 }
 
 /**
- * Counts the remaining dead rows. Those that the sweep met are known. So only blocks that it did not visit are read, unless
- * it may have missed some.
+ * Counts the remaining dead rows. Those that the last pass met are known. So only blocks that it did not visit are read,
+ * unless it may have missed some.
+ *
+ * @param attached the partitions that were attached during the sweep
+ * @param mayHideMore whether there may be dead rows that the pass has not met
  */
-export async function remainingRows(options: CountOptions, left: Left): Promise<Remaining> {
-  const inTheWay = left.obstacles.map(({ piece }) => piece);
-  const met = inTheWay.filter(({ isRow }) => isRow).length + left.protectedRows;
-  const unseen = [...left.unvisited, ...inTheWay.filter(({ isRow }) => !isRow)];
+export async function remainingRows(
+  options: CountOptions,
+  { obstacles, unvisited, kept }: Pass,
+  attached: readonly Relation[],
+  mayHideMore: boolean,
+): Promise<Remaining> {
+  const inTheWay = obstacles.map(({ piece }) => piece);
+  const met = inTheWay.filter(({ isRow }) => isRow).length + kept.rows;
+  const unseen = [...unvisited, ...inTheWay.filter(({ isRow }) => !isRow)];
   if (options.stopCounting.aborted) {
-    const isKnown = unseen.length + left.added.length === 0 && !left.mayHideMore;
+    const isKnown = unseen.length + attached.length === 0 && !mayHideMore;
     return { rows: isKnown ? met : undefined, unmet: 0, added: [] };
   }
-  const counted = await countDead(options, left.mayHideMore ? (await wholeTable(options)).pieces : unseen);
-  const own = counted === undefined || left.mayHideMore ? counted : counted + met;
+  const counted = await countDead(options, mayHideMore ? (await wholeTable(options)).pieces : unseen);
+  const own = counted === undefined || mayHideMore ? counted : counted + met;
   const added: Blockage[] = [];
-  for (const partition of left.added) {
+  for (const partition of attached) {
     added.push(await blockageOf(options, partition));
   }
   return {
     rows: sumOf([own, ...added.map(({ rows }) => rows)]),
-    unmet: left.mayHideMore ? Math.max(0, (counted ?? 0) - met) : 0,
+    unmet: mayHideMore ? Math.max(0, (counted ?? 0) - met) : 0,
     added: added.filter(({ rows }) => rows !== 0),
   };
 }

@@ -1,7 +1,8 @@
 import type { Condition } from './conditions/condition';
+import type { Doomed } from './deletion';
 import { FULL_SPEED_BATCH_MS } from './pace/width';
 import type { Piece } from './pieces';
-import type { Sifted, SiftOptions } from './sifting';
+import { type Sifted, sifting } from './sifting';
 
 /** The first blocks to sift: a refused row is seldom alone. Twice as many follow after those in which none was refused. */
 const FIRST_BLOCKS = 1;
@@ -16,14 +17,14 @@ const MOST_REFUSED = 1_000_000;
 
 /** Decides how a walk sifts: how many blocks at once, and in groups of how many rows. */
 export class Sifter {
-  readonly #sift: (piece: Piece, options: SiftOptions) => string;
+  readonly #doomed: Doomed;
   readonly #backwards: boolean;
   #blocks = FIRST_BLOCKS;
   #groupSize = FIRST_GROUP;
   #refused = 0;
 
-  constructor(sift: (piece: Piece, options: SiftOptions) => string, backwards: boolean) {
-    this.#sift = sift;
+  constructor(doomed: Doomed, backwards: boolean) {
+    this.#doomed = doomed;
     this.#backwards = backwards;
   }
 
@@ -40,7 +41,8 @@ export class Sifter {
   /** @param isAlone whether no other session is at work */
   statement(piece: Piece, isAlone: boolean): Condition {
     const ms = isAlone ? FULL_SPEED_BATCH_MS : GENTLE_BATCH_MS;
-    return { text: this.#sift(piece, { size: this.#groupSize, backwards: this.#backwards, ms }), values: [] };
+    const options = { size: this.#groupSize, backwards: this.#backwards, ms };
+    return { text: sifting(this.#doomed, piece, options), values: [] };
   }
 
   /** Makes the groups smaller after one that took too long. Returns whether that was possible. */

@@ -52,7 +52,7 @@ export class Sweep {
     this.#options = options;
     this.#protections = protectionsOf(keys, isInherited);
     this.#doomed = { condition, protections: this.#protections.known, cascades: cascades.known };
-    this.#tally = new Tally({ ...options, cascades });
+    this.#tally = new Tally(options, cascades, options.maxRows);
     this.#stop = AbortSignal.any([stopDeleting, this.#tally.limit]);
     this.#pass = this.#newPass();
   }
@@ -77,11 +77,7 @@ export class Sweep {
   /** Tries those rows again, after rows of these tables were deleted. */
   async runAgain(oids: ReadonlySet<number>): Promise<void> {
     const again = this.#pass.kept.takeKeptBy(oids);
-    await this.#guard(async () => {
-      const before = this.#state();
-      const end = await this.#pass.visit(again);
-      return (await this.#conclude(end, before, true)) ?? {};
-    });
+    await this.#guard(async () => (await this.#visit(again, true)) ?? {});
   }
 
   get rowsDeleted(): number {
@@ -97,7 +93,7 @@ export class Sweep {
     try {
       this.#end = await work();
     } catch (error) {
-      const aftermath = isMissing(error) ? await this.#aftermath().catch(() => undefined) : undefined;
+      const aftermath = isMissing(error) ? await aftermathOf(this.#options).catch(() => undefined) : undefined;
       this.#end = aftermath?.isReplaced ? this.#replaced(aftermath, error) : endBy(error, stopCounting);
     }
   }
@@ -121,11 +117,9 @@ export class Sweep {
       if (blocksOf(table.pieces) > SMALL_TABLE_BLOCKS) {
         await openFurther?.();
       }
-      const before = this.#state();
       this.#files = table.files;
       this.#pass = this.#newPass();
-      const end = await this.#pass.visit(this.#rotated(table));
-      const outcome = await this.#conclude(end, before, number === MAX_PASSES);
+      const outcome = await this.#visit(this.#rotated(table), number === MAX_PASSES);
       if (outcome) {
         return outcome;
       }
@@ -136,15 +130,12 @@ export class Sweep {
     return new Pass(this.#options, this.#doomed, this.#tally, this.#stop);
   }
 
-  #state(): State {
-    const { sessions } = this.#options;
-    const reconnections = sessions.reduce((sum, session) => sum + session.reconnections, 0);
-    return { rowsDeleted: this.rowsDeleted, reconnections };
-  }
-
-  /** The outcome of a pass; undefined if another one is needed. */
-  async #conclude(end: WalkEnd, before: State, isLast: boolean): Promise<Partial<SweepOutcome> | undefined> {
-    const aftermath = await this.#aftermath();
+  /** Visits pieces. Returns the outcome; undefined if another pass is needed. */
+  async #visit(pieces: readonly Piece[], isLast: boolean): Promise<Partial<SweepOutcome> | undefined> {
+    const { deleted } = this.#tally;
+    const { rows, reconnections } = deleted;
+    const end = await this.#pass.visit(pieces);
+    const aftermath = await aftermathOf(this.#options);
     if (aftermath.isReplaced) {
       return this.#replaced(aftermath);
     }
@@ -152,29 +143,17 @@ export class Sweep {
     if (altered) {
       return { error: altered };
     }
-    const { rowsDeleted, reconnections } = this.#state();
     const goesOn = end === 'finished' && !isLast;
-    const mayBeBack = reconnections > before.reconnections || wasRewritten(this.#files, aftermath);
+    const mayBeBack = deleted.reconnections > reconnections || wasRewritten(this.#files, aftermath);
     if (mayBeBack && goesOn) {
       return undefined;
     }
-    const { obstacles, unvisited, kept } = this.#pass;
-    const remaining = await remainingRows(this.#options, {
-      obstacles,
-      unvisited,
-      protectedRows: kept.rows,
-      added: aftermath.added,
-      mayHideMore: mayBeBack || aftermath.mayKeepInSilence || this.#movesOwnRows,
-    });
-    if (remaining.unmet > 0 && rowsDeleted > before.rowsDeleted && goesOn) {
+    const mayHideMore = mayBeBack || aftermath.mayKeepInSilence || this.#movesOwnRows;
+    const remaining = await remainingRows(this.#options, this.#pass, aftermath.added, mayHideMore);
+    if (remaining.unmet > 0 && deleted.rows > rows && goesOn) {
       return undefined;
     }
     return this.#outcomeOf(end, remaining);
-  }
-
-  async #aftermath(): Promise<Aftermath> {
-    const { root, relations, condition } = this.#options;
-    return await aftermathOf(this.#options, root, relations, condition);
   }
 
   #outcomeOf(end: WalkEnd, { rows, unmet, added }: Remaining): Partial<SweepOutcome> {
@@ -216,9 +195,3 @@ export class Sweep {
 const DRAINED = { stopReason: 'drained', rowsRemaining: 0 } as const;
 
 const KEPT_IN_SILENCE = 'a trigger, a rule or a policy that silently skips rows or writes them back';
-
-/** The counters that the end of a pass is compared with. */
-interface State {
-  readonly rowsDeleted: number;
-  readonly reconnections: number;
-}

@@ -1,33 +1,26 @@
-import type { Clock } from '../clock';
-import type { Queryable } from '../database/queryable';
 import type { Deleted } from './deletion';
 import { DurableCount } from './durable-count';
 import type { StopReason, SweepOutcome } from './outcome';
 import { type Cascades, cascadedBy } from './protection';
-
-export interface TallyOptions {
-  readonly clock: Clock;
-  /** All sessions that delete. */
-  readonly sessions: readonly Queryable[];
-  /** The foreign keys through which a delete also deletes rows of other tables. */
-  readonly cascades: Cascades;
-  /** How many rows may be deleted, and one batch more. */
-  readonly maxRows?: number | undefined;
-}
+import type { TableOptions } from './whole-table';
 
 /** Adds up the batches of a sweep, over all its passes. */
 export class Tally {
   readonly deleted: DurableCount;
-  readonly #options: TallyOptions;
+  readonly #maxRows: number;
+  /** The foreign keys through which a delete also deletes rows of other tables. */
+  readonly #cascades: Cascades;
   readonly #limit = new AbortController();
   /** The rows that each cascade deleted, if they can be counted. */
   #cascaded: readonly number[] = [];
   #batches = 0;
   #longestBatchMs = 0;
 
-  constructor(options: TallyOptions) {
-    this.#options = options;
-    this.deleted = new DurableCount(options.clock, options.sessions);
+  /** @param maxRows how many rows may be deleted, and one batch more */
+  constructor({ clock, sessions }: TableOptions, cascades: Cascades, maxRows = Number.POSITIVE_INFINITY) {
+    this.#maxRows = maxRows;
+    this.#cascades = cascades;
+    this.deleted = new DurableCount(clock, sessions);
   }
 
   /** Aborted once `maxRows` are deleted. */
@@ -42,17 +35,16 @@ export class Tally {
   }
 
   addRows({ rows, cascaded }: Deleted): void {
-    const { cascades, maxRows } = this.#options;
     this.deleted.add(rows);
-    this.#cascaded = cascades.known.map((_, index) => (this.#cascaded[index] ?? 0) + (cascaded[index] ?? 0));
-    if (maxRows !== undefined && this.deleted.rows >= maxRows) {
+    this.#cascaded = this.#cascades.known.map((_, index) => (this.#cascaded[index] ?? 0) + (cascaded[index] ?? 0));
+    if (this.deleted.rows >= this.#maxRows) {
       const reason: StopReason = 'max-rows';
       this.#limit.abort(reason);
     }
   }
 
   get sums(): Pick<SweepOutcome, 'rowsDeleted' | 'batches' | 'longestBatchMs' | 'cascaded'> {
-    const cascaded = cascadedBy(this.#options.cascades, this.#cascaded).filter(
+    const cascaded = cascadedBy(this.#cascades, this.#cascaded).filter(
       ({ rows }) => (rows === undefined ? this.deleted.rows : this.#batches) > 0,
     );
     return {

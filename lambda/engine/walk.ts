@@ -7,8 +7,8 @@ import { isMissing } from './conditions/relation';
 import type { Obstacle, WalkEnd } from './outcome';
 import type { Outcome, Turns } from './pace/turns';
 import { BlockRange, blocksOf, type Piece } from './pieces';
-import { Sifter } from './sifter';
-import { idsOf, type SiftOptions, siftedIn } from './sifting';
+import type { Sifter } from './sifter';
+import { idsOf, siftedIn } from './sifting';
 import { TABLE_LOCK_PATIENCE_MS, TABLE_LOCK_RETRY_MS } from './table-lock';
 
 export interface WalkOptions<Row> {
@@ -32,8 +32,8 @@ export interface WalkOptions<Row> {
   readonly until: AbortSignal;
   /** Visits the last blocks first. */
   readonly backwards?: boolean;
-  /** The alternative once a constraint or a trigger has refused a row: it processes all other rows of the piece. */
-  readonly sift?: ((piece: Piece, options: SiftOptions) => string) | undefined;
+  /** Makes the statements once a constraint or a trigger has refused a row: they process all other rows of a piece. */
+  readonly sifter?: Sifter;
   /** Called for every statement, with its result unless it was undone. */
   readonly onStatement: (durationMs: number, done?: Done<Row>) => void;
 }
@@ -85,7 +85,7 @@ export class Walk<Row> {
 
   constructor(options: WalkOptions<Row>, pieces: readonly Piece[]) {
     this.#options = options;
-    this.#sifter = options.sift && new Sifter(options.sift, options.backwards ?? false);
+    this.#sifter = options.sifter;
     const pending = pieces.filter(({ blocks }) => blocks > 0).map((piece) => ({ piece, isSuspect: piece.isRow }));
     this.#pending = options.backwards ? pending : pending.reverse();
   }
