@@ -32,6 +32,8 @@ export interface ConnectionOptions {
 
 /** The run that sessions belong to. */
 export interface SessionContext {
+  /** @default - the database that the credentials name */
+  readonly database?: string | undefined;
   readonly clock: Clock;
   /** Ends the waiting for an unreachable database. */
   readonly stop: AbortSignal;
@@ -213,7 +215,8 @@ export class Session implements Queryable {
   }
 
   async #openConnection(login: Credentials): Promise<Connection> {
-    return await Connection.open(login, this.#options.trustedCertificates, this.#context.abandon);
+    const { database = login.database, abandon } = this.#context;
+    return await Connection.open({ ...login, database }, this.#options.trustedCertificates, abandon);
   }
 
   /** A server that has not noticed the loss of the connection still holds the advisory lock, and perhaps rows. */

@@ -28,12 +28,12 @@ export async function lastingHolders(
   horizon?: string,
 ): Promise<readonly Holder[]> {
   const startedAt = clock.now();
-  let found: Holders = { horizon: horizon ?? null, holders: [] };
+  let since = horizon;
+  let holders: readonly Holder[] = [];
   for (const lookAfterMs of LOOKS_AFTER_MS) {
     await clock.sleep(Math.max(0, startedAt + lookAfterMs - clock.now()), until);
-    const { rows } = await session.query<Holders>(`select ${HOLDERS_COLUMNS_SQL}`, [found.horizon]);
-    found = rows[0] ?? found;
-    const { holders } = found;
+    const { rows } = await session.query<Holders>(`select ${HOLDERS_COLUMNS_SQL}`, [since]);
+    ({ horizon: since, holders } = rows[0] as Holders);
     const old = holders.filter(({ seconds = 0 }) => seconds >= OLD_S);
     if (old.length > 0 && holders.every(({ seconds }) => seconds !== undefined)) {
       return old; // the others need not be waited for: they change nothing
@@ -42,12 +42,12 @@ export async function lastingHolders(
       break;
     }
   }
-  return found.holders;
+  return holders;
 }
 
 /** The columns `horizon` and `holders` of HOLDERS_COLUMNS_SQL. */
 export interface Holders {
-  readonly horizon: string | null;
+  readonly horizon: string;
   readonly holders: readonly Holder[];
 }
 

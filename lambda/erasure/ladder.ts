@@ -48,34 +48,28 @@ export function erasureOf(table: ErasedTable): Erasure {
   const { traces, rowsWereDeleted, vacuumed, heldBackBy } = table;
   const nothingIsLeft = isClean(traces) && !rowsWereDeleted;
   const isUnreadable = nothingIsLeft || heldBackBy.length === 0;
-  const vacuumedAt = leastOf(traces?.map((each) => each.vacuumedAt) ?? []);
   const isUnlinked = nothingIsLeft || (vacuumed && isUnreadable);
+  // Neither is finite unless it is known.
   const hours = isUnlinked ? 0 : hoursLinked(table);
+  const vacuumedAt = Math.min(...(traces ?? []).map((each) => each.vacuumedAt ?? Number.NaN));
   return {
     deleted: true,
     unreadable: isUnreadable,
     ...(!isUnreadable && { heldBackBy }),
     unlinked: isUnlinked,
-    ...(vacuumedAt !== undefined && { vacuumedAt: new Date(vacuumedAt).toISOString() }),
-    ...(hours !== undefined && { hoursUnlinked: Math.ceil(hours * 1_000) / 1_000 }),
+    ...(Number.isFinite(vacuumedAt) && { vacuumedAt: new Date(vacuumedAt).toISOString() }),
+    ...(Number.isFinite(hours) && { hoursUnlinked: Math.ceil(hours * 1_000) / 1_000 }),
   };
 }
 
-/** Nothing if it is not known. */
-function hoursLinked({ traces, hoursSinceRead, vacuumed, heldBackBy }: ErasedTable): number | undefined {
+function hoursLinked({ traces, hoursSinceRead, vacuumed, heldBackBy }: ErasedTable): number {
   if (isClean(traces)) {
     return hoursSinceRead;
   }
   // A vacuum that was held back came too early for the rows that were deleted since.
-  const held = heldBackBy.map(({ seconds }) => seconds && seconds / 3_600);
+  const held = heldBackBy.map(({ seconds = Number.NaN }) => seconds / 3_600);
   const left = (traces ?? [])
     .filter((each) => !each.isClean)
-    .map(({ hoursSinceUnlinked }) => (hoursSinceUnlinked === null ? undefined : hoursSinceUnlinked + hoursSinceRead));
-  const bounds = [...held, ...(vacuumed ? [] : left)];
-  return bounds.length === 0 || bounds.includes(undefined) ? undefined : Math.max(...(bounds as number[]));
-}
-
-/** Nothing if one of them is not known. */
-function leastOf(times: readonly (number | null)[]): number | undefined {
-  return times.length === 0 || times.includes(null) ? undefined : Math.min(...(times as number[]));
+    .map(({ hoursSinceUnlinked }) => (hoursSinceUnlinked ?? Number.NaN) + hoursSinceRead);
+  return Math.max(...held, ...(vacuumed ? [] : left));
 }

@@ -33,10 +33,10 @@ export async function readTraces(session: Queryable, clock: Clock, oids: readonl
     null,
     oids,
   ]);
-  const { horizon = '', holders = [], relations = [] } = rows[0] ?? {};
+  const { horizon, holders, relations } = rows[0] as TracesRow;
   return {
     readAtMs,
-    horizon: horizon ?? '',
+    horizon,
     mayBeHeldBack: holders.length > 0,
     ofRelations: new Map(relations.map(({ oid, ...traces }) => [oid, traces])),
   };

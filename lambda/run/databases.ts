@@ -1,9 +1,8 @@
 import type { Clock, Deadlines } from '../clock';
 import { matchesPattern, type NamePattern } from '../configuration/name-pattern';
-import type { Credentials } from '../database/connection';
 import { describeError } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
-import { type CredentialSource, Session, type SessionContext } from '../database/session';
+import { Session, type SessionContext } from '../database/session';
 import type { RunOptions } from './options';
 import { planOf } from './plan';
 import { notRunResult, type RunResult, serverResult } from './report';
@@ -37,9 +36,7 @@ export async function runOnDatabases(
       if (stopDeleting.aborted || runs.size >= mostDatabases) {
         break;
       }
-      const credentials = credentialsFor(database, connection.credentials);
-      const run = new Run({ ...options, connection: { ...connection, credentials } }, clock, deadlines);
-      const result = await run.execute();
+      const result = await new Run({ ...options, database }, clock, deadlines).execute();
       const hasOnlyFailed = result.status === 'failed' && result.rowsDeleted === 0;
       if (hasOnlyFailed && !namesIn(pattern).includes(database) && !(await exists(lock, database))) {
         const warning = `${database}: was dropped during the run`;
@@ -105,21 +102,4 @@ const DATABASE_SQL = 'select from pg_catalog.pg_database where datname = $1';
 /** The same order for every locale of a server: `after` and `next` depend on it. */
 function byCodeUnits(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
-}
-
-/** The same login for another database of the server. */
-function credentialsFor(database: string, source: CredentialSource): CredentialSource {
-  const refusedAs = new WeakMap<Credentials, Credentials>();
-  const renamed = (credentials: Credentials) => {
-    const copy = { ...credentials, database };
-    refusedAs.set(copy, credentials);
-    return copy;
-  };
-  return {
-    current: async (abandon) => renamed(await source.current(abandon)),
-    otherThan: async (refused, abandon) => {
-      const others = await source.otherThan(refusedAs.get(refused) ?? refused, abandon);
-      return others && renamed(others);
-    },
-  };
 }

@@ -63,7 +63,10 @@ const DEFAULTS = {
 type With<Options> = Options & Pick<RunRequest, 'tables' | 'after'> & typeof DEFAULTS;
 
 /** The options of the service, overridden by those of the request. */
-export type RunOptions = With<TokenCleanupOptions>;
+export interface RunOptions extends With<TokenCleanupOptions> {
+  /** The one of {@link databases} at hand. */
+  readonly database?: string;
+}
 
 /** The defaults, overridden by the options of the service, and these by the request. An undefined value overrides nothing. */
 export function runOptions<Options extends object>(service: Options, request: RunRequest): With<Options> {

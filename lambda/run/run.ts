@@ -115,8 +115,8 @@ export class Run {
 
   #session(onConnect?: (query: Query) => Promise<void>): Session {
     const { stopCounting: stop, abandon } = this.#deadlines;
-    const { connection, logger } = this.#options;
-    const context: SessionContext = { clock: this.#clock, stop, abandon, onRetry: logger.warn.bind(logger) };
+    const { connection, database, logger } = this.#options;
+    const context: SessionContext = { database, clock: this.#clock, stop, abandon, onRetry: logger.warn.bind(logger) };
     return new Session(connection, context, onConnect);
   }
 
