@@ -60,21 +60,12 @@ runTool('jsii', ['--tsconfig', 'tsconfig.json', ...flags], PACKAGE);
 copyFileSync(join(PACKAGE, '.jsii'), join(PROJECT, '.jsii'));
 
 function manifest(): object {
-  const {
-    name,
-    version,
-    description,
-    keywords,
-    homepage,
-    repository,
-    license,
-    author,
-    dependencies,
-    peerDependencies,
-  } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
-  const peers = Object.entries(pick(peerDependencies, PEERS));
+  const project = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
+  const { name, author, dependencies, peerDependencies } = project;
+  const peers = Object.entries<string>(pick(peerDependencies, PEERS));
   return {
-    ...{ name, version, description, keywords, homepage, repository, license, author: { name: author } },
+    ...pick(project, ['name', 'version', 'description', 'keywords', 'homepage', 'repository', 'license']),
+    author: { name: author },
     main: 'lib/index.js',
     types: 'lib/index.d.ts',
     files: ['.jsii', ...BUNDLES, 'lambda', 'lib/**/*.js', 'lib/**/*.d.ts'],
@@ -87,6 +78,6 @@ function manifest(): object {
   };
 }
 
-function pick(versions: Readonly<Record<string, string>>, names: readonly string[]): Record<string, string> {
-  return Object.fromEntries(names.map((name) => [name, versions[name] ?? '']));
+function pick<Value>(fields: Readonly<Record<string, Value>>, names: readonly string[]) {
+  return Object.fromEntries(names.map((name) => [name, fields[name] as Value]));
 }

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Metafile } from 'esbuild';
+import { groupedBy } from '../lambda/run/totals';
 
 /** A package whose code is part of a bundle. */
 export interface BundledPackage {
@@ -30,11 +31,10 @@ export function bundledPackages({ outputs }: Metafile, root: string): BundledPac
 
 /** Formats the notices: packages with the same licence text share one section. */
 export function thirdPartyNotices(packages: readonly BundledPackage[]): string {
-  const byText = new Map<string, string[]>();
-  for (const { name, version, license, text } of packages) {
-    byText.set(text, [...(byText.get(text) ?? []), `${name} ${version} (${license})`]);
-  }
-  const sections = [...byText].map(([text, names]) => `${names.join('\n')}\n\n${text}\n`);
+  const sections = [...groupedBy(packages, ({ text }) => text)].map(([text, group]) => {
+    const names = group.map(({ name, version, license }) => `${name} ${version} (${license})`);
+    return `${names.join('\n')}\n\n${text}\n`;
+  });
   return ['Code of these packages is part of the function.\n', ...sections].join(`\n${'-'.repeat(80)}\n\n`);
 }
 

@@ -93,8 +93,8 @@ function ownKeys({ secretArn }: Server): Environment {
 
 /** Shows the mistakes first, then a line for each database, and the sums. */
 export function showFleet(terminal: Terminal, report: FleetReport): void {
-  const { bold, green, yellow, red, dim } = terminal.colors;
-  const paint = { succeeded: green, partial: yellow, skipped: yellow, failed: red };
+  const { paint } = terminal;
+  const { bold, dim } = terminal.colors;
   const { status, dryRun, servers: counts, databases, failures, results = [] } = printableValue(report);
   terminal.gap();
   for (const { server, database, error } of failures) {

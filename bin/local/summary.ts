@@ -63,8 +63,8 @@ export function patternInWords({ like, except = [] }: NamePattern): string {
 
 /** Shows the result of a run. */
 export function summarize(terminal: Terminal, report: RunReport, job: Job): void {
-  const { bold, green, yellow, red, dim } = terminal.colors;
-  const paint = { succeeded: green, partial: yellow, skipped: yellow, failed: red };
+  const { paint } = terminal;
+  const { bold, dim } = terminal.colors;
   terminal.gap();
   terminal.say(`${bold(paint[report.status](headline(report)))} ${dim(`(${seconds(report.durationMs)})`)}`);
   if (report.dryRun) {

@@ -4,17 +4,9 @@ import pc from 'picocolors';
 import { seconds } from './figures';
 
 export interface TerminalOptions {
-  /**
-   * Whether bars may move. They never do if the stream is not a terminal.
-   *
-   * @default true
-   */
+  /** Whether bars may move, by default if the stream is a terminal. */
   readonly live?: boolean;
-  /**
-   * The least time between two lines of progress of the same name if no bar can move, in milliseconds.
-   *
-   * @default 1_000
-   */
+  /** The least time between two lines of progress of the same name if no bar can move. */
   readonly plainIntervalMs?: number;
 }
 
@@ -35,7 +27,6 @@ const BAR_WIDTH = 24;
 /** Room for the bar, the percentage and a text beside a name. */
 const BESIDE_NAME = 59;
 const LABEL_WIDTH = 12;
-const PLAIN_INTERVAL_MS = 1_000;
 
 const NO_FRAME = {
   ...{ top: '', 'top-mid': '', 'top-left': '', 'top-right': '' },
@@ -58,12 +49,19 @@ export class Terminal {
   readonly #barByName = new Map<string, Bar>();
   readonly #writtenAt = new Map<string, number>();
 
-  constructor(stream: NodeJS.WriteStream, { live = true, plainIntervalMs = PLAIN_INTERVAL_MS }: TerminalOptions = {}) {
+  constructor(stream: NodeJS.WriteStream, { live = true, plainIntervalMs = 1_000 }: TerminalOptions = {}) {
     const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
+    const isAble = stream.isTTY && TERM !== 'dumb';
     this.#stream = stream;
-    this.#live = live && stream.isTTY && TERM !== 'dumb';
+    this.#live = live && isAble;
     this.#plainIntervalMs = plainIntervalMs;
-    this.colors = pc.createColors(!NO_COLOR && (Boolean(FORCE_COLOR) || (stream.isTTY && TERM !== 'dumb')));
+    this.colors = pc.createColors(!NO_COLOR && (Boolean(FORCE_COLOR) || isAble));
+  }
+
+  /** The colour of a status. */
+  get paint() {
+    const { green, yellow, red } = this.colors;
+    return { succeeded: green, partial: yellow, skipped: yellow, failed: red };
   }
 
   say(text: string): void {

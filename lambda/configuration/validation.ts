@@ -61,24 +61,18 @@ export function refuse(mistakes: readonly string[]): void {
   }
 }
 
-interface MistakeOptions {
-  /** The schema of the input, from which a misspelled key gets a suggestion. */
-  readonly schema?: z.ZodType;
-  /** Whether messages must not repeat values, because the input is a secret. */
-  readonly confidential?: boolean;
-}
-
 /**
  * Puts each issue of a schema into a sentence: `CLEANUP_MAX_LOAD must be above 0 and at most 1, got "2"`.
  *
  * @param root the name of the input; the path inside it follows, as in `CLEANUP_TARGETS[0].table`
  * @param value the invalid input
+ * @param options `schema` suggests a key for a misspelled one; `confidential` keeps values out of messages
  */
 export function mistakesIn(
   error: z.core.$ZodError,
   root: string,
   value: unknown,
-  { schema, confidential = false }: MistakeOptions = {},
+  { schema, confidential = false }: { readonly schema?: z.ZodType; readonly confidential?: boolean },
 ): string[] {
   const suggestion = (key: string, path: readonly PropertyKey[]) =>
     schema ? didYouMean(key, keysAt(schema, path)) : '';

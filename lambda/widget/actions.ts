@@ -1,5 +1,6 @@
 import { InvokeCommand, type LambdaClient } from '@aws-sdk/client-lambda';
 import {
+  type ExecutionListItem,
   paginateListExecutions,
   type SFNClient,
   StartExecutionCommand,
@@ -64,13 +65,13 @@ async function stop({ stateMachineArn }: WidgetCleanup, { stepFunctions }: Clien
 
 /** The executions of a state machine that have not ended; none without a state machine. */
 export async function runningExecutions(stateMachineArn: string | undefined, stepFunctions: SFNClient) {
-  const running: { readonly executionArn: string | undefined; readonly startedAt: Date | undefined }[] = [];
+  const running: ExecutionListItem[] = [];
   if (stateMachineArn === undefined) {
     return running;
   }
   const pages = paginateListExecutions({ client: stepFunctions }, { stateMachineArn, statusFilter: 'RUNNING' });
   for await (const { executions = [] } of pages) {
-    running.push(...executions.map(({ executionArn, startDate }) => ({ executionArn, startedAt: startDate })));
+    running.push(...executions);
   }
   return running;
 }

@@ -42,7 +42,7 @@ async function stateOf(
   try {
     const running = await runningExecutions(cleanup.stateMachineArn, stepFunctions);
     const runs = await lastRuns(logs, cleanup);
-    return { cleanup, runs, runningSince: running.flatMap(({ startedAt }) => startedAt ?? []) };
+    return { cleanup, runs, runningSince: running.flatMap(({ startDate }) => startDate ?? []) };
   } catch (error) {
     return { cleanup, runs: [], runningSince: [], error: reasonOf(error) };
   }
