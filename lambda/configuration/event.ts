@@ -1,16 +1,12 @@
 import * as z from 'zod';
-import type { NamePattern } from './name-pattern';
+import type { Config } from './environment';
 import { CONCURRENCY, MAX_LOAD, numberIn } from './settings';
-import type { Target } from './targets';
 import { timeOfDay } from './time-of-day';
 import { timeZone } from './time-zone';
 import { didYouMean, isObject, parse, refuse } from './validation';
 
 /** The settings that an event may refer to. */
-interface RunSettings {
-  readonly targets: readonly Target[];
-  readonly databases?: NamePattern | undefined;
-}
+type RunSettings = Pick<Config, 'targets' | 'databases'>;
 
 /**
  * Reads the event of an invocation: nothing, an EventBridge envelope, or a request from the console.

@@ -5,9 +5,8 @@ import { type Memory, type OldestSweep, oldestSweep, remember, rowsRemainingIn }
 import type { ServerResult } from './server-result';
 import type { DatabaseResult } from './server-round';
 
-/** The result of a run on a fleet. */
-export interface FleetReport {
-  readonly status: RunStatus;
+/** A run on a fleet. */
+export interface FleetRun {
   readonly stage: string;
   /** The id of the execution of the state machine. */
   readonly execution: string;
@@ -18,6 +17,11 @@ export interface FleetReport {
   readonly durationMs: number;
   /** Why the run ended early, if it did. */
   readonly error?: string;
+}
+
+/** The result of a run on a fleet. */
+export interface FleetReport extends FleetRun {
+  readonly status: RunStatus;
   readonly servers: Counts<ServerResult['outcome']>;
   readonly databases: Counts<RunStatus>;
   readonly rowsDeleted: number;
@@ -46,38 +50,24 @@ interface Failure {
 
 export type FleetDatabaseResult = DatabaseResult & { readonly server: string };
 
-/** The run that a report is about. */
-export interface FleetRun {
-  readonly stage: string;
-  readonly execution: string;
-  readonly dryRun: boolean;
-  readonly isWhole: boolean;
-  readonly startedAt: Date;
-  readonly endedAt: Date;
-  readonly error?: string | undefined;
-}
-
 /**
  * Sums up the results of all servers of the manifest. The memory changes only after a whole run: a dry run sweeps nothing, and a
  * run whose manifest was refused has no servers.
  */
 export function fleetReport(
-  { startedAt, endedAt, error, ...run }: FleetRun,
+  run: FleetRun,
   servers: readonly ServerResult[],
   before: Memory,
 ): { readonly report: FleetReport; readonly results: readonly FleetDatabaseResult[]; readonly memory: Memory } {
   const results = servers.flatMap(({ server, databases }) => databases.map((result) => ({ server, ...result })));
   const isSweep = run.isWhole && !run.dryRun && servers.length > 0;
-  const memory = isSweep ? remember(before, servers, startedAt.toISOString()) : before;
+  const memory = isSweep ? remember(before, servers, run.startedAt) : before;
   const isUndone = servers.some(({ outcome, isComplete }) => outcome !== 'failed' && !isComplete);
   const databasesCutShort = results.filter(({ isSwept, status }) => !isSwept && status !== 'failed').length;
   const oldest = oldestSweep(memory);
   const report = {
-    status: statusOf(servers, results, isUndone, error),
+    status: statusOf(servers, results, isUndone, run.error),
     ...run,
-    startedAt: startedAt.toISOString(),
-    durationMs: endedAt.getTime() - startedAt.getTime(),
-    ...(error !== undefined && { error }),
     servers: counted(servers.map(({ outcome }) => outcome)),
     databases: counted(results.map(({ status }) => status)),
     rowsDeleted: sum(results.map(({ rowsDeleted }) => rowsDeleted)),

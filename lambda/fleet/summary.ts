@@ -29,17 +29,9 @@ interface CheckEvent {
 }
 
 /** The event of the last step. */
-interface SumUpEvent {
+interface SumUpEvent extends Omit<FleetRun, 'stage' | 'durationMs'> {
   readonly step: 'sum-up';
   readonly run: string;
-  /** The id of the execution. */
-  readonly execution: string;
-  readonly startedAt: string;
-  readonly dryRun: boolean;
-  /** Whether all tables of all databases were to be swept. */
-  readonly isWhole: boolean;
-  /** Why the run ended early, if it did. */
-  readonly error?: string;
 }
 
 /**
@@ -75,14 +67,13 @@ async function sumUp(bucket: FleetBucket, event: SumUpEvent): Promise<FleetRepor
   const logger = new Logger({ serviceName: service, persistentLogAttributes: { stage, execution: event.execution } });
   const metrics = new Metrics({ namespace: METRIC_NAMESPACE, serviceName: service });
   const servers = await resultsOf(bucket, event.run);
+  const { execution, dryRun, isWhole, error } = event;
+  const startedAt = new Date(event.startedAt);
   const run: FleetRun = {
-    stage,
-    execution: event.execution,
-    dryRun: event.dryRun,
-    isWhole: event.isWhole,
-    startedAt: new Date(event.startedAt),
-    endedAt: new Date(),
-    error: event.error,
+    ...{ stage, execution, dryRun, isWhole },
+    startedAt: startedAt.toISOString(),
+    durationMs: Date.now() - startedAt.getTime(),
+    ...(error !== undefined && { error }),
   };
   const { report, results } = await remembered(bucket, run, servers);
   await bucket.write(reportOf(event.run), JSON.stringify({ ...report, results }));

@@ -28,8 +28,8 @@ const run = (startedAt = SECOND) => ({
   execution: 'arn:1',
   dryRun: false,
   isWhole: true,
-  startedAt: new Date(startedAt),
-  endedAt: new Date(Date.parse(startedAt) + 5_000),
+  startedAt,
+  durationMs: 5_000,
 });
 
 test('sums up servers that were swept, failed, were skipped and were not reached', () => {
