@@ -27,8 +27,10 @@ export function parse<Schema extends z.ZodType>(schema: Schema, input: unknown, 
 export function parseJson(name: string, text: string): unknown {
   try {
     return JSON.parse(text);
-  } catch {
-    throw new InvalidInputError([`${name} must be JSON, got ${JSON.stringify(text)}`]);
+  } catch (error) {
+    // The parser's message has the place, by its number or by the text around it.
+    const mistake = (error as Error).message.replace(/\s+/g, ' ');
+    throw new InvalidInputError([`${name} must be JSON, got ${shortened(text)}: ${mistake}`]);
   }
 }
 

@@ -82,6 +82,22 @@ test('needs the host and the user, and no secret, to log in with IAM', () => {
   });
 });
 
+test('names the place of a mistake in a long list of targets on one line', () => {
+  const list = JSON.stringify(
+    Array.from({ length: 100 }, () => ({ table: 'a', deleteWhen: [{ b: true }] })),
+    null,
+    2,
+  );
+  const CLEANUP_TARGETS = `${list.slice(0, -3)},}]`;
+  const [mistake, ...others] = mistakes(() => readConfig({ DB_SECRET_ARN: SECRET, CLEANUP_TARGETS }));
+
+  expect(mistake).toContain('CLEANUP_TARGETS must be JSON, got "[');
+  expect(mistake).toContain(`at position ${CLEANUP_TARGETS.length - 2}`);
+  expect(mistake).not.toContain('\n');
+  expect(mistake?.length).toBeLessThan(400);
+  expect(others).toEqual([]);
+});
+
 test('takes the databases of a server by pattern', () => {
   const databases = { like: ['tenant_*'], except: ['tenant_demo'] };
   expect(readConfig({ DB_SECRET_ARN: SECRET, DB_NAMES: JSON.stringify(databases) })).toMatchObject({ databases });
@@ -92,7 +108,7 @@ test.each<[string, Record<string, string>, string[]]>([
   [
     'databases that are not JSON',
     { DB_SECRET_ARN: SECRET, DB_NAMES: 'tenant_*' },
-    ['DB_NAMES must be JSON, got "tenant_*"'],
+    [expect.stringMatching(/^DB_NAMES must be JSON, got "tenant_\*": Unexpected token /)],
   ],
   [
     'databases without a pattern, and a slip',
@@ -183,7 +199,7 @@ test.each(['0', '0.0', '1.01', '-0.5', '.5', ''])('does not take %j for a load',
 
 test('refuses targets that are not JSON', () => {
   expect(mistakes(() => readConfig({ DB_SECRET_ARN: SECRET, CLEANUP_TARGETS: 'refresh_tokens' }))).toEqual([
-    'CLEANUP_TARGETS must be JSON, got "refresh_tokens"',
+    expect.stringMatching(/^CLEANUP_TARGETS must be JSON, got "refresh_tokens": /),
   ]);
 });
 

@@ -169,6 +169,17 @@ describe('unlessReferredToBy', () => {
       'no foreign key of a table "devices" refers to "public"."access_tokens", only those of "public"."refresh_tokens"',
     );
   });
+
+  test('explains that a schema is not part of the name of a table', async () => {
+    await database.sql(TOKENS);
+
+    const report = await database.service({ targets: targets(['public.refresh_tokens']) }).run();
+
+    expect(report.targets[0]?.error).toBe(
+      'no foreign key of a table "public.refresh_tokens" refers to "public"."access_tokens"; ' +
+        'the schema is not part of the name: "refresh_tokens"',
+    );
+  });
 });
 
 test('lists the missing privileges on other tables, and needs no others', async () => {

@@ -148,11 +148,18 @@ function unreliable(
 ): string[] {
   const quotedTable = quoteTable(schema, table);
   const missing = unlessReferredToBy.filter((listed) => !keepers.some((key) => isKeyOf(key, listed)));
+  // The name of a table stands alone, without its schema.
+  const remedyFor = (listed: string) => {
+    const name = listed.slice(listed.indexOf('.') + 1);
+    return keys.some((key) => isKeyOf(key, name))
+      ? `; the schema is not part of the name: ${JSON.stringify(name)}`
+      : '';
+  };
   const known = [...new Set(keys.map((key) => key.quotedTable))].join(', ');
   return [
     ...missing.map(
       (listed) =>
-        `no foreign key of a table ${quoteIdentifier(listed)} refers to ${quotedTable}${known && `, only those of ${known}`}`,
+        `no foreign key of a table ${quoteIdentifier(listed)} refers to ${quotedTable}${remedyFor(listed) || (known && `, only those of ${known}`)}`,
     ),
     ...keepers
       .filter(({ hidesRows }) => hidesRows)
