@@ -24,11 +24,18 @@ export class TokenCleanupService {
     const startedAt = this.#clock.now();
     const deadlines = deadlinesOf(this.#clock, request.timeLeftMs, request.signal);
     const options = runOptions(this.#options, request);
+    for (const warning of options.warnings ?? []) {
+      options.logger.warn(warning, {});
+    }
     const result = options.databases
       ? await runOnDatabases(options, options.databases, this.#clock, deadlines)
       : await new Run(options, this.#clock, deadlines).execute();
     deadlines.clear();
-    const report = runReport(result, { ...options, durationMs: Math.round(this.#clock.now() - startedAt) });
+    const warnings = [...(options.warnings ?? []), ...(result.warnings ?? [])];
+    const report = runReport(
+      { ...result, ...(warnings.length > 0 && { warnings }) },
+      { ...options, durationMs: Math.round(this.#clock.now() - startedAt) },
+    );
     logReport(options.logger, report);
     return report;
   }

@@ -13,7 +13,7 @@ import { count, rows } from './figures';
 import type { Fleet } from './fleet';
 import { announceFleet, runFleet, showFleet } from './fleet-run';
 import { invoke, type LogLine } from './invocation';
-import type { Job } from './job';
+import { type Job, nodeEnvOf } from './job';
 import type { Options } from './options';
 import { printableJson, printableLines, printableValue } from './printable';
 import { prove, showProof } from './proof';
@@ -156,7 +156,7 @@ export class Command {
 
   /** Whether the job runs: it does not if `NODE_ENV` is `test`, here or in the stage. */
   get #isEnabled(): boolean {
-    return isEnabled(process.env) && isEnabled(this.#options.job.environment);
+    return isEnabled({ NODE_ENV: nodeEnvOf(this.#options.job) });
   }
 
   async #runDemo(): Promise<number> {
@@ -213,7 +213,7 @@ export class Command {
         DB_SECRET_ARN: SECRET_ARN,
         DB_SSL_MODE: database.sslMode,
         DB_SSL_ROOT_CERT: database.rootCertificateFile,
-        NODE_ENV: isEnabled(process.env) ? job.environment.NODE_ENV : process.env.NODE_ENV,
+        NODE_ENV: nodeEnvOf(job),
       },
       event: { dryRun },
       timeLimitMs: job.timeLimitMs,

@@ -8,6 +8,7 @@ import { databaseResults } from '../../lambda/fleet/server-round';
 import { count, rows, seconds } from './figures';
 import type { Fleet } from './fleet';
 import { invoke, type LogLine } from './invocation';
+import { nodeEnvOf } from './job';
 import { printableValue } from './printable';
 import { announceLimit, patternInWords } from './summary';
 import type { Terminal } from './terminal';
@@ -60,7 +61,11 @@ async function runOn(
   const unreachable = new AbortController();
   try {
     const { report } = await invoke({
-      environment: { ...ownKeys(server), ...environmentOf(server, lists, settings) },
+      environment: {
+        ...ownKeys(server),
+        ...environmentOf(server, lists, settings),
+        NODE_ENV: nodeEnvOf({ environment: settings }),
+      },
       event: { dryRun },
       timeLimitMs,
       interrupt: AbortSignal.any([interrupt, unreachable.signal]),

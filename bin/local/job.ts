@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { transformSync } from 'esbuild';
 import type { Environment } from '../../lambda/configuration/environment';
 import type { NamePattern } from '../../lambda/configuration/name-pattern';
+import { isLikeTest } from '../../lambda/configuration/settings';
 import { LISTS_VARIABLE } from '../../lambda/configuration/target-lists';
 import { DEFAULT_TARGETS, parseTargets, type Target, type TargetsInput } from '../../lambda/configuration/targets';
 import { InvalidInputError, isObject } from '../../lambda/configuration/validation';
@@ -88,6 +89,12 @@ export function settingsOfFleet(name: string): Pick<Job, 'environment' | 'timeLi
     },
     timeLimitMs: timeLimitOf(stage),
   };
+}
+
+/** `NODE_ENV` of the function: that of a stage, unless the one of this shell is `test`, or looks as if it was meant to be. */
+export function nodeEnvOf({ environment }: Pick<Job, 'environment'>): string | undefined {
+  const { NODE_ENV: own = '' } = process.env;
+  return environment.NODE_ENV !== 'test' && (own === 'test' || isLikeTest(own)) ? own : environment.NODE_ENV;
 }
 
 function timeLimitOf({ timeoutSeconds }: StageConfig): number | undefined {

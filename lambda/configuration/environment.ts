@@ -6,9 +6,11 @@ import {
   DEFAULT_CONCURRENCY,
   DEFAULT_STAGE,
   decimal,
+  isLikeTest,
   LAG_SECONDS,
   MAX_LOAD,
   MAX_ROWS,
+  NODE_ENV_RULE,
   PORT,
   SERVICE,
 } from './settings';
@@ -39,6 +41,8 @@ interface Settings {
   readonly maxLoad?: number | undefined;
   readonly maxRows?: number | undefined;
   readonly maxReplicaLagSeconds?: number | undefined;
+  /** About settings that are valid, and may be a mistake. */
+  readonly warnings?: readonly string[] | undefined;
 }
 
 interface Address {
@@ -97,7 +101,7 @@ export function readServiceConfig(environment: Environment, isConnected = false)
 }
 
 function readConfigWith<L>(environment: Environment, loginIn: () => L): Settings & { readonly login: L & Address } {
-  const { CLEANUP_TARGETS, DB_NAMES } = environment;
+  const { CLEANUP_TARGETS, DB_NAMES, NODE_ENV = '' } = environment;
   const [login, settings, targets, databases] = together(
     loginIn,
     () => parse(settingsSchema, environment),
@@ -113,6 +117,7 @@ function readConfigWith<L>(environment: Environment, loginIn: () => L): Settings
     maxLoad: settings.CLEANUP_MAX_LOAD,
     maxRows: settings.CLEANUP_MAX_ROWS,
     maxReplicaLagSeconds: settings.CLEANUP_MAX_REPLICA_LAG_SECONDS,
+    warnings: isLikeTest(NODE_ENV) ? [`NODE_ENV ${NODE_ENV_RULE}, got ${JSON.stringify(NODE_ENV)}`] : undefined,
   };
 }
 

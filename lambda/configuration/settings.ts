@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { editDistance } from './validation';
 
 export const SERVICE = 'token-cleanup';
 
@@ -13,6 +14,14 @@ export const DEFAULT_STAGE = 'local';
 interface Range {
   readonly rule: string;
   readonly accepts: (value: number) => boolean;
+}
+
+export const NODE_ENV_RULE = 'must be exactly test to switch the job off, or a name that does not look like it';
+
+/** Whether a value of `NODE_ENV` looks as if it was meant to be `test`, which alone switches the job off. */
+export function isLikeTest(nodeEnv: string): boolean {
+  const word = nodeEnv.trim().toLowerCase();
+  return nodeEnv !== 'test' && (word === 'testing' || editDistance(word, 'test') <= 1);
 }
 
 export const CONCURRENCY = wholeNumberTo(16);

@@ -169,7 +169,7 @@ export function alike(name: string): string {
 }
 
 /** The number of letters to add, remove, replace, or swap with the next one. */
-function editDistance(a: string, b: string): number {
+export function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (const [i, letter] of [...a].entries()) {

@@ -42,6 +42,8 @@ export interface TokenCleanupOptions {
    * @default - replicas are not checked
    */
   readonly maxReplicaLagSeconds?: number | undefined;
+  /** Warnings about these options, which every report repeats. */
+  readonly warnings?: readonly string[] | undefined;
   /**
    * The name of the deployment, which the report repeats.
    *

@@ -4,7 +4,7 @@ import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type { ISecret } from 'aws-cdk-lib/aws-secretsmanager';
 import { ANY_TEXT_VARIABLES, readConfig } from '../../lambda/configuration/environment';
 import { loginMistakes } from '../../lambda/configuration/login';
-import { SERVICE } from '../../lambda/configuration/settings';
+import { isLikeTest, NODE_ENV_RULE, SERVICE } from '../../lambda/configuration/settings';
 import { LISTS_VARIABLE, readTargetLists } from '../../lambda/configuration/target-lists';
 import type { Target } from '../../lambda/configuration/targets';
 import { given } from '../given';
@@ -191,10 +191,13 @@ export function fleetEnvironment(
 }
 
 function settingsVariables(props: CleanupSettings) {
-  const { secretsManagerEndpoint } = props;
+  const { secretsManagerEndpoint, nodeEnv = 'production' } = props;
+  if (isLikeTest(nodeEnv)) {
+    throw new Error(`nodeEnv ${NODE_ENV_RULE}, got ${JSON.stringify(nodeEnv)}`);
+  }
   return {
     STAGE: props.stage,
-    NODE_ENV: props.nodeEnv ?? 'production',
+    NODE_ENV: nodeEnv,
     POWERTOOLS_SERVICE_NAME: props.serviceName ?? SERVICE,
     DB_SSL_MODE: props.sslMode,
     DB_SSL_ROOT_CERT: props.rootCertificates && `${LAYERS}/${basename(props.rootCertificates)}`,

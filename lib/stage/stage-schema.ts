@@ -2,6 +2,7 @@
 
 import * as z from 'zod';
 import { loginMistakes } from '../../lambda/configuration/login';
+import { isLikeTest, NODE_ENV_RULE } from '../../lambda/configuration/settings';
 import { timeOfDay } from '../../lambda/configuration/time-of-day';
 import { timeZone } from '../../lambda/configuration/time-zone';
 import { isObject } from '../../lambda/configuration/validation';
@@ -23,10 +24,6 @@ const databaseName = z
 const RETENTION_DAYS = [
   1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 ];
-
-/** Names by which somebody meant to switch the job off, and would not. */
-const LIKE_TEST = /^\s*(test(s|ing)?|tst|tset)\s*$/i;
-const TEST_ENVIRONMENT = 'must be exactly test to switch the job off, or a name that does not look like it';
 
 const vpcSchema = z.strictObject(
   {
@@ -61,7 +58,7 @@ export const stageSchema = z
       account: matching(/^\d{12}$/, 'must be an account of 12 digits').optional(),
       region: matching(new RegExp(`^${REGION}$`), 'must be a region such as eu-central-1').optional(),
       enabled: flag.optional(),
-      nodeEnv: text.refine((name) => name === 'test' || !LIKE_TEST.test(name), TEST_ENVIRONMENT).optional(),
+      nodeEnv: text.refine((name) => !isLikeTest(name), NODE_ENV_RULE).optional(),
       schedule: z.string('must be a crontab').optional(),
       timeZone: timeZone.optional(),
       flexibleWindowMinutes: wholeNumber(1, 1440).optional(),

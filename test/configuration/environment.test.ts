@@ -82,6 +82,19 @@ test('needs the host and the user, and no secret, to log in with IAM', () => {
   });
 });
 
+test.each(['Test', 'TEST', ' test', 'tests', 'tst', 'tset', 'tets', 'tes', 'ttest', 'testing'])(
+  'warns of NODE_ENV %j, which does not switch the job off',
+  (NODE_ENV) => {
+    expect(readConfig({ DB_SECRET_ARN: SECRET, NODE_ENV }).warnings).toEqual([
+      `NODE_ENV must be exactly test to switch the job off, or a name that does not look like it, got "${NODE_ENV}"`,
+    ]);
+  },
+);
+
+test.each(['test', '', 'production', 'staging', 'latest', 'e2e'])('does not warn of NODE_ENV %j', (NODE_ENV) => {
+  expect(readConfig({ DB_SECRET_ARN: SECRET, NODE_ENV }).warnings).toBeUndefined();
+});
+
 test('names the place of a mistake in a long list of targets on one line', () => {
   const list = JSON.stringify(
     Array.from({ length: 100 }, () => ({ table: 'a', deleteWhen: [{ b: true }] })),

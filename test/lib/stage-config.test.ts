@@ -70,7 +70,7 @@ test.each<[string, unknown, string]>([
   ['account', '1111-2222-3333', 'must be an account of 12 digits'],
   ['region', 'Frankfurt', 'must be a region such as eu-central-1'],
   ['nodeEnv', '', 'must not be empty'],
-  ...['Test', 'TEST', 'testing', 'test '].map((name): [string, unknown, string] => [
+  ...['Test', 'TEST', 'testing', 'test ', 'tets', 'tes', 'ttest'].map((name): [string, unknown, string] => [
     'nodeEnv',
     name,
     'must be exactly test to switch the job off, or a name that does not look like it',

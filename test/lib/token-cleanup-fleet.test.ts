@@ -158,6 +158,7 @@ test.each<[string, object, string]>([
   ],
   ['a user of many names', { iamUserName: '*' }, 'iamUserName must be a name of at most 63 characters'],
   ['rules with mistakes', { targetLists: { a: [{ table: 't' }] } }, 'FLEET_TARGETS.a[0].deleteWhen is required'],
+  ['a nodeEnv that looks like test', { nodeEnv: 'tets' }, 'nodeEnv must be exactly test to switch the job off'],
   ['no list', { targetLists: {} }, 'FLEET_TARGETS must have at least one list'],
   ['a pace out of range', { maxLoad: 2 }, 'CLEANUP_MAX_LOAD must be above 0 and at most 1, got "2"'],
 ])('refuses %s', (_, props, message) => {

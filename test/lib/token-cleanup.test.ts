@@ -68,6 +68,11 @@ test.each<[string, CleanupOverrides, string]>([
       'CLEANUP_TARGETS[0].deleteWhen[0] must name at least one column, or it would match every row, got {}',
   ],
   [
+    'a nodeEnv that looks like test',
+    { nodeEnv: 'Test' },
+    'nodeEnv must be exactly test to switch the job off, or a name that does not look like it, got "Test"',
+  ],
+  [
     'a crontab that never fires',
     { schedule: '0 3 31 4 *' },
     'day of month must exist in one of the months, or the crontab never fires, got "31" in month "4"',

@@ -255,6 +255,14 @@ test('shows control characters in names instead of sending them to the terminal'
   }
 });
 
+test('warns if NODE_ENV looks as if it was meant to be test', async () => {
+  const { stdout } = await run(['--database-url', shop.url, '--dry-run'], { environment: { NODE_ENV: 'Test' } });
+
+  expect(stdout.replace(/\s+/g, ' ')).toContain(
+    '! NODE_ENV must be exactly test to switch the job off, or a name that does not look like it, got "Test"',
+  );
+});
+
 test('does nothing if NODE_ENV is test', async () => {
   const before = await shop.ids();
   const { exitCode, stdout } = await run(['--database-url', shop.url, '--yes'], { environment: { NODE_ENV: 'test' } });

@@ -143,6 +143,16 @@ test('reads how to encrypt before it reaches a server', async () => {
   expect(exitCode).toBe(2);
 });
 
+test('does nothing if NODE_ENV is test', async () => {
+  const environment = { PGSSLMODE: 'disable', NODE_ENV: 'test' };
+
+  expect((await commandWith(environment, manifest(lineOf('eu')), '--yes')).stdout).toContain('skipped');
+  expect(await left()).toEqual([
+    [1, 2, 3],
+    [1, 2, 3],
+  ]);
+});
+
 test('takes the lists of targets of a stage', async () => {
   const file = manifest(lineOf('eu', { targets: 'tokens' }));
 
