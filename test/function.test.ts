@@ -9,6 +9,7 @@ import { LONGEST_STATE } from '../lambda/run/abridged-report';
 import type { RunReport } from '../lambda/run/report';
 import type { Answer } from '../lambda/run/rounds';
 import { useDatabase } from './support/database';
+import { eventually } from './support/eventually';
 import { FaultySecretsEndpoint } from './support/faulty-secrets-endpoint';
 import { metricsIn } from './support/metrics';
 
@@ -200,9 +201,7 @@ test('reads the secret again when its password was rotated since', async () => {
   endpoint.fault = { delayMs: 300 };
 
   const running = run();
-  while (endpoint.requests < 2) {
-    await new Promise((resolve) => setImmediate(resolve));
-  }
+  await eventually(() => endpoint.requests >= 2);
   endpoint.put(ARN, await secret({ user: 'rotated', password: 'new' }));
   const { report } = await running;
   await database.sql('drop role rotated');

@@ -1,5 +1,6 @@
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { parseSecret, REQUEST_TIMEOUTS, SecretCredentials } from '../lambda/secret-credentials';
+import { eventually } from './support/eventually';
 import { FaultySecretsEndpoint } from './support/faulty-secrets-endpoint';
 
 const ARN = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:tokens';
@@ -98,9 +99,7 @@ describe('over HTTP', () => {
   test('outlasts a service that is throttled for a moment', async () => {
     endpoint.fault = { error: 'ThrottlingException' };
     const current = new SecretCredentials(client, ARN).current(never);
-    while (endpoint.requests === 0) {
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    await eventually(() => endpoint.requests > 0);
     endpoint.fault = undefined;
 
     expect(await current).toMatchObject({ user: 'cleaner' });

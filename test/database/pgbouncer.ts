@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { Client } from 'pg';
 import { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
 import { useDatabase } from '../support/database';
+import { eventually } from '../support/eventually';
 
 const database = useDatabase();
 
@@ -55,7 +56,8 @@ async function start(mode: string): Promise<void> {
     pgbouncer.once('spawn', started);
     pgbouncer.once('error', (cause) => failed(new Error('pgbouncer must be installed and on the PATH', { cause })));
   });
-  await connect(20).then((client) => client.end());
+  const client = await eventually(() => connect().catch(() => undefined));
+  await client.end();
 }
 
 async function freePort(): Promise<number> {
@@ -67,19 +69,11 @@ async function freePort(): Promise<number> {
   return free;
 }
 
-async function connect(attempts = 1): Promise<Client> {
+async function connect(): Promise<Client> {
   const { password } = database.server;
   const client = new Client({ host: '127.0.0.1', port, database: database.name, user: 'postgres', password });
-  try {
-    await client.connect();
-    return client;
-  } catch (error) {
-    if (attempts === 1) {
-      throw error;
-    }
-    await new Promise((again) => setTimeout(again, 100));
-    return await connect(attempts - 1);
-  }
+  await client.connect();
+  return client;
 }
 
 async function settings(): Promise<unknown> {

@@ -1,12 +1,6 @@
 import { deepStrictEqual as equal, ok } from 'node:assert';
 import type { TestContext } from 'node:test';
-import {
-  DescribeExecutionCommand,
-  ListExecutionsCommand,
-  SFNClient,
-  StartExecutionCommand,
-  StopExecutionCommand,
-} from '@aws-sdk/client-sfn';
+import { ListExecutionsCommand, SFNClient, StartExecutionCommand, StopExecutionCommand } from '@aws-sdk/client-sfn';
 import {
   CreateQueueCommand,
   DeleteQueueCommand,
@@ -15,10 +9,10 @@ import {
   SQSClient,
 } from '@aws-sdk/client-sqs';
 import { PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
+import { eventually } from '../support/eventually';
 import type { TokenDatabase } from './database';
-import type { Description } from './emulator';
+import { type Description, PATIENCE } from './emulator';
 import type { DeployedFunction } from './invocation';
-import { until } from './patience';
 import type { World } from './world';
 
 const ROWS = 300_000;
@@ -80,10 +74,11 @@ export class Continuation {
       equal((await this.end(execution)).status, 'ABORTED');
       await this.#function.configure({ Timeout: 60 });
       // A round that was at work ends by itself, and others are skipped until then.
-      const again = await until('a run that is not skipped', async () => {
+      const notSkipped = async () => {
         const end = await this.end(await this.#start({ maxLoad: 1 }));
-        return end.output.status === 'skipped' ? undefined : end;
-      });
+        return end.output.status !== 'skipped' && end;
+      };
+      const again = await eventually(notSkipped, PATIENCE);
       equal([again.error, again.cause, again.output.status], [undefined, undefined, 'succeeded']);
       const left = ['live', 'live for ever', 'revoked today', 'unknown'];
       equal((await this.#database.rows()).refresh_tokens, left);
@@ -138,19 +133,15 @@ export class Continuation {
 
   /** Waits until so many rounds of an execution have reported. */
   async #rounds(execution: string, count: number): Promise<void> {
-    await until(`${count} rounds of ${execution}`, async () => {
+    const haveReported = async () => {
       const log = (await this.#function.log()) as readonly Description[];
-      return log.filter((line) => line.run && line.execution === execution).length >= count || undefined;
-    });
+      return log.filter((line) => line.run && line.execution === execution).length >= count;
+    };
+    await eventually(haveReported, { what: `${count} rounds of ${execution}`, ...PATIENCE });
   }
 
   async end(execution: string): Promise<Description> {
-    return await until(`the end of ${execution}`, async () => {
-      const { output = '{}', ...rest } = await this.#client.send(
-        new DescribeExecutionCommand({ executionArn: execution }),
-      );
-      return rest.status === 'RUNNING' ? undefined : { ...rest, output: JSON.parse(output) };
-    });
+    return await this.#world.emulator.endOf(execution);
   }
 
   async #switch(value: 'on' | 'off'): Promise<void> {
@@ -180,10 +171,13 @@ export class Continuation {
       Targets: [{ Id: 'queue', Arn: `arn:aws:sqs:eu-central-1:${queue.at(-2)}:${queue.at(-1)}` }],
     });
     return (execution) =>
-      until(`the event of ${execution}`, async () => {
-        const { Messages = [] } = await sqs.send(new ReceiveMessageCommand({ QueueUrl, WaitTimeSeconds: 5 }));
-        const details: Description[] = Messages.map(({ Body = '{}' }) => JSON.parse(Body).detail);
-        return details.find((detail) => detail.execution === execution);
-      });
+      eventually(
+        async () => {
+          const { Messages = [] } = await sqs.send(new ReceiveMessageCommand({ QueueUrl, WaitTimeSeconds: 5 }));
+          const details: Description[] = Messages.map(({ Body = '{}' }) => JSON.parse(Body).detail);
+          return details.find((detail) => detail.execution === execution);
+        },
+        { what: `the event of ${execution}`, ...PATIENCE },
+      );
   }
 }

@@ -3,13 +3,13 @@ import type { TestContext } from 'node:test';
 import { CloudWatchClient, SetAlarmStateCommand } from '@aws-sdk/client-cloudwatch';
 import { SNSClient, SubscribeCommand } from '@aws-sdk/client-sns';
 import { CreateQueueCommand, DeleteQueueCommand, ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
+import { eventually } from '../support/eventually';
 import { metricsIn } from '../support/metrics';
 import { expectComplete } from './complete';
 import type { TokenDatabase } from './database';
 import { DeployedStack } from './deployed-stack';
-import { ACCOUNT, type Description, REGION } from './emulator';
+import { ACCOUNT, type Description, PATIENCE, REGION } from './emulator';
 import { DeployedFunction } from './invocation';
-import { until } from './patience';
 import type { World } from './world';
 
 const EVERY_MINUTE = '* * * * *';
@@ -108,9 +108,11 @@ export class DevStage {
   /** That the schedule fires, which is left at every minute, and what it begins does the job. */
   async waitForSchedule(t: TestContext): Promise<void> {
     await t.test('purges by itself when the schedule fires', async () => {
-      const run = await until('a run that the schedule began, and that found rows', async () => {
-        const runs = await this.#runs();
-        return runs.slice(this.#runsBefore).find(([, rowsDeleted]) => rowsDeleted > 0);
+      const foundRows = async () =>
+        (await this.#runs()).slice(this.#runsBefore).find(([, rowsDeleted]) => rowsDeleted > 0);
+      const run = await eventually(foundRows, {
+        what: 'a run that the schedule began, and that found rows',
+        ...PATIENCE,
       });
       equal(run, ['succeeded', 3]);
       equal((await this.database.rows()).refresh_tokens, ['live', 'live for ever', 'unknown']);

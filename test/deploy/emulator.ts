@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { freePort } from '../../bin/local/embedded-postgres';
+import { eventually } from '../support/eventually';
 import type { Keys } from '../support/rds-token';
 import type { Certificate } from './certificate';
 import { PythonEnvironment } from './python';
@@ -31,6 +32,9 @@ export interface ClientOptions {
 
 /** The root user, by whom an account begins: MiniStack takes the number of the account for the key of its root. */
 const ROOT = { accessKeyId: ACCOUNT, secretAccessKey: 'root' };
+
+/** A run on a server that is down ends with the time limit of the function. */
+export const PATIENCE = { patienceMs: 240_000, intervalMs: 500 };
 
 /** The APIs of AWS in a process of their own, with nothing in the account. */
 export class Emulator {
@@ -139,6 +143,15 @@ export class Emulator {
   /** Asks through the SDK for Python, of which the emulator's environment holds every client. */
   async ask(service: string, operation: string, parameters: object = {}): Promise<Description> {
     return JSON.parse(await this.python(join(__dirname, 'ask.py'), service, operation, JSON.stringify(parameters)));
+  }
+
+  /** Waits for the end of an execution of a state machine. */
+  async endOf(executionArn: string): Promise<Description> {
+    const ended = async () => {
+      const answer = await this.ask('stepfunctions', 'describe_execution', { executionArn });
+      return answer.status !== 'RUNNING' && { ...answer, output: JSON.parse(answer.output || '{}') };
+    };
+    return await eventually(ended, { what: `the end of ${executionArn}`, ...PATIENCE });
   }
 
   /** The last lines that the emulator wrote. */

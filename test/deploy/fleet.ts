@@ -1,6 +1,5 @@
 import { deepStrictEqual as equal, match, ok, rejects } from 'node:assert';
 import type { TestContext } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import type { FleetReport } from '../../lambda/fleet/fleet-report';
 import { SHORTEST_ROUND_MS } from '../../lambda/run/rounds';
@@ -20,9 +19,6 @@ const LIVE = 3;
 
 /** More than the lowest pace deletes in two minutes. */
 const BACKLOG = 300_000;
-
-/** A run on a server that is down ends with the time limit of the function. */
-const PATIENCE_MS = 240_000;
 
 type Servers = readonly [FleetServer, FleetServer, FleetServer];
 
@@ -103,7 +99,7 @@ export class FleetStage {
     await t.test('does nothing while it is switched off', async () => {
       await this.#upload(this.#lines);
       await this.#switch('off');
-      const { status, output } = await this.#end(await this.#start());
+      const { status, output } = await this.#world.emulator.endOf(await this.#start());
       await this.#switch('on');
       equal([status, output?.status], ['SUCCEEDED', 'skipped']);
       equal(await this.#counts(), [100, 100, 100]);
@@ -250,18 +246,8 @@ export class FleetStage {
     return executionArn;
   }
 
-  async #end(executionArn: string): Promise<Description> {
-    for (const startedAt = Date.now(); Date.now() - startedAt < PATIENCE_MS; await delay(1_000)) {
-      const answer = await this.#world.emulator.ask('stepfunctions', 'describe_execution', { executionArn });
-      if (answer.status !== 'RUNNING') {
-        return { ...answer, output: answer.output && JSON.parse(answer.output) };
-      }
-    }
-    throw new Error(`waited in vain for ${executionArn}`);
-  }
-
   async #result(executionArn: string) {
-    const { status, cause } = await this.#end(executionArn);
+    const { status, cause } = await this.#world.emulator.endOf(executionArn);
     const text = await this.#read(`runs/${executionArn.split(':').at(-1)}/report.json`).catch((error) => {
       throw new Error(`${executionArn} ${status}: ${cause}`, { cause: error });
     });

@@ -6,7 +6,7 @@ import { systemClock } from '../../lambda/clock';
 import type { Queryable } from '../../lambda/database/queryable';
 import { lastingHolders } from '../../lambda/erasure/holders';
 import { useDatabase } from '../support/database';
-import { eventually } from '../support/faulty-run';
+import { eventually } from '../support/eventually';
 import { startReplica } from '../support/replica';
 
 const database = useDatabase({ max_prepared_transactions: 5, wal_level: 'logical', autovacuum: 'off' });

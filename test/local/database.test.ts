@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RunReport } from '../../lambda/run/report';
 import { BY_NPM, folder, LIVE, run, start, untilSaid, useShop } from '../support/command';
+import { eventually } from '../support/eventually';
 
 const shop = useShop();
 
@@ -194,10 +195,7 @@ test('ends at once on a second Ctrl-C, and the function with it', async () => {
   const [connection]: Socket[] = await once(silent, 'connection');
   const cutOff = once(connection as Socket, 'close');
   connection?.on('error', () => {}).resume();
-  while (command.exitCode === null) {
-    command.kill('SIGINT');
-    await delay(50);
-  }
+  await eventually(() => command.exitCode !== null || !command.kill('SIGINT'), { intervalMs: 50 });
 
   expect((await ended).exitCode).toBe(130);
   expect(await Promise.race([cutOff, delay(10_000, 'still connected', { ref: false })])).not.toBe('still connected');

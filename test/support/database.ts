@@ -5,6 +5,7 @@ import { parseTargets, type TargetsInput } from '../../lambda/configuration/targ
 import { type ConnectionOptions, fixedCredentials, Session, type SessionContext } from '../../lambda/database/session';
 import type { RunLogger } from '../../lambda/run/report';
 import { type TokenCleanupOptions, TokenCleanupService } from '../../lambda/token-cleanup-service';
+import { eventually } from './eventually';
 import { POSTGRES_VERSION, startPostgres } from './postgres';
 
 export interface LogLine {
@@ -152,16 +153,11 @@ export class TestDatabase {
     return { debug: keep('debug'), info: keep('info'), warn: keep('warn'), error: keep('error') };
   }
 
-  /** Polls a query until its first value is true. Fails after a time that no healthy machine needs. */
-  async until(text: string, values: unknown[] = [], patienceMs = 20_000): Promise<void> {
+  /** Waits until the first value of a query is true. */
+  async until(text: string, values: unknown[] = [], patience: Parameters<typeof eventually>[1] = {}): Promise<void> {
     const observer = await this.connect();
-    for (const startedAt = Date.now(); Date.now() - startedAt < patienceMs; ) {
-      const { rows } = await observer.query(text, values);
-      if (Object.values(rows[0] ?? {})[0] === true) {
-        return;
-      }
-    }
-    throw new Error(`waited in vain for: ${text}`);
+    const isTrue = async () => Object.values((await observer.query(text, values)).rows[0] ?? {})[0] === true;
+    await eventually(isTrue, { what: text, intervalMs: 0, ...patience });
   }
 
   /** The server's log of a run, with all statements if they are wanted. */
@@ -172,13 +168,10 @@ export class TestDatabase {
     await mark('the run begins', `alter role postgres set log_statement to 'all'`);
     await run();
     await mark('the run is over', 'alter role postgres reset log_statement');
-    for (;;) {
+    return await eventually(() => {
       const [lines = '', end] = (this.server.log.split('the run begins').at(-1) ?? '').split('the run is over');
-      if (end !== undefined) {
-        return lines.split('\n');
-      }
-      await new Promise(setImmediate);
-    }
+      return end !== undefined && lines.split('\n');
+    });
   }
 
   /** Waits until a statement of the sweep waits for a lock. */
@@ -190,6 +183,8 @@ export class TestDatabase {
 
   /** Checks that the sessions of a run are gone within a second of its end. It usually takes 20 ms. */
   async untilGone(): Promise<void> {
-    await this.until(`select count(*) = 0 from pg_stat_activity where application_name = 'token-cleanup'`, [], 1_000);
+    await this.until(`select count(*) = 0 from pg_stat_activity where application_name = 'token-cleanup'`, [], {
+      patienceMs: 1_000,
+    });
   }
 }

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { RunRequest } from '../../lambda/configuration/event';
 import type { TargetsInput } from '../../lambda/configuration/targets';
 import type { CredentialSource } from '../../lambda/database/session';
@@ -154,14 +153,5 @@ class FaultyRuns {
   /** Makes a run take some seconds. */
   async slowDown(): Promise<void> {
     await this.trigger('if old.id % 10 = 0 then perform pg_sleep(0.001); end if');
-  }
-}
-
-/** Polls a condition. Fails after a time that no healthy machine needs. */
-export async function eventually(condition: () => boolean | Promise<boolean>, patienceMs = 20_000): Promise<void> {
-  for (const startedAt = performance.now(); !(await condition()); await delay(20)) {
-    if (performance.now() - startedAt > patienceMs) {
-      throw new Error(`waited in vain for: ${condition}`);
-    }
   }
 }

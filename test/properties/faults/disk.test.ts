@@ -1,6 +1,7 @@
 import { existsSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { eventually, useFaultyRuns } from '../../support/faulty-run';
+import { eventually } from '../../support/eventually';
+import { useFaultyRuns } from '../../support/faulty-run';
 import { POSTGRES_VERSION } from '../../support/postgres';
 
 /** A disk that is full, for the log or for the tables. */

@@ -4,7 +4,8 @@ import type { EmbeddedPostgres } from '../../../bin/local/embedded-postgres';
 import { systemClock } from '../../../lambda/clock';
 import { kindOf } from '../../../lambda/database/database-error';
 import { ReplicaLagBrake } from '../../../lambda/engine/replica-lag';
-import { DEAD, eventually, useFaultyRuns } from '../../support/faulty-run';
+import { eventually } from '../../support/eventually';
+import { DEAD, useFaultyRuns } from '../../support/faulty-run';
 import { conninfo, startReplica } from '../../support/replica';
 import { TcpProxy } from '../../support/tcp-proxy';
 

@@ -6,7 +6,8 @@ import { invoke } from '../../../bin/local/invocation';
 import { handler } from '../../../lambda/handler';
 import type { RunReport } from '../../../lambda/run/report';
 import { SecretCredentials } from '../../../lambda/secret-credentials';
-import { DEAD, eventually, PURGER, TARGETS, useFaultyRuns } from '../../support/faulty-run';
+import { eventually } from '../../support/eventually';
+import { DEAD, PURGER, TARGETS, useFaultyRuns } from '../../support/faulty-run';
 import { type Fault, FaultySecretsEndpoint } from '../../support/faulty-secrets-endpoint';
 import { TcpProxy } from '../../support/tcp-proxy';
 
@@ -68,9 +69,7 @@ async function invokeHere(timeLimitMs = 60_000): Promise<RunReport> {
 
 async function failTwice(fault: Fault): Promise<void> {
   endpoint.fault = fault;
-  for (let waits = 0; endpoint.requests < 2 && waits < 1_000; waits += 1) {
-    await delay(5);
-  }
+  await eventually(() => endpoint.requests >= 2);
   endpoint.fault = undefined;
 }
 
@@ -240,7 +239,7 @@ test.each<[string, () => Promise<unknown>]>([
   'goes on after its process was frozen for so long that the server ended its idle sessions',
   async () => {
     const report = await invokeFrozen(() =>
-      eventually(() => /FATAL: .*due to idle-session timeout/.test(database.server.log), 180_000),
+      eventually(() => /FATAL: .*due to idle-session timeout/.test(database.server.log), { patienceMs: 180_000 }),
     );
 
     expect(report).toMatchObject({ status: 'succeeded', targets: [{ stopReason: 'drained', rowsRemaining: 0 }] });

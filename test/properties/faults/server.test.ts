@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
-import { DEAD, eventually, GRANTS, PURGER, type Trouble, useFaultyRuns } from '../../support/faulty-run';
+import { eventually } from '../../support/eventually';
+import { DEAD, GRANTS, PURGER, type Trouble, useFaultyRuns } from '../../support/faulty-run';
 
 /** Faults of the server and of the table. */
 
