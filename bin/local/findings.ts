@@ -32,7 +32,11 @@ export function showFindings(terminal: Terminal, report: RunReport, { targets, t
       }
     }
   }
-  showMistakes(terminal, report);
+  terminal.gap();
+  for (const warning of report.warnings ?? []) {
+    terminal.warn(warning);
+  }
+  terminal.fail(report.error);
   if (report.server && report.targets.some(isUnfit)) {
     terminal.gap();
     terminal.say(`  ${bold('--discover')} in place of --dry-run looks for tables, and prints targets that fit them.`);
@@ -128,17 +132,6 @@ function duration(ms: number | undefined, timeLimitMs = LAMBDA_TIME_LIMIT_MS): s
   const about = ms < 120_000 ? `about ${seconds(ms)}` : `about ${count(Math.round(ms / 60_000))} min`;
   const runs = `${Math.ceil(ms / timeLimitMs)} runs of ${count(timeLimitMs / 1_000)} s`;
   return ms <= timeLimitMs ? about : `${about}, that is ${runs}`;
-}
-
-/** Shows warnings and errors. Their statements follow below, too, for copying. */
-function showMistakes(terminal: Terminal, { warnings = [], error }: RunReport): void {
-  if (warnings.length > 0 || error !== undefined) {
-    terminal.gap();
-  }
-  for (const warning of warnings) {
-    terminal.warn(warning);
-  }
-  terminal.fail(error);
 }
 
 function indexesOf(report: RunReport, verdict: IndexAdvice['verdict']): string[] {

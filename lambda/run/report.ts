@@ -197,13 +197,8 @@ export function lineOf({ name, pattern, schema }: Target, text: string): Line {
 export function notRunResult(targets: readonly Target[], facts: Facts, mistake?: string): RunResult {
   const status = mistake === undefined ? 'skipped' : 'failed';
   const mistakes = mistake === undefined ? [] : [mistake];
-  const results = targets.map((target) => targetResult(target, { status, ...NOTHING_DONE }, mistakes));
-  return result(
-    status,
-    results.map(({ report }) => report),
-    facts,
-    mistakes,
-  );
+  const reports = targets.map((target) => targetResult(target, { status, ...NOTHING_DONE }, mistakes).report);
+  return result(status, reports, facts, mistakes);
 }
 
 function result(
