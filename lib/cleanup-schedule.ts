@@ -1,4 +1,4 @@
-import { Duration, RemovalPolicy, Stack, TimeZone, Validations } from 'aws-cdk-lib';
+import { Duration, RemovalPolicy, Stack, TimeZone } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import type * as lambda from 'aws-cdk-lib/aws-lambda';
 import {
@@ -20,9 +20,9 @@ import type { Construct } from 'constructs';
 import { toString as describeCrontab } from 'cronstrue';
 import { DELIVERY_WINDOW } from './function/database-function';
 import { given } from './given';
+import { justifyInvocation } from './permissions';
 import { scheduleExpressions } from './schedule/schedule-expression';
 import { longestGapMs, longestWindowMs } from './schedule/schedule-gaps';
-import { wildcard } from './wildcard';
 import type { CleanupStateMachineProps } from './workflow/cleanup-state-machine';
 
 /** Settings of the schedule. */
@@ -126,13 +126,9 @@ function createRole(
       conditions: { StringEquals: { 'aws:SourceAccount': stack.account, 'aws:SourceArn': group.scheduleGroupArn } },
     }),
   });
-  if (stateMachine) {
-    return role;
+  if (!stateMachine) {
+    justifyInvocation(role, invoked);
   }
-  Validations.of(role).acknowledge({
-    id: wildcard(scope, `${invoked.functionArn}:*`),
-    reason: 'The CDK grants the invocation of every version and alias of this one function.',
-  });
   return role;
 }
 

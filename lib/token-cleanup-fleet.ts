@@ -1,4 +1,4 @@
-import { ArnFormat, Aws, Duration, Fn, Stack, TimeZone, Validations } from 'aws-cdk-lib';
+import { Aws, Duration, Fn, TimeZone } from 'aws-cdk-lib';
 import { Metric, type MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
 import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type * as iam from 'aws-cdk-lib/aws-iam';
@@ -15,12 +15,12 @@ import { SERVICE } from '../lambda/configuration/settings';
 import { FLEET_METRICS, METRIC_NAMESPACE, RUN_METRICS, STAGE_DIMENSION } from '../lambda/metrics';
 import { CleanupSchedule, type CleanupScheduleProps } from './cleanup-schedule';
 import { createFleetBucket } from './fleet/fleet-bucket';
-import { FleetFunction, type FleetFunctionProps } from './fleet/fleet-function';
+import { createFleetFunction, type FleetFunctionProps } from './fleet/fleet-function';
 import { createSummaryFunction } from './fleet/summary-function';
 import { DELIVERY_WINDOW } from './function/database-function';
 import { createDeadLetterQueue } from './function/dead-letter-queue';
+import { arnOf, justifyWildcard } from './permissions';
 import { DEFAULT_SERVERS_AT_ONCE } from './stage/fleet-config';
-import { wildcard } from './wildcard';
 import { requestOf } from './workflow/cleanup-state-machine';
 import { fleetStates, MAP_LABEL } from './workflow/fleet-states';
 import { OffSwitch } from './workflow/off-switch';
@@ -93,22 +93,18 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
     this.deadLetterQueue = createDeadLetterQueue(this);
     this.logGroup = new LogGroup(this, 'Logs', { retention: props.logRetention ?? RetentionDays.THREE_MONTHS });
     this.bucket = createFleetBucket(this);
-    const {
-      function: created,
-      role,
-      timeout,
-      targetLists,
-    } = new FleetFunction(this, props, this.logGroup, this.deadLetterQueue);
-    this.function = created;
-    this.grantPrincipal = role;
-    this.name = props.functionName ?? created.functionName;
+    const created = createFleetFunction(this, props, this.logGroup, this.deadLetterQueue);
+    const { timeout, targetLists } = created;
+    this.function = created.function;
+    this.grantPrincipal = created.role;
+    this.name = props.functionName ?? created.function.functionName;
     const settings = { stage: this.stage, serviceName: this.#service, targetLists, tracing: props.tracing ?? false };
     this.summaryFunction = createSummaryFunction(this, settings, this.bucket, this.logGroup);
     this.offSwitch = props.offSwitch ?? new OffSwitch(this, 'OffSwitch').parameter;
     this.stateMachine = this.#createStateMachine(props, timeout);
     const enabled = (props.enabled ?? true) && isEnabled({ NODE_ENV: props.nodeEnv });
     const schedule = new CleanupSchedule(this, props, {
-      function: created,
+      function: this.function,
       stateMachine: this.stateMachine,
       deadLetterQueue: this.deadLetterQueue,
       enabled,
@@ -172,29 +168,19 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
       logRetention: props.logRetention,
     });
     // The role's policy names the bucket in the first of these, and the objects by their ARN in the second.
-    Validations.of(stateMachine.role).acknowledge(
-      {
-        id: wildcard(this, `arn:${Aws.PARTITION}:s3:::${this.bucket.bucketName}/*`),
-        reason: 'The CDK grants the reader and the writer of a map the objects of this one bucket.',
-      },
-      {
-        id: wildcard(this, this.bucket.arnForObjects('runs/*')),
-        reason: 'Each run has a folder of its own.',
-      },
-    );
+    const objects = `arn:${Aws.PARTITION}:s3:::${this.bucket.bucketName}/*`;
+    const reason = 'The CDK grants the reader and the writer of a map the objects of this one bucket.';
+    justifyWildcard(stateMachine.role, objects, reason);
+    justifyWildcard(stateMachine.role, this.bucket.arnForObjects('runs/*'), 'Each run has a folder of its own.');
     const name = Fn.select(6, Fn.split(':', stateMachine.stateMachineArn));
-    const executions = (path: string) =>
-      Stack.of(this).formatArn({
-        service: 'states',
-        resource: 'execution',
-        resourceName: `${name}${path}:*`,
-        arnFormat: ArnFormat.COLON_RESOURCE_NAME,
-      });
-    const reason = 'A map starts, follows and stops executions of this one state machine.';
-    Validations.of(stateMachine).acknowledge(
-      { id: wildcard(this, executions('')), reason },
-      { id: wildcard(this, executions(`/${MAP_LABEL}`)), reason },
-    );
+    for (const path of [name, `${name}/${MAP_LABEL}`]) {
+      const executions = arnOf(this, 'states', 'execution', `${path}:*`);
+      justifyWildcard(
+        stateMachine,
+        executions,
+        'A map starts, follows and stops executions of this one state machine.',
+      );
+    }
     return stateMachine;
   }
 }

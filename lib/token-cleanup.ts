@@ -14,7 +14,7 @@ import { isEnabled } from '../lambda/configuration/environment';
 import { SERVICE } from '../lambda/configuration/settings';
 import { METRIC_NAMESPACE, RUN_METRICS, STAGE_DIMENSION, TABLE_DIMENSION, TABLE_METRICS } from '../lambda/metrics';
 import { CleanupSchedule, type CleanupScheduleProps } from './cleanup-schedule';
-import { CleanupFunction, type CleanupFunctionProps } from './function/cleanup-function';
+import { type CleanupFunctionProps, createCleanupFunction } from './function/cleanup-function';
 import { DELIVERY_WINDOW } from './function/database-function';
 import { createDeadLetterQueue } from './function/dead-letter-queue';
 import { CleanupStateMachine, type CleanupStateMachineProps } from './workflow/cleanup-state-machine';
@@ -70,23 +70,18 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
     this.deadLetterQueue = createDeadLetterQueue(this);
     this.logGroup = new LogGroup(this, 'Logs', { retention: props.logRetention ?? RetentionDays.THREE_MONTHS });
 
-    const {
-      function: created,
-      role,
-      tables,
-      timeout,
-    } = new CleanupFunction(this, props, this.logGroup, this.deadLetterQueue);
-    this.function = created;
-    this.grantPrincipal = role;
-    this.tables = tables;
+    const { timeout, ...created } = createCleanupFunction(this, props, this.logGroup, this.deadLetterQueue);
+    this.function = created.function;
+    this.grantPrincipal = created.role;
+    this.tables = created.tables;
     // The literal name if there is one, so that the names of the alarms are readable in the template.
-    this.name = props.functionName ?? created.functionName;
+    this.name = props.functionName ?? created.function.functionName;
 
     const enabled = (props.enabled ?? true) && isEnabled({ NODE_ENV: props.nodeEnv });
     if (props.continueUntil !== undefined || props.events) {
       const { stateMachine, offSwitch } = new CleanupStateMachine(this, 'Workflow', props, {
         stage: this.stage,
-        function: created,
+        function: this.function,
         timeout,
         timeZone: props.timeZone ?? TimeZone.ETC_UTC,
         tracing: props.tracing ?? false,
@@ -97,7 +92,7 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
       this.offSwitch = offSwitch;
     }
     const schedule = new CleanupSchedule(this, props, {
-      function: created,
+      function: this.function,
       stateMachine: this.stateMachine,
       deadLetterQueue: this.deadLetterQueue,
       enabled,

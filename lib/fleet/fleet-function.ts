@@ -1,4 +1,3 @@
-import { ArnFormat, Stack, Validations } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 import type { LogGroup } from 'aws-cdk-lib/aws-logs';
@@ -7,13 +6,13 @@ import type { Construct } from 'constructs';
 import { loginMistakes } from '../../lambda/configuration/login';
 import { DEFAULT_PORT } from '../../lambda/configuration/settings';
 import { LISTS_VARIABLE } from '../../lambda/configuration/target-lists';
-import { DatabaseFunction, type FunctionSettings, READ_SECRET } from '../function/database-function';
-import { decryption } from '../function/decryption';
+import { createDatabaseFunction, type FunctionSettings } from '../function/database-function';
 import { type CleanupSettings, fleetEnvironment } from '../function/function-environment';
 import type { CleanupPlace } from '../function/function-network';
+import { connecting, decryption, READ_SECRET, userArn } from '../function/login-permissions';
 import { IAM_USER_NAME } from '../login';
+import { arnOf, justifyWildcard } from '../permissions';
 import type { CleanupTarget } from '../target';
-import { wildcard } from '../wildcard';
 
 /** A tag of AWS resources. */
 export interface SecretTag {
@@ -59,27 +58,41 @@ export interface FleetFunctionProps extends CleanupSettings, CleanupPlace, Funct
   readonly databasePorts?: number[];
 }
 
-/** The function that sweeps the databases of a fleet, one server in each invocation. */
-export class FleetFunction extends DatabaseFunction {
-  /** The lists of targets as JSON; undefined for the default. */
-  readonly targetLists: string | undefined;
-
-  constructor(scope: Construct, props: FleetFunctionProps, logGroup: LogGroup, deadLetterQueue: IQueue) {
-    checkLogin(props);
-    const environment = fleetEnvironment(props, props.targetLists);
-    const job = {
-      ...props,
-      code: 'fleet' as const,
-      description: `Deletes dead rows on the servers of a fleet (${props.stage})`,
-      environment,
-      statements: statements(scope, props),
-      ports: props.databasePorts ?? [DEFAULT_PORT],
-      readsSecrets: props.secretTag !== undefined,
-    };
-    super(scope, job, logGroup, deadLetterQueue);
-    this.targetLists = environment[LISTS_VARIABLE];
-    Validations.of(this.role).acknowledge(...wildcards(scope, props));
+/** The function that sweeps the databases of a fleet, one server in each invocation, and its lists of targets as JSON. */
+export function createFleetFunction(
+  scope: Construct,
+  props: FleetFunctionProps,
+  logGroup: LogGroup,
+  deadLetterQueue: IQueue,
+) {
+  checkLogin(props);
+  const { secretTag, secretsKey, iamUserName } = props;
+  const environment = fleetEnvironment(props, props.targetLists);
+  const anySecret = arnOf(scope, 'secretsmanager', 'secret', '*');
+  const onAnyDatabase = iamUserName === undefined ? undefined : userArn(scope, '*', iamUserName);
+  const job = {
+    ...props,
+    code: 'fleet' as const,
+    description: `Deletes dead rows on the servers of a fleet (${props.stage})`,
+    environment,
+    statements: [
+      ...(secretTag ? [readingTagged(anySecret, secretTag)] : []),
+      ...(secretsKey ? [decryption(scope, secretsKey)] : []),
+      ...(onAnyDatabase ? [connecting(onAnyDatabase)] : []),
+    ],
+    ports: props.databasePorts ?? [DEFAULT_PORT],
+    readsSecrets: secretTag !== undefined,
+  };
+  const created = createDatabaseFunction(scope, job, logGroup, deadLetterQueue);
+  // Servers are data that changes without a deployment.
+  const reason = 'The servers are in the manifest. Only';
+  if (secretTag) {
+    justifyWildcard(created.role, anySecret, `${reason} secrets with the tag of the fleet can be read.`);
   }
+  if (onAnyDatabase) {
+    justifyWildcard(created.role, onAnyDatabase, `${reason} this user can log in, on those that were granted rds_iam.`);
+  }
+  return { ...created, targetLists: environment[LISTS_VARIABLE] };
 }
 
 const LOGIN_PROPS = { secret: 'secretTag', iam: 'iamUserName', sslMode: 'sslMode', mayHaveBoth: true };
@@ -101,53 +114,10 @@ function checkLogin(props: FleetFunctionProps): void {
   }
 }
 
-function statements(scope: Construct, { secretTag, secretsKey, iamUserName }: FleetFunctionProps) {
-  return [
-    ...(secretTag
-      ? [
-          new iam.PolicyStatement({
-            actions: [READ_SECRET],
-            resources: [anySecret(scope)],
-            conditions: { StringEquals: { [`aws:ResourceTag/${secretTag.key}`]: secretTag.value } },
-          }),
-        ]
-      : []),
-    ...(secretsKey ? [decryption(scope, secretsKey)] : []),
-    ...(iamUserName === undefined
-      ? []
-      : [new iam.PolicyStatement({ actions: ['rds-db:connect'], resources: [anyDatabase(scope, iamUserName)] })]),
-  ];
-}
-
-function anySecret(scope: Construct): string {
-  const arnFormat = ArnFormat.COLON_RESOURCE_NAME;
-  return Stack.of(scope).formatArn({ service: 'secretsmanager', resource: 'secret', resourceName: '*', arnFormat });
-}
-
-function anyDatabase(scope: Construct, user: string): string {
-  const arnFormat = ArnFormat.COLON_RESOURCE_NAME;
-  return Stack.of(scope).formatArn({ service: 'rds-db', resource: 'dbuser', resourceName: `*/${user}`, arnFormat });
-}
-
-/** Servers are data that changes without a deployment. */
-function wildcards(scope: Construct, { secretTag, iamUserName }: FleetFunctionProps) {
-  return [
-    ...(secretTag
-      ? [
-          {
-            id: wildcard(scope, anySecret(scope)),
-            reason: 'The servers are in the manifest. Only secrets with the tag of the fleet can be read.',
-          },
-        ]
-      : []),
-    ...(iamUserName === undefined
-      ? []
-      : [
-          {
-            id: wildcard(scope, anyDatabase(scope, iamUserName)),
-            reason:
-              'The servers are in the manifest. Only this one user can log in, on those that were granted rds_iam.',
-          },
-        ]),
-  ];
+function readingTagged(secrets: string, { key, value }: SecretTag): iam.PolicyStatement {
+  return new iam.PolicyStatement({
+    actions: [READ_SECRET],
+    resources: [secrets],
+    conditions: { StringEquals: { [`aws:ResourceTag/${key}`]: value } },
+  });
 }

@@ -8,7 +8,7 @@ import { BUCKET_VARIABLE, MANIFEST_KEY, MEMORY_KEY, RUNS_PREFIX } from '../../la
 import { LISTS_VARIABLE } from '../../lambda/configuration/target-lists';
 import { functionCode } from '../function/function-code';
 import { given } from '../given';
-import { wildcard } from '../wildcard';
+import { justifyWildcard } from '../permissions';
 
 export interface SummarySettings {
   readonly stage: string;
@@ -49,10 +49,7 @@ export function createSummaryFunction(
     tracing: settings.tracing ? lambda.Tracing.ACTIVE : lambda.Tracing.DISABLED,
     logGroup,
   });
-  Validations.of(role).acknowledge({
-    id: wildcard(scope, bucket.arnForObjects(`${RUNS_PREFIX}*`)),
-    reason: 'Each run has a folder of its own.',
-  });
+  justifyWildcard(role, bucket.arnForObjects(`${RUNS_PREFIX}*`), 'Each run has a folder of its own.');
   Validations.of(created).acknowledge({
     id: 'Serverless-LambdaDLQ',
     reason: 'The state machine invokes it synchronously, and fails if it does.',

@@ -7,8 +7,10 @@ import type { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import { given } from '../given';
+import { justifyWildcard } from '../permissions';
 import { functionCode } from './function-code';
 import { type Connections, networkOf } from './function-network';
+import { READ_SECRET } from './login-permissions';
 
 /** The resources that a function gets. */
 export interface FunctionSettings {
@@ -74,116 +76,95 @@ const NETWORK_INTERFACE_ACTIONS = [
   'ec2:UnassignPrivateIpAddresses',
 ];
 
-/** The permission that the policy of a Secrets Manager endpoint must grant, too. */
-export const READ_SECRET = 'secretsmanager:GetSecretValue';
-
-/** A function that reaches PostgreSQL, with its role and its place in the network. */
-export class DatabaseFunction {
+/** A function that reaches PostgreSQL, with its role. */
+export interface DatabaseFunction {
   readonly function: lambda.Function;
   readonly role: iam.Role;
   readonly timeout: Duration;
+}
 
-  readonly #scope: Construct;
-  readonly #job: FunctionJob;
+/** Creates the resources directly in the scope, whose other children share the log and the queue. */
+export function createDatabaseFunction(
+  scope: Construct,
+  job: FunctionJob,
+  logGroup: LogGroup,
+  deadLetterQueue: IQueue,
+): DatabaseFunction {
+  const { timeout = LONGEST_TIMEOUT, tracing = false } = job;
+  if (timeout.toSeconds() > LONGEST_TIMEOUT.toSeconds()) {
+    throw new Error(`timeout must be at most ${LONGEST_TIMEOUT.toSeconds()} seconds, got ${timeout.toSeconds()}`);
+  }
+  const role = createRole(scope, job, logGroup);
+  const created = new lambda.Function(scope, 'Function', {
+    ...functionCode(job.code),
+    ...given({
+      functionName: job.functionName,
+      reservedConcurrentExecutions: job.reservedConcurrentExecutions,
+      ...networkOf(scope, job),
+    }),
+    description: job.description.slice(0, 256),
+    role,
+    timeout,
+    environment: job.environment,
+    memorySize: job.memorySize ?? 256,
+    layers: job.rootCertificates === undefined ? [] : [certificateLayer(scope, job.rootCertificates)],
+    tracing: tracing ? lambda.Tracing.ACTIVE : lambda.Tracing.DISABLED,
+    logGroup,
+    // The function reports and returns its failures. A crash would repeat, and the next run comes anyway.
+    retryAttempts: 0,
+    maxEventAge: DELIVERY_WINDOW,
+    onFailure: new SqsDestination(deadLetterQueue),
+  });
+  Validations.of(created).acknowledge({
+    id: 'Serverless-LambdaDLQ',
+    reason: 'Its on-failure destination receives the error in addition to the event.',
+  });
+  if (!tracing) {
+    const reason = 'A run is one conversation with one database; tracing is an option.';
+    Validations.of(created).acknowledge({ id: 'Serverless-LambdaTracing', reason });
+  }
+  if (job.vpc) {
+    denyNetworkingToCode(scope, created, role);
+  }
+  return { function: created, role, timeout };
+}
 
-  /** Creates the resources directly in the scope, whose other children share the log and the queue. */
-  constructor(scope: Construct, job: FunctionJob, logGroup: LogGroup, deadLetterQueue: IQueue) {
-    this.#scope = scope;
-    this.#job = job;
-    this.timeout = job.timeout ?? LONGEST_TIMEOUT;
-    if (this.timeout.toSeconds() > LONGEST_TIMEOUT.toSeconds()) {
-      throw new Error(
-        `timeout must be at most ${LONGEST_TIMEOUT.toSeconds()} seconds, got ${this.timeout.toSeconds()}`,
-      );
-    }
-    this.role = this.#createRole(logGroup);
-    this.function = this.#createFunction(logGroup, deadLetterQueue);
-    if (job.vpc) {
-      this.#denyNetworkingToCode();
+/** Narrower than Lambda's managed policies, which allow writing to every log group and creating any. */
+function createRole(scope: Construct, job: FunctionJob, logGroup: LogGroup): iam.Role {
+  const { statements, secretsManagerEndpoint, vpc, tracing } = job;
+  const role = new iam.Role(scope, 'Role', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
+  logGroup.grantWrite(role);
+  for (const statement of statements) {
+    role.addToPolicy(statement);
+    if (statement.actions.includes(READ_SECRET)) {
+      secretsManagerEndpoint?.addToPolicy(statement.copy({ principals: [role] }));
     }
   }
-
-  /** Narrower than Lambda's managed policies, which allow writing to every log group and creating any. */
-  #createRole(logGroup: LogGroup): iam.Role {
-    const { statements, secretsManagerEndpoint, vpc, tracing } = this.#job;
-    const role = new iam.Role(this.#scope, 'Role', { assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com') });
-    logGroup.grantWrite(role);
-    for (const statement of statements) {
-      role.addToPolicy(statement);
-      if (statement.actions.includes(READ_SECRET)) {
-        secretsManagerEndpoint?.addToPolicy(statement.copy({ principals: [role] }));
-      }
-    }
-    if (vpc) {
-      role.addToPolicy(new iam.PolicyStatement({ actions: NETWORK_INTERFACE_ACTIONS, resources: ['*'] }));
-    }
-    const reasons = [
-      ...(vpc ? ['Lambda attaches the function to the VPC by interfaces whose ids are not known beforehand.'] : []),
-      ...(tracing ? ['X-Ray has no resources to name.'] : []),
-    ];
-    if (reasons.length > 0) {
-      Validations.of(role).acknowledge({ id: 'AwsSolutions-IAM5[Resource::*]', reason: reasons.join(' ') });
-    }
-    return role;
+  if (vpc) {
+    role.addToPolicy(new iam.PolicyStatement({ actions: NETWORK_INTERFACE_ACTIONS, resources: ['*'] }));
   }
-
-  #createFunction(logGroup: LogGroup, deadLetterQueue: IQueue): lambda.Function {
-    const props = this.#job;
-    const created = new lambda.Function(this.#scope, 'Function', {
-      ...functionCode(props.code),
-      ...given({
-        functionName: props.functionName,
-        reservedConcurrentExecutions: props.reservedConcurrentExecutions,
-        ...networkOf(this.#scope, props),
-      }),
-      description: props.description.slice(0, 256),
-      role: this.role,
-      timeout: this.timeout,
-      environment: props.environment,
-      memorySize: props.memorySize ?? 256,
-      layers: this.#certificateLayers(),
-      tracing: props.tracing ? lambda.Tracing.ACTIVE : lambda.Tracing.DISABLED,
-      logGroup,
-      // The function reports and returns its failures. A crash would repeat, and the next run comes anyway.
-      retryAttempts: 0,
-      maxEventAge: DELIVERY_WINDOW,
-      onFailure: new SqsDestination(deadLetterQueue),
-    });
-    Validations.of(created).acknowledge({
-      id: 'Serverless-LambdaDLQ',
-      reason: 'Its on-failure destination receives the error in addition to the event.',
-    });
-    if (!props.tracing) {
-      Validations.of(created).acknowledge({
-        id: 'Serverless-LambdaTracing',
-        reason: 'A run is one conversation with one database; tracing is an option.',
-      });
-    }
-    return created;
+  const reasons = [
+    ...(vpc ? ['Lambda attaches the function to the VPC by interfaces whose ids are not known beforehand.'] : []),
+    ...(tracing ? ['X-Ray has no resources to name.'] : []),
+  ];
+  if (reasons.length > 0) {
+    justifyWildcard(role, '*', reasons.join(' '));
   }
+  return role;
+}
 
-  /** Lambda manages network interfaces through the function's role. This policy denies the same permissions to the code. */
-  #denyNetworkingToCode(): void {
-    new iam.Policy(this.#scope, 'NoNetworkingByCode', {
-      roles: [this.role],
-      statements: [
-        new iam.PolicyStatement({
-          effect: iam.Effect.DENY,
-          actions: NETWORK_INTERFACE_ACTIONS,
-          resources: ['*'],
-          conditions: { ArnEquals: { 'lambda:SourceFunctionArn': this.function.functionArn } },
-        }),
-      ],
-    });
-  }
+/** Lambda manages network interfaces through the function's role. This policy denies the same permissions to the code. */
+function denyNetworkingToCode(scope: Construct, { functionArn }: lambda.Function, role: iam.Role): void {
+  const denied = new iam.PolicyStatement({
+    effect: iam.Effect.DENY,
+    actions: NETWORK_INTERFACE_ACTIONS,
+    resources: ['*'],
+    conditions: { ArnEquals: { 'lambda:SourceFunctionArn': functionArn } },
+  });
+  new iam.Policy(scope, 'NoNetworkingByCode', { roles: [role], statements: [denied] });
+}
 
-  #certificateLayers(): lambda.LayerVersion[] {
-    const { rootCertificates } = this.#job;
-    if (rootCertificates === undefined) {
-      return [];
-    }
-    const file = basename(rootCertificates);
-    const code = lambda.Code.fromAsset(dirname(rootCertificates), { exclude: ['*', `!${file}`] });
-    return [new lambda.LayerVersion(this.#scope, 'RootCertificates', { code, description: 'Certificate authorities' })];
-  }
+function certificateLayer(scope: Construct, path: string): lambda.LayerVersion {
+  const code = lambda.Code.fromAsset(dirname(path), { exclude: ['*', `!${basename(path)}`] });
+  return new lambda.LayerVersion(scope, 'RootCertificates', { code, description: 'Certificate authorities' });
 }

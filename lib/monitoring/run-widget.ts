@@ -1,4 +1,4 @@
-import { ArnFormat, Duration, Stack, Validations } from 'aws-cdk-lib';
+import { Duration, Stack, Validations } from 'aws-cdk-lib';
 import { CustomWidget } from 'aws-cdk-lib/aws-cloudwatch';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
@@ -7,9 +7,9 @@ import { Construct } from 'constructs';
 import { CLEANUPS_VARIABLE, type WidgetCleanup } from '../../lambda/widget/cleanups';
 import { functionCode } from '../function/function-code';
 import { given } from '../given';
+import { arnOf, justifyWildcard } from '../permissions';
 import type { TokenCleanup } from '../token-cleanup';
 import { TokenCleanupFleet } from '../token-cleanup-fleet';
-import { wildcard } from '../wildcard';
 
 /** The height of a cleanup in CloudWatch's grid: the buttons, and a table of up to ten runs. */
 const ROWS_OF_GRID = 7;
@@ -53,33 +53,20 @@ export class RunWidget extends Construct {
   }
 
   #allow(role: iam.Role, { logGroup, function: invoked, stateMachine }: TokenCleanup | TokenCleanupFleet): void {
-    const stack = Stack.of(this);
     const allow = (actions: string[], ...resources: string[]) =>
       role.addToPolicy(new iam.PolicyStatement({ actions, resources }));
-    const group = {
-      service: 'logs',
-      resource: 'log-group',
-      resourceName: logGroup.logGroupName,
-      arnFormat: ArnFormat.COLON_RESOURCE_NAME,
-    };
     // Both forms name the group. The IAM reference has one, the documentation of CloudWatch Logs the other.
-    allow(['logs:FilterLogEvents'], stack.formatArn(group), logGroup.logGroupArn);
+    const group = arnOf(this, 'logs', 'log-group', logGroup.logGroupName);
+    allow(['logs:FilterLogEvents'], group, logGroup.logGroupArn);
     if (!stateMachine) {
       allow(['lambda:InvokeFunction'], invoked.functionArn);
       return;
     }
     allow(['states:StartExecution', 'states:ListExecutions'], stateMachine.stateMachineArn);
-    const executions = stack.formatArn({
-      service: 'states',
-      resource: 'execution',
-      resourceName: `${stateMachine.stateMachineName}:*`,
-      arnFormat: ArnFormat.COLON_RESOURCE_NAME,
-    });
+    const executions = arnOf(this, 'states', 'execution', `${stateMachine.stateMachineName}:*`);
     allow(['states:StopExecution'], executions);
-    Validations.of(role).acknowledge({
-      id: wildcard(this, executions),
-      reason: 'Executions get their names when they start. All are of this one state machine.',
-    });
+    const reason = 'Executions get their names when they start. All are of this one state machine.';
+    justifyWildcard(role, executions, reason);
   }
 }
 

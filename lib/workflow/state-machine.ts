@@ -4,7 +4,7 @@ import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { DefinitionBody, LogLevel, type QueryLanguage, type State, StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import type { Construct } from 'constructs';
 import { given } from '../given';
-import { wildcard } from '../wildcard';
+import { justifyInvocation, justifyWildcard } from '../permissions';
 
 export interface StateMachineSettings {
   readonly name?: string | undefined;
@@ -42,16 +42,11 @@ export function createStateMachine(scope: Construct, settings: StateMachineSetti
       }),
     },
   });
-  Validations.of(stateMachine.role).acknowledge(
-    ...settings.functions.map(({ functionArn }) => ({
-      id: wildcard(scope, `${functionArn}:*`),
-      reason: 'The CDK grants the invocation of every version and alias of this one function.',
-    })),
-    {
-      id: 'AwsSolutions-IAM5[Resource::*]',
-      reason: `The delivery of logs${tracing ? ' and X-Ray have' : ' has'} no resources to name.`,
-    },
-  );
+  for (const invoked of settings.functions) {
+    justifyInvocation(stateMachine.role, invoked);
+  }
+  const unnamed = tracing ? 'The delivery of logs and X-Ray have' : 'The delivery of logs has';
+  justifyWildcard(stateMachine.role, '*', `${unnamed} no resources to name.`);
   if (!tracing) {
     const reason = 'A run is one conversation with each database; tracing is an option.';
     Validations.of(stateMachine).acknowledge(
