@@ -2,6 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import type { TokenCleanup } from '../token-cleanup';
@@ -10,31 +12,43 @@ import type { TokenCleanupFleet } from '../token-cleanup-fleet';
 /** An alarm of a cleanup or a fleet. */
 export interface AlarmDetails extends Partial<cloudwatch.AlarmProps> {
   readonly name: string;
-  /** The heading in the runbook: `failed-run` stands for `Alarm: failed run`. */
-  readonly section: string;
+  /**
+   * The heading in the runbook: `failed-run` stands for `Alarm: failed run`.
+   *
+   * @default - the name
+   */
+  readonly section?: string;
   readonly happened: string;
   readonly look: string;
   readonly metric: cloudwatch.IMetric;
-  readonly threshold: number;
 }
 
-/** Creates an alarm in the scope of what it watches, so that equal ids in different places do not clash. */
-export function createAlarm(
-  cleanup: TokenCleanup | TokenCleanupFleet,
-  runbookUrl: string,
-  details: AlarmDetails,
-): cloudwatch.Alarm {
-  const { name, section, happened, look, ...props } = details;
-  return new cloudwatch.Alarm(cleanup, `Alarm-${name}`, {
-    alarmName: `${cleanup.name}-${name}`,
-    alarmDescription:
-      `Token cleanup of ${cleanup.node.id} (${cleanup.stage}): ${happened} Look first at: ${look} ` +
-      `More: ${runbookUrl}#alarm-${section}`,
-    comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-    evaluationPeriods: 1,
-    // There is no data between two runs. The alarm keeps its state until the next run reports.
-    treatMissingData: cloudwatch.TreatMissingData.IGNORE,
-    ...props,
+interface Recipients {
+  readonly topic: ITopic;
+  readonly runbookUrl?: string;
+}
+
+/** Creates alarms in the scope of what they watch, so that equal ids in different places do not clash. */
+export function createAlarms(
+  watched: TokenCleanup | TokenCleanupFleet,
+  alarms: readonly AlarmDetails[],
+  { topic, runbookUrl = defaultRunbookUrl() }: Recipients,
+): cloudwatch.Alarm[] {
+  return alarms.map(({ name, section = name, happened, look, ...props }) => {
+    const alarm = new cloudwatch.Alarm(watched, `Alarm-${name}`, {
+      alarmName: `${watched.name}-${name}`,
+      alarmDescription:
+        `Token cleanup of ${watched.node.id} (${watched.stage}): ${happened} Look first at: ${look} ` +
+        `More: ${runbookUrl}#alarm-${section}`,
+      comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+      threshold: 1,
+      evaluationPeriods: 1,
+      // There is no data between two runs. The alarm keeps its state until the next run reports.
+      treatMissingData: cloudwatch.TreatMissingData.IGNORE,
+      ...props,
+    });
+    alarm.addAlarmAction(new SnsAction(topic));
+    return alarm;
   });
 }
 
@@ -42,11 +56,9 @@ export function createAlarm(
 export function deadLetters(queue: IQueue, happened: string): AlarmDetails {
   return {
     name: 'dead-letters',
-    section: 'dead-letters',
     happened: `${happened}: there are messages in the dead-letter queue.`,
     look: 'A message, which contains the reason. Deleting it ends this alarm.',
     metric: queue.metricApproximateNumberOfMessagesVisible(),
-    threshold: 1,
   };
 }
 
@@ -79,11 +91,29 @@ export interface Periods {
   readonly hours: number;
 }
 
-/** @param within the longest time between two runs if all is well */
+/**
+ * The period in which a run ends.
+ *
+ * @param within the longest time between two runs if all is well; a day without a schedule
+ */
+export function timeOfARun(within = Duration.days(1)): Duration {
+  return Duration.hours(Math.min(hoursOf(within), LONGEST_LOOK_BACK_HOURS));
+}
+
 export function severalRuns(within: Duration): Periods {
-  const hours = Math.min(hoursOf(within), LONGEST_LOOK_BACK_HOURS);
-  const count = Math.min(PERIODS_FALLEN_SHORT, Math.floor(LONGEST_LOOK_BACK_HOURS / hours));
-  return { period: Duration.hours(hours), count, hours: hours * count };
+  const period = timeOfARun(within);
+  const count = Math.min(PERIODS_FALLEN_SHORT, Math.floor(LONGEST_LOOK_BACK_HOURS / period.toHours()));
+  return { period, count, hours: period.toHours() * count };
+}
+
+/** The details of an alarm that goes off if there is nothing in so many hours, not even data. */
+export function heartbeat(metric: cloudwatch.IMetric, hours: number) {
+  return {
+    metric,
+    comparisonOperator: cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+    evaluationPeriods: hours,
+    treatMissingData: cloudwatch.TreatMissingData.BREACHING,
+  };
 }
 
 export function hoursOf(duration: Duration): number {
@@ -91,7 +121,7 @@ export function hoursOf(duration: Duration): number {
 }
 
 /** The runbook of this version. A URL, since alarms are read in e-mails. */
-export function defaultRunbookUrl(): string {
+function defaultRunbookUrl(): string {
   // In a checkout this folder is lib/monitoring, in the published package dist/lib/monitoring.
   const folders = [join(__dirname, '..', '..'), join(__dirname, '..', '..', '..')];
   const file = folders.map((folder) => join(folder, 'package.json')).find(existsSync);

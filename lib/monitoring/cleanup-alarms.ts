@@ -4,71 +4,60 @@ import type { IStateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import type { TokenCleanup } from '../token-cleanup';
 import {
   type AlarmDetails,
-  createAlarm,
   deadLetters,
+  heartbeat,
   hoursOf,
   LONGEST_LOOK_BACK_HOURS,
   type Periods,
   severalRuns,
+  timeOfARun,
 } from './alarm';
 
-/** Settings of the alarms. */
-export interface AlarmSettings {
-  readonly runbookUrl: string;
-  readonly rowsRemainingThreshold: number;
-  readonly unlinkWithin?: Duration;
-}
-
 /** All alarms of a cleanup. */
-export function createAlarms(cleanup: TokenCleanup, settings: AlarmSettings): cloudwatch.Alarm[] {
-  const { unlinkWithin } = settings;
-  const crashed = cleanup.stateMachine ? failedExecution(cleanup, cleanup.stateMachine) : functionError(cleanup);
+export function alarmsOf(
+  cleanup: TokenCleanup,
+  rowsRemainingThreshold: number,
+  unlinkWithin: Duration | undefined,
+): AlarmDetails[] {
+  const { tables, stateMachine, successWithin, deadLetterQueue } = cleanup;
   const alarms = [
     failedRun(cleanup),
-    crashed,
-    deadLetters(cleanup.deadLetterQueue, 'A run could not be started, or crashed'),
+    stateMachine ? failedExecution(cleanup, stateMachine) : functionError(cleanup),
+    deadLetters(deadLetterQueue, 'A run could not be started, or crashed'),
   ];
   if (unlinkWithin) {
-    alarms.push(...cleanup.tables.map((table) => notUnlinked(cleanup, table, unlinkWithin)));
+    alarms.push(...tables.map((table) => notUnlinked(cleanup, table, unlinkWithin)));
   }
   // No runs are expected without a schedule.
-  if (cleanup.successWithin) {
-    const periods = severalRuns(cleanup.successWithin);
+  if (successWithin) {
+    const periods = severalRuns(successWithin);
     alarms.push(
-      ...noSuccessfulRun(cleanup, cleanup.successWithin, settings),
-      ...cleanup.tables.map((table) => rowsRemain(cleanup, table, periods, settings)),
-      ...cleanup.tables.map((table) => cutShort(cleanup, table, periods)),
+      ...noSuccessfulRun(cleanup, successWithin, rowsRemainingThreshold),
+      ...tables.map((table) => rowsRemain(cleanup, table, periods, rowsRemainingThreshold)),
+      ...tables.map((table) => cutShort(cleanup, table, periods)),
       skippedRuns(cleanup, periods),
     );
   }
-  return alarms.map((alarm) => createAlarm(cleanup, settings.runbookUrl, alarm));
-}
-
-/** A run of only some tables proves nothing about the others, so an alarm about a failure lasts until the next full run. */
-function untilTheNextRun({ successWithin }: TokenCleanup): Duration {
-  return Duration.hours(successWithin ? Math.min(hoursOf(successWithin), LONGEST_LOOK_BACK_HOURS) : 24);
+  return alarms;
 }
 
 function failedRun(cleanup: TokenCleanup): AlarmDetails {
   return {
     name: 'failed-run',
-    section: 'failed-run',
     happened: 'A run failed, as a whole or for at least one table.',
     look: 'The errors in the log, which the dashboard lists: they name the table and the reason.',
-    metric: cleanup.metricFailed({ statistic: cloudwatch.Stats.MAXIMUM, period: untilTheNextRun(cleanup) }),
-    threshold: 1,
+    // A run of only some tables proves nothing about the others, so the alarm lasts until the next full run.
+    metric: cleanup.metricFailed({ statistic: cloudwatch.Stats.MAXIMUM, period: timeOfARun(cleanup.successWithin) }),
   };
 }
 
 function functionError(cleanup: TokenCleanup): AlarmDetails {
   return {
     name: 'function-error-or-timeout',
-    section: 'function-error-or-timeout',
     happened: 'The function crashed before it could report: it did not start, or ran out of time or memory.',
     look: 'The last lines in the log of that invocation.',
     // Lambda dates an error at the start of the invocation: a period of five minutes would miss one after a long run.
     metric: cleanup.function.metricErrors({ period: Duration.hours(1) }),
-    threshold: 1,
   };
 }
 
@@ -77,11 +66,10 @@ function functionError(cleanup: TokenCleanup): AlarmDetails {
  * and those belong to the alarm about failed runs.
  */
 function failedExecution(cleanup: TokenCleanup, stateMachine: IStateMachine): AlarmDetails {
-  const period = untilTheNextRun(cleanup);
+  const period = timeOfARun(cleanup.successWithin);
   const props = { period, statistic: cloudwatch.Stats.MAXIMUM };
   return {
     name: 'failed-execution',
-    section: 'failed-execution',
     happened: 'An execution of the state machine failed or timed out, and the function has not reported why.',
     look: 'The execution in the Step Functions console, which shows the state that failed and its cause.',
     metric: new cloudwatch.MathExpression({
@@ -94,12 +82,10 @@ function failedExecution(cleanup: TokenCleanup, stateMachine: IStateMachine): Al
       period,
       label: 'failed executions',
     }),
-    threshold: 1,
   };
 }
 
-/** The heartbeat, which goes off even if there is no data at all. */
-function noSuccessfulRun(cleanup: TokenCleanup, successWithin: Duration, settings: AlarmSettings): AlarmDetails[] {
+function noSuccessfulRun(cleanup: TokenCleanup, successWithin: Duration, threshold: number): AlarmDetails[] {
   // One more, since a success early in one hour and one late in another are further apart than the hours between them.
   const hours = hoursOf(successWithin) + 1;
   if (hours > LONGEST_LOOK_BACK_HOURS) {
@@ -110,43 +96,40 @@ function noSuccessfulRun(cleanup: TokenCleanup, successWithin: Duration, setting
     );
     return [];
   }
+  const period = Duration.hours(1);
+  const succeeded = cleanup.metricSucceeded({ period });
+  const usingMetrics = { succeeded, partial: cleanup.metricPartial({ period }) };
+  // If some rows may remain, a partial run counts as a success.
+  const successes =
+    threshold > 0
+      ? new cloudwatch.MathExpression({ expression: 'succeeded + partial', usingMetrics, period })
+      : succeeded;
   return [
     {
       name: 'no-successful-run',
-      section: 'no-successful-run',
       happened: `No run succeeded in ${hours} hours. (Expected before the first run of a new deployment.)`,
       look: 'The outcomes on the dashboard, which show whether there were runs and how they ended, then the dead letters.',
-      metric: successes(cleanup, settings),
-      comparisonOperator: cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-      threshold: 1,
-      evaluationPeriods: hours,
-      treatMissingData: cloudwatch.TreatMissingData.BREACHING,
+      ...heartbeat(successes, hours),
     },
   ];
 }
 
-/** If some rows may remain, a partial run counts as a success. */
-function successes(cleanup: TokenCleanup, { rowsRemainingThreshold }: AlarmSettings): cloudwatch.IMetric {
-  const period = Duration.hours(1);
-  const succeeded = cleanup.metricSucceeded({ period });
-  const partial = cleanup.metricPartial({ period });
-  const usingMetrics = { succeeded, partial };
-  return rowsRemainingThreshold > 0
-    ? new cloudwatch.MathExpression({ expression: 'succeeded + partial', usingMetrics, period })
-    : succeeded;
-}
-
-function rowsRemain(cleanup: TokenCleanup, table: string, periods: Periods, settings: AlarmSettings): AlarmDetails {
+function rowsRemain(
+  cleanup: TokenCleanup,
+  table: string,
+  { count, hours, period }: Periods,
+  threshold: number,
+): AlarmDetails {
   return {
     name: `rows-remain-${table}`,
     section: 'rows-remain',
-    happened: `Dead rows of ${table} remained after every run of the last ${periods.hours} hours.`,
+    happened: `Dead rows of ${table} remained after every run of the last ${hours} hours.`,
     look: 'The stop reason of the runs in the log: too little time, blocked rows, or a replica that lags behind.',
     // The minimum of a period, so that a single run that finished ends the alarm.
-    metric: cleanup.metricRowsRemaining({ table, statistic: cloudwatch.Stats.MINIMUM, period: periods.period }),
+    metric: cleanup.metricRowsRemaining({ table, statistic: cloudwatch.Stats.MINIMUM, period }),
     comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-    threshold: settings.rowsRemainingThreshold,
-    evaluationPeriods: periods.count,
+    threshold,
+    evaluationPeriods: count,
   };
 }
 
@@ -171,7 +154,6 @@ function cutShort(cleanup: TokenCleanup, table: string, { count, hours, period }
       period,
       label: `cut short: ${table}`,
     }),
-    threshold: 1,
     evaluationPeriods: count,
   };
 }
@@ -181,7 +163,6 @@ function skippedRuns(cleanup: TokenCleanup, { count, hours, period }: Periods): 
   const props = { statistic: cloudwatch.Stats.MAXIMUM, period };
   return {
     name: 'skipped-runs',
-    section: 'skipped-runs',
     happened: `Every run of the last ${hours} hours was skipped.`,
     look: 'The sessions that hold the lock of a run in the database: those of another deployment, or of a run that hangs.',
     metric: new cloudwatch.MathExpression({
@@ -195,7 +176,6 @@ function skippedRuns(cleanup: TokenCleanup, { count, hours, period }: Periods): 
       period,
       label: 'skipped runs',
     }),
-    threshold: 1,
     evaluationPeriods: count,
   };
 }
@@ -207,17 +187,16 @@ function skippedRuns(cleanup: TokenCleanup, { count, hours, period }: Periods): 
  */
 function notUnlinked(cleanup: TokenCleanup, table: string, unlinkWithin: Duration): AlarmDetails {
   const hours = unlinkWithin.toHours({ integral: false });
-  const period = Math.min(cleanup.successWithin ? hoursOf(cleanup.successWithin) : 24, LONGEST_LOOK_BACK_HOURS);
-  const most = Math.floor(LONGEST_LOOK_BACK_HOURS / period);
-  const count = Math.min(Math.max(1, Math.floor(hours / period)), most);
+  const period = timeOfARun(cleanup.successWithin);
+  const count = Math.max(1, Math.floor(Math.min(hours, LONGEST_LOOK_BACK_HOURS) / period.toHours()));
   return {
     name: `not-unlinked-${table}`,
     section: 'not-unlinked',
     happened: `For ${hours} hours no run could prove that the rows deleted from ${table} are unlinked. (Expected before the first run.)`,
     look: 'The key erasure in the log: heldBackBy names whatever keeps a vacuum from the rows; without hoursUnlinked, no vacuum is known to have cleaned the indexes.',
-    metric: cleanup.metricHoursUnlinked({ table, statistic: cloudwatch.Stats.MINIMUM, period: Duration.hours(period) }),
+    metric: cleanup.metricHoursUnlinked({ table, statistic: cloudwatch.Stats.MINIMUM, period }),
     comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-    threshold: hours - period * (count - 1),
+    threshold: hours - period.toHours() * (count - 1),
     evaluationPeriods: count,
     // No runs are expected without a schedule.
     treatMissingData: cleanup.successWithin

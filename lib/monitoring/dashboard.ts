@@ -1,11 +1,10 @@
 import { Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
-import type { ILogGroup } from 'aws-cdk-lib/aws-logs';
 import type { Construct } from 'constructs';
 import { FLEET_METRICS, RUN_METRICS } from '../../lambda/metrics';
 import { given } from '../given';
 import type { TokenCleanup } from '../token-cleanup';
-import type { TokenCleanupFleet } from '../token-cleanup-fleet';
+import { TokenCleanupFleet } from '../token-cleanup-fleet';
 import { RunWidget } from './run-widget';
 import { FAILURES } from './saved-queries';
 
@@ -17,46 +16,44 @@ const ALARMS_IN_A_ROW = 4;
 
 interface DashboardSettings {
   readonly dashboardName?: string | undefined;
-  readonly buttons: boolean;
+  readonly dashboardButtons?: boolean | undefined;
+  /** The fields of the list of the last failures. */
+  readonly failureFields: string;
 }
 
-/** One dashboard for several cleanups: the alarms, the tables and outcomes of each, and the last failures of all. */
+/** One dashboard: the alarms, the graphs of each cleanup or of the fleet, and the last failures of all. */
 export function createDashboard(
   scope: Construct,
-  cleanups: readonly TokenCleanup[],
-  alarms: readonly cloudwatch.Alarm[],
-  { dashboardName, buttons }: DashboardSettings,
+  watched: readonly (TokenCleanup | TokenCleanupFleet)[],
+  alarms: cloudwatch.Alarm[],
+  { dashboardName, dashboardButtons, failureFields }: DashboardSettings,
 ): cloudwatch.Dashboard {
   const dashboard = new cloudwatch.Dashboard(scope, 'Dashboard', {
     ...given({ dashboardName }),
     defaultInterval: Duration.days(14),
   });
-  dashboard.addWidgets(
-    new cloudwatch.AlarmStatusWidget({
-      title: 'Alarms',
-      alarms: [...alarms],
-      width: WIDTH,
-      height: 1 + Math.ceil(alarms.length / ALARMS_IN_A_ROW),
-    }),
-  );
-  if (buttons) {
-    dashboard.addWidgets(new RunWidget(scope, 'Runs', cleanups).widget);
+  const height = 1 + Math.ceil(alarms.length / ALARMS_IN_A_ROW);
+  dashboard.addWidgets(new cloudwatch.AlarmStatusWidget({ title: 'Alarms', alarms, width: WIDTH, height }));
+  if (dashboardButtons) {
+    dashboard.addWidgets(new RunWidget(scope, 'Runs', watched).widget);
   }
-  for (const cleanup of cleanups) {
-    const markdown = `## ${cleanup.node.id}\n${cleanup.scheduleInWords}`;
+  for (const each of watched) {
+    const markdown = `## ${each.node.id}\n${each.scheduleInWords}`;
     dashboard.addWidgets(new cloudwatch.TextWidget({ markdown, width: WIDTH, height: 2 }));
-    dashboard.addWidgets(...runWidgets(cleanup));
+    dashboard.addWidgets(...(each instanceof TokenCleanupFleet ? graphsOfFleet(each) : graphsOfCleanup(each)));
   }
   dashboard.addWidgets(
-    lastFailures(
-      cleanups.map(({ logGroup }) => logGroup),
-      'fields @timestamp, @log, coalesce(message, record.status) as failure',
-    ),
+    new cloudwatch.LogQueryWidget({
+      title: 'Last failures',
+      width: WIDTH,
+      logGroupNames: watched.map(({ logGroup }) => logGroup.logGroupName),
+      queryLines: [`fields @timestamp, ${failureFields}`, `filter ${FAILURES}`, 'sort @timestamp desc', 'limit 20'],
+    }),
   );
   return dashboard;
 }
 
-function runWidgets(cleanup: TokenCleanup): cloudwatch.IWidget[] {
+function graphsOfCleanup(cleanup: TokenCleanup): cloudwatch.IWidget[] {
   const ofEachTable = (metric: (props: { table: string; label: string }) => cloudwatch.Metric) =>
     cleanup.tables.map((table) => metric.call(cleanup, { table, label: table }));
   return [
@@ -73,26 +70,10 @@ function runWidgets(cleanup: TokenCleanup): cloudwatch.IWidget[] {
   ];
 }
 
-/** One dashboard for a whole fleet. */
-export function createFleetDashboard(
-  scope: Construct,
-  fleet: TokenCleanupFleet,
-  alarms: cloudwatch.Alarm[],
-  { dashboardName, buttons }: DashboardSettings,
-): cloudwatch.Dashboard {
-  const dashboard = new cloudwatch.Dashboard(scope, 'Dashboard', {
-    ...given({ dashboardName }),
-    defaultInterval: Duration.days(14),
-  });
+function graphsOfFleet(fleet: TokenCleanupFleet): cloudwatch.IWidget[] {
   const metrics = (...names: string[]) => names.map((name) => fleet.metric(name, { label: name }));
   const { databases, databasesFailed, databasesCutShort, rowsDeleted, rowsRemaining } = FLEET_METRICS;
-  const markdown = `## ${fleet.node.id}\n${fleet.scheduleInWords}`;
-  dashboard.addWidgets(new cloudwatch.AlarmStatusWidget({ title: 'Alarms', alarms, width: WIDTH }));
-  if (buttons) {
-    dashboard.addWidgets(new RunWidget(scope, 'Runs', [fleet]).widget);
-  }
-  dashboard.addWidgets(new cloudwatch.TextWidget({ markdown, width: WIDTH, height: 2 }));
-  dashboard.addWidgets(
+  return [
     graph('Outcomes', metrics(...Object.values(RUN_METRICS))),
     graph('Databases', metrics(databases, databasesFailed, databasesCutShort)),
     graph('Servers that failed', metrics(FLEET_METRICS.serversFailed)),
@@ -100,25 +81,9 @@ export function createFleetDashboard(
     graph('Hours since the oldest sweep', metrics(FLEET_METRICS.oldestSweepHours)),
     graph('Backlog grows', metrics(FLEET_METRICS.backlogGrows)),
     graph('Duration (ms)', metrics(FLEET_METRICS.duration)),
-  );
-  dashboard.addWidgets(
-    lastFailures(
-      [fleet.logGroup],
-      'fields @timestamp, coalesce(result.server, server) as on, result.database, coalesce(message, record.status)',
-    ),
-  );
-  return dashboard;
+  ];
 }
 
 function graph(title: string, left: cloudwatch.IMetric[]): cloudwatch.GraphWidget {
   return new cloudwatch.GraphWidget({ title, left, leftYAxis: { min: 0, showUnits: false } });
-}
-
-function lastFailures(logGroups: readonly ILogGroup[], fields: string): cloudwatch.LogQueryWidget {
-  return new cloudwatch.LogQueryWidget({
-    title: 'Last failures',
-    width: WIDTH,
-    logGroupNames: logGroups.map(({ logGroupName }) => logGroupName),
-    queryLines: [fields, `filter ${FAILURES}`, 'sort @timestamp desc', 'limit 20'],
-  });
 }

@@ -1,6 +1,5 @@
 import { Duration, Names } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
-import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { FLEET_METRICS } from '../../lambda/metrics';
@@ -8,15 +7,15 @@ import type { TokenCleanupFleet } from '../token-cleanup-fleet';
 import {
   type AlarmDetails,
   anyOf,
-  createAlarm,
+  createAlarms,
   deadLetters,
-  defaultRunbookUrl,
+  heartbeat,
   hoursOf,
   LONGEST_LOOK_BACK_HOURS,
   type Periods,
   severalRuns,
 } from './alarm';
-import { createFleetDashboard } from './dashboard';
+import { createDashboard } from './dashboard';
 import { createQueries, FLEET_QUERIES } from './saved-queries';
 
 export interface FleetMonitoringProps {
@@ -60,18 +59,14 @@ export class FleetMonitoring extends Construct {
 
   constructor(scope: Construct, id: string, props: FleetMonitoringProps) {
     super(scope, id);
-    const { fleet, dashboardName } = props;
-    const runbookUrl = props.runbookUrl ?? defaultRunbookUrl();
-    this.alarms = alarmsOf(fleet, props.sweptWithin).map((details) => createAlarm(fleet, runbookUrl, details));
-    for (const alarm of this.alarms) {
-      alarm.addAlarmAction(new SnsAction(props.topic));
-    }
+    const { fleet } = props;
+    this.alarms = createAlarms(fleet, alarmsOf(fleet, props.sweptWithin), props);
     this.anyAlarm = anyOf(this, 'AnyAlarm', this.alarms);
-    this.dashboard = createFleetDashboard(this, fleet, this.alarms, {
-      dashboardName,
-      buttons: props.dashboardButtons ?? false,
+    this.dashboard = createDashboard(this, [fleet], this.alarms, {
+      ...props,
+      failureFields: 'coalesce(result.server, server) as on, result.database, coalesce(message, record.status)',
     });
-    createQueries(this, dashboardName ?? Names.uniqueResourceName(this, {}), [fleet.logGroup], FLEET_QUERIES);
+    createQueries(this, props.dashboardName ?? Names.uniqueResourceName(this, {}), [fleet.logGroup], FLEET_QUERIES);
   }
 }
 
@@ -105,25 +100,18 @@ function failedRun({ stateMachine }: TokenCleanupFleet): AlarmDetails {
       period,
       label: 'failed runs',
     }),
-    threshold: 1,
   };
 }
 
-/** The heartbeat, which goes off even if there is no data at all. A run that failed for some databases counts. */
+/** A run that failed for some databases counts. */
 function noRun(fleet: TokenCleanupFleet, hours: number): AlarmDetails {
+  const period = Duration.hours(1);
   return {
     name: 'no-run',
     section: 'no-fleet-run',
     happened: `No run finished in ${hours} hours. (Expected before the first run of a new deployment.)`,
     look: 'The executions of the state machine, the off switch, then the dead letters.',
-    metric: fleet.metric(FLEET_METRICS.duration, {
-      statistic: cloudwatch.Stats.SAMPLE_COUNT,
-      period: Duration.hours(1),
-    }),
-    comparisonOperator: cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-    threshold: 1,
-    evaluationPeriods: hours,
-    treatMissingData: cloudwatch.TreatMissingData.BREACHING,
+    ...heartbeat(fleet.metric(FLEET_METRICS.duration, { statistic: cloudwatch.Stats.SAMPLE_COUNT, period }), hours),
   };
 }
 
@@ -134,11 +122,7 @@ function backlogGrows(fleet: TokenCleanupFleet, { count, hours, period }: Period
     happened: `Every run of the last ${hours} hours left databases unfinished, or more dead rows than the run before.`,
     look: 'The databases that were not swept, in the saved query databases, and the stop reasons of their tables.',
     // The minimum of a period, so that a single run without growth ends the alarm.
-    metric: fleet.metric(FLEET_METRICS.backlogGrows, {
-      statistic: cloudwatch.Stats.MINIMUM,
-      period,
-    }),
-    threshold: 1,
+    metric: fleet.metric(FLEET_METRICS.backlogGrows, { statistic: cloudwatch.Stats.MINIMUM, period }),
     evaluationPeriods: count,
   };
 }
@@ -146,7 +130,6 @@ function backlogGrows(fleet: TokenCleanupFleet, { count, hours, period }: Period
 function notSwept(fleet: TokenCleanupFleet, sweptWithin: Duration): AlarmDetails {
   return {
     name: 'database-not-swept',
-    section: 'database-not-swept',
     happened: `A database was not swept completely for more than ${hoursOf(sweptWithin)} hours.`,
     look: 'oldestSweep of the last run in the saved query fleet-runs: it names the server and the database.',
     metric: fleet.metric(FLEET_METRICS.oldestSweepHours),

@@ -1,12 +1,10 @@
 import { type Duration, Names } from 'aws-cdk-lib';
 import type { Alarm, CompositeAlarm, Dashboard } from 'aws-cdk-lib/aws-cloudwatch';
-import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
-import { given } from '../given';
 import type { TokenCleanup } from '../token-cleanup';
-import { anyOf, defaultRunbookUrl } from './alarm';
-import { createAlarms } from './cleanup-alarms';
+import { anyOf, createAlarms } from './alarm';
+import { alarmsOf } from './cleanup-alarms';
 import { createDashboard } from './dashboard';
 import { CLEANUP_QUERIES, createQueries } from './saved-queries';
 
@@ -64,21 +62,16 @@ export class Monitoring extends Construct {
 
   constructor(scope: Construct, id: string, props: MonitoringProps) {
     super(scope, id);
-    const settings = {
-      runbookUrl: props.runbookUrl ?? defaultRunbookUrl(),
-      rowsRemainingThreshold: props.rowsRemainingThreshold ?? 0,
-      ...given({ unlinkWithin: props.unlinkWithin }),
-    };
-    this.alarms = props.cleanups.flatMap((cleanup) => createAlarms(cleanup, settings));
-    for (const alarm of this.alarms) {
-      alarm.addAlarmAction(new SnsAction(props.topic));
-    }
+    const { rowsRemainingThreshold = 0, unlinkWithin } = props;
+    this.alarms = props.cleanups.flatMap((cleanup) =>
+      createAlarms(cleanup, alarmsOf(cleanup, rowsRemainingThreshold, unlinkWithin), props),
+    );
     if (props.cleanups.length > 1) {
       this.anyAlarm = anyOf(this, 'AnyAlarm', this.alarms);
     }
     this.dashboard = createDashboard(this, props.cleanups, this.alarms, {
-      dashboardName: props.dashboardName,
-      buttons: props.dashboardButtons ?? false,
+      ...props,
+      failureFields: '@log, coalesce(message, record.status) as failure',
     });
     const logGroups = props.cleanups.map(({ logGroup }) => logGroup);
     createQueries(this, props.dashboardName ?? Names.uniqueResourceName(this, {}), logGroups, CLEANUP_QUERIES);
