@@ -18,12 +18,12 @@ import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import type { IStateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import type { Construct } from 'constructs';
 import { toString as describeCrontab } from 'cronstrue';
+import { isEnabled } from '../lambda/configuration/environment';
 import { DELIVERY_WINDOW } from './function/database-function';
 import { given } from './given';
 import { justifyInvocation } from './permissions';
 import { scheduleExpressions } from './schedule/schedule-expression';
 import { longestGapMs, longestWindowMs } from './schedule/schedule-gaps';
-import type { CleanupStateMachineProps } from './workflow/cleanup-state-machine';
 
 /** Settings of the schedule. */
 export interface CleanupScheduleProps {
@@ -52,50 +52,48 @@ export interface CleanupScheduleProps {
   readonly enabled?: boolean;
 }
 
-/** The target of a schedule. */
+/** What a schedule starts. */
 interface Run {
   readonly function: lambda.Function;
   /** Started in place of the function. */
   readonly stateMachine?: IStateMachine | undefined;
   readonly deadLetterQueue: IQueue;
-  readonly enabled: boolean;
 }
 
-/** The schedule of a function, in its own group, with bounded retries and a dead-letter queue. */
-export class CleanupSchedule {
-  readonly group: ScheduleGroup;
-  readonly schedules: Schedule[];
-  readonly inWords: string;
-  /** The longest time between two scheduled runs. */
-  readonly longestGap: Duration;
-  /** The longest time for which an execution continues; zero without `continueUntil`. */
-  readonly longestWindow: Duration;
+/** Settings of the run that decide whether and when there are runs. */
+interface RunSettings {
+  readonly nodeEnv?: string;
+  readonly continueUntil?: string;
+}
 
-  /** Creates the resources directly in the scope. */
-  constructor(scope: Construct, props: CleanupScheduleProps & CleanupStateMachineProps, run: Run) {
-    const crontab = props.schedule ?? '0 3 * * *';
-    const timeZone = props.timeZone ?? TimeZone.ETC_UTC;
-    const expressions = scheduleExpressions(crontab);
-    this.longestGap = Duration.millis(longestGapMs(crontab, timeZone.timezoneName));
-    this.longestWindow = Duration.millis(
-      props.continueUntil === undefined ? 0 : longestWindowMs(crontab, props.continueUntil, timeZone.timezoneName),
-    );
-    this.group = new ScheduleGroup(scope, 'ScheduleGroup', { removalPolicy: RemovalPolicy.DESTROY });
-    const target = targetOf(run, createRole(scope, this.group, run));
-    this.schedules = expressions.map(
+/** The schedule of a function, in its own group, with bounded retries and a dead-letter queue, directly in the scope. */
+export function createSchedule(scope: Construct, props: CleanupScheduleProps & RunSettings, run: Run) {
+  const { schedule: crontab = '0 3 * * *', timeZone = TimeZone.ETC_UTC, flexibleWindow, continueUntil } = props;
+  const zone = timeZone.timezoneName;
+  const enabled = (props.enabled ?? true) && isEnabled({ NODE_ENV: props.nodeEnv });
+  const expressions = scheduleExpressions(crontab);
+  const longestGap = Duration.millis(longestGapMs(crontab, zone));
+  const group = new ScheduleGroup(scope, 'ScheduleGroup', { removalPolicy: RemovalPolicy.DESTROY });
+  const target = targetOf(run, createRole(scope, group, run));
+  return {
+    group,
+    schedules: expressions.map(
       (expression, i) =>
         new Schedule(scope, i === 0 ? 'Schedule' : 'WeekdaySchedule', {
-          ...given({ timeWindow: props.flexibleWindow && TimeWindow.flexible(props.flexibleWindow) }),
+          ...given({ timeWindow: flexibleWindow && TimeWindow.flexible(flexibleWindow) }),
           schedule: ScheduleExpression.expression(expression, timeZone),
           description: `The crontab ${crontab}`,
-          scheduleGroup: this.group,
+          scheduleGroup: group,
           target,
-          enabled: run.enabled,
+          enabled,
         }),
-    );
-    const times = expressions.map(inWords).join(', and ');
-    this.inWords = `${times} (${timeZone.timezoneName})${run.enabled ? '' : ', disabled'}`;
-  }
+    ),
+    inWords: `${expressions.map(inWords).join(', and ')} (${zone})${enabled ? '' : ', disabled'}`,
+    /** The longest time between the starts of two runs; undefined if the schedule is disabled. */
+    startsWithin: enabled ? longestGap.plus(flexibleWindow ?? Duration.millis(0)).plus(DELIVERY_WINDOW) : undefined,
+    /** The longest time for which an execution continues; zero without `continueUntil`. */
+    longestWindow: Duration.millis(continueUntil === undefined ? 0 : longestWindowMs(crontab, continueUntil, zone)),
+  };
 }
 
 function targetOf({ function: invoked, stateMachine, deadLetterQueue }: Run, role: iam.Role) {
@@ -115,11 +113,7 @@ function targetOf({ function: invoked, stateMachine, deadLetterQueue }: Run, rol
     : new LambdaInvoke(invoked, props);
 }
 
-function createRole(
-  scope: Construct,
-  group: ScheduleGroup,
-  { function: invoked, stateMachine }: Pick<Run, 'function' | 'stateMachine'>,
-): iam.Role {
+function createRole(scope: Construct, group: ScheduleGroup, { function: invoked, stateMachine }: Run): iam.Role {
   const stack = Stack.of(scope);
   const role = new iam.Role(scope, 'ScheduleRole', {
     assumedBy: new iam.ServicePrincipal('scheduler.amazonaws.com', {

@@ -1,4 +1,4 @@
-import { Aws, Duration, Fn, TimeZone } from 'aws-cdk-lib';
+import { Aws, Duration, Fn } from 'aws-cdk-lib';
 import { Metric, type MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
 import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import type * as iam from 'aws-cdk-lib/aws-iam';
@@ -8,16 +8,14 @@ import type { IBucket } from 'aws-cdk-lib/aws-s3';
 import type { Schedule } from 'aws-cdk-lib/aws-scheduler';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import type { IStringParameter } from 'aws-cdk-lib/aws-ssm';
-import { QueryLanguage, type StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
+import { DefinitionBody, QueryLanguage, type StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import { Construct } from 'constructs';
-import { isEnabled } from '../lambda/configuration/environment';
 import { SERVICE } from '../lambda/configuration/settings';
 import { FLEET_METRICS, METRIC_NAMESPACE, RUN_METRICS, STAGE_DIMENSION } from '../lambda/metrics';
-import { CleanupSchedule, type CleanupScheduleProps } from './cleanup-schedule';
+import { type CleanupScheduleProps, createSchedule } from './cleanup-schedule';
 import { createFleetBucket } from './fleet/fleet-bucket';
 import { createFleetFunction, type FleetFunctionProps } from './fleet/fleet-function';
 import { createSummaryFunction } from './fleet/summary-function';
-import { DELIVERY_WINDOW } from './function/database-function';
 import { createDeadLetterQueue } from './function/dead-letter-queue';
 import { arnOf, justifyWildcard } from './permissions';
 import { DEFAULT_SERVERS_AT_ONCE } from './stage/fleet-config';
@@ -102,19 +100,12 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
     this.summaryFunction = createSummaryFunction(this, settings, this.bucket, this.logGroup);
     this.offSwitch = props.offSwitch ?? new OffSwitch(this, 'OffSwitch').parameter;
     this.stateMachine = this.#createStateMachine(props, timeout);
-    const enabled = (props.enabled ?? true) && isEnabled({ NODE_ENV: props.nodeEnv });
-    const schedule = new CleanupSchedule(this, props, {
-      function: this.function,
-      stateMachine: this.stateMachine,
-      deadLetterQueue: this.deadLetterQueue,
-      enabled,
-    });
+    const schedule = createSchedule(this, props, this);
     this.schedules = schedule.schedules;
     this.scheduleInWords = schedule.inWords;
-    if (enabled) {
-      const delay = (props.flexibleWindow ?? Duration.millis(0)).plus(DELIVERY_WINDOW);
+    if (schedule.startsWithin) {
       const longestRun = props.continueUntil === undefined ? LONGEST_RUN : schedule.longestWindow.plus(timeout);
-      this.completedWithin = schedule.longestGap.plus(delay).plus(longestRun);
+      this.completedWithin = schedule.startsWithin.plus(longestRun);
     }
   }
 
@@ -144,7 +135,6 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
   }
 
   #createStateMachine(props: TokenCleanupFleetProps, timeout: Duration): StateMachine {
-    const { continueUntil, timeZone = TimeZone.ETC_UTC, functionName } = props;
     const scope = new Construct(this, 'Workflow');
     const start = fleetStates(scope, {
       stage: this.stage,
@@ -153,19 +143,16 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
       summary: this.summaryFunction,
       bucket: this.bucket,
       offSwitch: this.offSwitch,
-      request: requestOf({ ...(continueUntil && { until: continueUntil, timeZone: timeZone.timezoneName }) }),
+      request: requestOf(props.continueUntil, props.timeZone),
       serversAtOnce: props.serversAtOnce ?? DEFAULT_SERVERS_AT_ONCE,
       toleratedFailurePercentage: props.toleratedFailurePercentage ?? 25,
     });
-    const stateMachine = createStateMachine(scope, {
-      name: functionName,
+    const stateMachine = createStateMachine(scope, props, {
       comment: `Runs the token cleanup of a fleet (${this.stage})`,
-      start,
+      definitionBody: DefinitionBody.fromChainable(start),
       // The map is written in JSONPath, all other states in JSONata.
       queryLanguage: QueryLanguage.JSON_PATH,
       functions: [this.function, this.summaryFunction],
-      tracing: props.tracing ?? false,
-      logRetention: props.logRetention,
     });
     // The role's policy names the bucket in the first of these, and the objects by their ARN in the second.
     const objects = `arn:${Aws.PARTITION}:s3:::${this.bucket.bucketName}/*`;

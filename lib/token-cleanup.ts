@@ -1,4 +1,4 @@
-import { Duration, TimeZone } from 'aws-cdk-lib';
+import type { Duration } from 'aws-cdk-lib';
 import { Metric, type MetricOptions, Stats } from 'aws-cdk-lib/aws-cloudwatch';
 import type * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { CfnSchema } from 'aws-cdk-lib/aws-eventschemas';
@@ -10,14 +10,12 @@ import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import type { IStringParameter } from 'aws-cdk-lib/aws-ssm';
 import type { StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import { Construct } from 'constructs';
-import { isEnabled } from '../lambda/configuration/environment';
 import { SERVICE } from '../lambda/configuration/settings';
 import { METRIC_NAMESPACE, RUN_METRICS, STAGE_DIMENSION, TABLE_DIMENSION, TABLE_METRICS } from '../lambda/metrics';
-import { CleanupSchedule, type CleanupScheduleProps } from './cleanup-schedule';
+import { type CleanupScheduleProps, createSchedule } from './cleanup-schedule';
 import { type CleanupFunctionProps, createCleanupFunction } from './function/cleanup-function';
-import { DELIVERY_WINDOW } from './function/database-function';
 import { createDeadLetterQueue } from './function/dead-letter-queue';
-import { CleanupStateMachine, type CleanupStateMachineProps } from './workflow/cleanup-state-machine';
+import { type CleanupStateMachineProps, createCleanupStateMachine } from './workflow/cleanup-state-machine';
 
 export interface TokenCleanupProps extends CleanupFunctionProps, CleanupScheduleProps, CleanupStateMachineProps {
   /**
@@ -77,32 +75,18 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
     // The literal name if there is one, so that the names of the alarms are readable in the template.
     this.name = props.functionName ?? created.function.functionName;
 
-    const enabled = (props.enabled ?? true) && isEnabled({ NODE_ENV: props.nodeEnv });
     if (props.continueUntil !== undefined || props.events) {
-      const { stateMachine, offSwitch } = new CleanupStateMachine(this, 'Workflow', props, {
-        stage: this.stage,
-        function: this.function,
-        timeout,
-        timeZone: props.timeZone ?? TimeZone.ETC_UTC,
-        tracing: props.tracing ?? false,
-        logRetention: props.logRetention,
-        functionName: props.functionName,
-      });
-      this.stateMachine = stateMachine;
-      this.offSwitch = offSwitch;
+      const invoked = { stage: this.stage, function: this.function, timeout };
+      const workflow = createCleanupStateMachine(new Construct(this, 'Workflow'), props, invoked);
+      this.stateMachine = workflow.stateMachine;
+      this.offSwitch = workflow.offSwitch;
     }
-    const schedule = new CleanupSchedule(this, props, {
-      function: this.function,
-      stateMachine: this.stateMachine,
-      deadLetterQueue: this.deadLetterQueue,
-      enabled,
-    });
+    const schedule = createSchedule(this, props, this);
     this.scheduleGroup = schedule.group;
     this.schedules = schedule.schedules;
     this.scheduleInWords = schedule.inWords;
-    if (enabled) {
-      const delay = (props.flexibleWindow ?? Duration.millis(0)).plus(DELIVERY_WINDOW).plus(timeout);
-      this.successWithin = schedule.longestGap.plus(delay).plus(schedule.longestWindow);
+    if (schedule.startsWithin) {
+      this.successWithin = schedule.startsWithin.plus(timeout).plus(schedule.longestWindow);
     }
     if (props.testEventRegistryName !== undefined) {
       this.#createTestEvents(props.testEventRegistryName);

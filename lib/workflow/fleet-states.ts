@@ -1,7 +1,6 @@
-import { type Duration, FeatureFlags } from 'aws-cdk-lib';
+import { FeatureFlags } from 'aws-cdk-lib';
 import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import type { IBucket } from 'aws-cdk-lib/aws-s3';
-import type { IStringParameter } from 'aws-cdk-lib/aws-ssm';
 import {
   DistributedMap,
   JsonPath,
@@ -17,30 +16,15 @@ import {
 import { CallAwsService, LambdaInvoke } from 'aws-cdk-lib/aws-stepfunctions-tasks';
 import { Construct } from 'constructs';
 import { whileOn } from './off-switch';
-import { retryTransientErrors, rounds } from './rounds';
+import { type RoundsProps, retryTransientErrors, rounds } from './rounds';
 import { announce, ending, messageOf } from './run-completed';
 
-export interface FleetStatesProps {
-  readonly stage: string;
-
-  /** Sweeps the databases of one server. */
-  readonly function: IFunction;
-
-  /** The timeout of the function. */
-  readonly timeout: Duration;
-
+/** The rounds on each server, of which `request` is the first request, and the run around them. */
+export interface FleetStatesProps extends Omit<RoundsProps, 'continues' | 'keep' | 'done'> {
   /** Checks the manifest, and sums up. */
   readonly summary: IFunction;
-
   readonly bucket: IBucket;
-
-  readonly offSwitch: IStringParameter;
-
-  /** The request of the first round on every server, a JSONata expression of the input of the execution. */
-  readonly request: string;
-
   readonly serversAtOnce: number;
-
   readonly toleratedFailurePercentage: number;
 }
 

@@ -7,7 +7,6 @@ import {
   type IChainable,
   JitterType,
   Pass,
-  type State,
   TaskInput,
   type TaskStateBase,
   Timeout,
@@ -18,12 +17,9 @@ import { whileOn } from './off-switch';
 
 export interface RoundsProps {
   readonly stage: string;
-
   readonly function: IFunction;
-
   /** The timeout of the function. */
   readonly timeout: Duration;
-
   readonly offSwitch: IStringParameter;
 
   /** The request of a round, a JSONata expression of the input of the first state. The id of the execution is added. */
@@ -43,13 +39,6 @@ export interface RoundsProps {
   readonly done: IChainable;
 }
 
-/** States that invoke the function, again and again as long as its result has the request of another round. */
-export interface Rounds {
-  readonly start: State;
-  /** The state whose failures may be caught. If they are not, a failed execution can be redriven. */
-  readonly cleanUp: LambdaInvoke;
-}
-
 /** Lambda refused or lost the invocation. Errors that the function throws are not among them: they have been reported. */
 const TRANSIENT_ERRORS = [
   'Lambda.ClientExecutionTimeoutException',
@@ -59,7 +48,8 @@ const TRANSIENT_ERRORS = [
   'Lambda.TooManyRequestsException',
 ];
 
-export function rounds(scope: Construct, props: RoundsProps): Rounds {
+/** States that invoke the function, again and again as long as its result has the request of another round. */
+export function rounds(scope: Construct, props: RoundsProps) {
   const cleanUp = LambdaInvoke.jsonata(scope, 'Clean up', {
     lambdaFunction: props.function,
     payload: TaskInput.fromText(`{% $merge([${props.request}, {'execution': $states.context.Execution.Id}]) %}`),
@@ -85,6 +75,7 @@ export function rounds(scope: Construct, props: RoundsProps): Rounds {
   } else {
     last.next(props.done);
   }
+  // The failures of `cleanUp` may be caught. If they are not, a failed execution can be redriven.
   return { start, cleanUp };
 }
 
