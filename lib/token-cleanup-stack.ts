@@ -1,16 +1,14 @@
 import { Annotations, CfnMapping, CfnOutput, Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
+import type { Dashboard } from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { CfnRegistry } from 'aws-cdk-lib/aws-eventschemas';
 import { ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
-import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { IStringParameter } from 'aws-cdk-lib/aws-ssm';
 import type { Construct } from 'constructs';
-import { SERVICE } from '../lambda/configuration/settings';
-import { type FleetSurroundings, fleetOfStage } from './fleet-of-stage';
-import type { DatabasePattern } from './function/function-environment';
+import type { FleetFunctionProps } from './fleet/fleet-function';
 import { given } from './given';
 import { FleetMonitoring } from './monitoring/fleet-monitoring';
 import { Monitoring } from './monitoring/monitoring';
@@ -18,9 +16,9 @@ import type { DatabaseConfig } from './stage/database-config';
 import type { FleetConfig } from './stage/fleet-config';
 import { exampleFields } from './stage/stage-config';
 import type { StageConfig } from './stage/stage-schema';
-import { connectionSettings, settingsOfStage } from './stage-settings';
-import type { CleanupTarget } from './target';
-import { TokenCleanup, type TokenCleanupProps } from './token-cleanup';
+import { commonProps, databaseProps, fleetProps, pascal } from './stage-settings';
+import { TokenCleanup } from './token-cleanup';
+import { TokenCleanupFleet } from './token-cleanup-fleet';
 import { OffSwitch } from './workflow/off-switch';
 
 export interface TokenCleanupStackProps {
@@ -39,6 +37,8 @@ const CONSOLES = {
   'aws-eusc': { domain: 'console.amazonaws-eusc.eu' },
 };
 
+type Network = Pick<FleetFunctionProps, 'vpc' | 'vpcSubnets' | 'secretsManagerEndpoint'>;
+
 /** The token cleanup of a stage: a function for each database, or a fleet, with one topic for all alarms and one dashboard. */
 export class TokenCleanupStack extends Stack {
   readonly #stage: string;
@@ -56,59 +56,68 @@ export class TokenCleanupStack extends Stack {
     if (config.continueUntil !== undefined || config.events || config.fleet) {
       this.#offSwitch = new OffSwitch(this, 'OffSwitch', { parameterName: `/token-cleanup/${stage}/switch` }).parameter;
     }
-    const { secretsManagerEndpoint, ...network } = this.#network();
+    const network = this.#network();
     const testEventRegistryName = this.#testEventRegistryName();
     const cleanups = Object.entries(config.databases ?? {}).map(
       ([name, database]) =>
         new TokenCleanup(this, name, {
-          ...this.#settings(name, database),
-          ...this.#login(name, database, secretsManagerEndpoint),
-          ...network,
-          ...this.#securityGroup(name, database),
-          ...given({ testEventRegistryName }),
+          ...this.#common(name, database, network, database.secretArn !== undefined),
+          ...databaseProps(this, name, database),
+          ...given({ events: config.events, testEventRegistryName }),
         }),
     );
     const topic = this.#topic();
-    if (config.fleet) {
-      this.#createFleet(config.fleet, { ...network, ...given({ secretsManagerEndpoint }) }, topic);
-    } else {
-      this.#monitor(cleanups, topic);
+    const dashboard = config.fleet ? this.#createFleet(config.fleet, network, topic) : this.#monitor(cleanups, topic);
+    if (this.#offSwitch) {
+      new CfnOutput(this, 'OffSwitchName', { value: this.#offSwitch.parameterName });
     }
+    new CfnOutput(this, 'AlarmTopicArn', { value: topic.topicArn });
+    const consoles = new CfnMapping(this, 'Consoles', { mapping: CONSOLES, lazy: true });
+    const domain = consoles.findInMap(this.partition, 'domain');
+    const cloudWatch = `https://${this.region}.${domain}/cloudwatch/home?region=${this.region}`;
+    new CfnOutput(this, 'DashboardUrl', { value: `${cloudWatch}#dashboards/dashboard/${dashboard.dashboardName}` });
     this.#callOutExamples();
   }
 
-  #createFleet(config: FleetConfig, network: Partial<FleetSurroundings>, topic: ITopic): void {
-    const stage = this.#stage;
-    const fleet = fleetOfStage(this, this.#config, config, { ...network, stage, offSwitch: this.#offSwitch });
-    const monitoring = new FleetMonitoring(this, 'Monitoring', {
+  #common(name: string, place: DatabaseConfig | FleetConfig, network: Network, hasSecret: boolean) {
+    const { secretsManagerEndpoint, ...vpc } = network;
+    return {
+      ...commonProps(this, this.#stage, name, this.#config, place),
+      ...vpc,
+      // The endpoint serves only to read secrets.
+      ...given({ offSwitch: this.#offSwitch, secretsManagerEndpoint: hasSecret ? secretsManagerEndpoint : undefined }),
+    };
+  }
+
+  #monitoring(topic: ITopic) {
+    const { runbookUrl, dashboardButtons } = this.#config;
+    return { topic, dashboardName: `TokenCleanup-${this.#stage}`, ...given({ runbookUrl, dashboardButtons }) };
+  }
+
+  #createFleet(config: FleetConfig, network: Network, topic: ITopic): Dashboard {
+    const fleet = new TokenCleanupFleet(this, 'fleet', {
+      ...this.#common('fleet', config, network, config.secretTag !== undefined),
+      ...fleetProps(this, config),
+    });
+    const { sweptWithinHours } = config;
+    const { dashboard } = new FleetMonitoring(this, 'Monitoring', {
       fleet,
-      topic,
-      dashboardName: `TokenCleanup-${stage}`,
-      ...given({
-        runbookUrl: this.#config.runbookUrl,
-        dashboardButtons: this.#config.dashboardButtons,
-        sweptWithin: config.sweptWithinHours === undefined ? undefined : Duration.hours(config.sweptWithinHours),
-      }),
+      ...this.#monitoring(topic),
+      ...given({ sweptWithin: sweptWithinHours === undefined ? undefined : Duration.hours(sweptWithinHours) }),
     });
     new CfnOutput(this, 'FleetBucketName', { value: fleet.bucket.bucketName });
     new CfnOutput(this, 'FleetStateMachineArn', { value: fleet.stateMachine.stateMachineArn });
     new CfnOutput(this, 'FleetSchedule', { value: fleet.scheduleInWords });
-    this.#output(topic, monitoring);
+    return dashboard;
   }
 
-  #monitor(cleanups: TokenCleanup[], topic: ITopic): void {
-    const { alarms, runbookUrl } = this.#config;
-    const { rowsRemainingThreshold, unlinkWithinHours } = alarms ?? {};
-    const monitoring = new Monitoring(this, 'Monitoring', {
+  #monitor(cleanups: TokenCleanup[], topic: ITopic): Dashboard {
+    const { rowsRemainingThreshold, unlinkWithinHours } = this.#config.alarms ?? {};
+    const unlinkWithin = unlinkWithinHours === undefined ? undefined : Duration.hours(unlinkWithinHours);
+    const { dashboard } = new Monitoring(this, 'Monitoring', {
       cleanups,
-      topic,
-      dashboardName: `TokenCleanup-${this.#stage}`,
-      ...given({
-        runbookUrl,
-        dashboardButtons: this.#config.dashboardButtons,
-        rowsRemainingThreshold,
-        unlinkWithin: unlinkWithinHours === undefined ? undefined : Duration.hours(unlinkWithinHours),
-      }),
+      ...this.#monitoring(topic),
+      ...given({ rowsRemainingThreshold, unlinkWithin }),
     });
     for (const cleanup of cleanups) {
       const name = pascal(cleanup.node.id);
@@ -118,44 +127,10 @@ export class TokenCleanupStack extends Stack {
         new CfnOutput(this, `${name}StateMachineArn`, { value: cleanup.stateMachine.stateMachineArn });
       }
     }
-    this.#output(topic, monitoring);
+    return dashboard;
   }
 
-  #settings(name: string, database: DatabaseConfig): Omit<TokenCleanupProps, 'secret' | 'iamUser'> {
-    const stage = this.#stage;
-    return {
-      stage,
-      // An underscore, since neither name contains one: prod and eu-auth must not meet prod-eu and auth.
-      functionName: `token-cleanup-${stage}_${name}`,
-      // With the name even if there is only one database, so that a second one does not rename the metrics of the first.
-      serviceName: `${SERVICE}-${name}`,
-      ...settingsOfStage(this.#config),
-      ...connectionSettings(database),
-      ...given({
-        databaseHost: database.host,
-        databasePort: database.port,
-        databaseName: database.name,
-        databases: database.names && (given(database.names) as DatabasePattern),
-        targets: database.targets as CleanupTarget[] | undefined,
-        events: this.#config.events,
-        offSwitch: this.#offSwitch,
-      }),
-    };
-  }
-
-  #login(name: string, database: DatabaseConfig, secretsManagerEndpoint?: ec2.InterfaceVpcEndpoint) {
-    const { secretArn, encryptionKeyArn, iamUser } = database;
-    if (secretArn === undefined) {
-      return given({ iamUser });
-    }
-    const secret = Secret.fromSecretAttributes(this, `${pascal(name)}Secret`, {
-      secretCompleteArn: secretArn,
-      ...(encryptionKeyArn && { encryptionKey: Key.fromKeyArn(this, `${pascal(name)}SecretKey`, encryptionKeyArn) }),
-    });
-    return { secret, ...given({ secretsManagerEndpoint }) };
-  }
-
-  #network() {
+  #network(): Network {
     const { vpc: config } = this.#config;
     if (!config) {
       return {};
@@ -190,17 +165,6 @@ export class TokenCleanupStack extends Stack {
       open: false,
     });
     return { vpc, vpcSubnets, secretsManagerEndpoint };
-  }
-
-  #securityGroup(name: string, { securityGroupId, addIngressRule, cidrs }: DatabaseConfig) {
-    const mutable = addIngressRule ?? false;
-    return given({
-      databaseCidrs: cidrs,
-      databaseSecurityGroup:
-        securityGroupId === undefined
-          ? undefined
-          : ec2.SecurityGroup.fromSecurityGroupId(this, `${pascal(name)}Database`, securityGroupId, { mutable }),
-    });
   }
 
   #testEventRegistryName(): string | undefined {
@@ -245,17 +209,6 @@ export class TokenCleanupStack extends Stack {
     return topic;
   }
 
-  #output(topic: ITopic, { dashboard }: Monitoring | FleetMonitoring): void {
-    if (this.#offSwitch) {
-      new CfnOutput(this, 'OffSwitchName', { value: this.#offSwitch.parameterName });
-    }
-    new CfnOutput(this, 'AlarmTopicArn', { value: topic.topicArn });
-    const consoles = new CfnMapping(this, 'Consoles', { mapping: CONSOLES, lazy: true });
-    const domain = consoles.findInMap(this.partition, 'domain');
-    const cloudWatch = `https://${this.region}.${domain}/cloudwatch/home?region=${this.region}`;
-    new CfnOutput(this, 'DashboardUrl', { value: `${cloudWatch}#dashboards/dashboard/${dashboard.dashboardName}` });
-  }
-
   #callOutExamples(): void {
     const fields = exampleFields(this.#config, `stages.${this.#stage}`);
     if (fields.length > 0) {
@@ -265,9 +218,4 @@ export class TokenCleanupStack extends Stack {
       );
     }
   }
-}
-
-/** `auth-eu` as `AuthEu`, since ids of outputs may contain only letters and digits. */
-function pascal(name: string): string {
-  return name.replace(/(?:^|-)(.)/g, (_, letter: string) => letter.toUpperCase());
 }
