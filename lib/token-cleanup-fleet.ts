@@ -96,8 +96,7 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
     this.function = created.function;
     this.grantPrincipal = created.role;
     this.name = props.functionName ?? created.function.functionName;
-    const settings = { stage: this.stage, serviceName: this.#service, targetLists, tracing: props.tracing ?? false };
-    this.summaryFunction = createSummaryFunction(this, settings, this.bucket, this.logGroup);
+    this.summaryFunction = createSummaryFunction(this, props, targetLists, this.bucket, this.logGroup);
     this.offSwitch = props.offSwitch ?? new OffSwitch(this, 'OffSwitch').parameter;
     this.stateMachine = this.#createStateMachine(props, timeout);
     const schedule = createSchedule(this, props, this);

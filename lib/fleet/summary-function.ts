@@ -5,23 +5,18 @@ import type { LogGroup } from 'aws-cdk-lib/aws-logs';
 import type { IBucket } from 'aws-cdk-lib/aws-s3';
 import type { Construct } from 'constructs';
 import { BUCKET_VARIABLE, MANIFEST_KEY, MEMORY_KEY, RUNS_PREFIX } from '../../lambda/configuration/fleet-files';
+import { SERVICE } from '../../lambda/configuration/settings';
 import { LISTS_VARIABLE } from '../../lambda/configuration/target-lists';
 import { functionCode } from '../function/function-code';
 import { given } from '../given';
 import { justifyWildcard } from '../permissions';
-
-export interface SummarySettings {
-  readonly stage: string;
-  readonly serviceName: string;
-  /** The lists of targets as JSON. */
-  readonly targetLists: string | undefined;
-  readonly tracing: boolean;
-}
+import type { FleetFunctionProps } from './fleet-function';
 
 /** The function that checks the manifest and sums up. It runs outside of any VPC, and has no database login. */
 export function createSummaryFunction(
   scope: Construct,
-  settings: SummarySettings,
+  { stage, serviceName = SERVICE, tracing = false }: FleetFunctionProps,
+  targetLists: string | undefined,
   bucket: IBucket,
   logGroup: LogGroup,
 ): lambda.Function {
@@ -36,17 +31,17 @@ export function createSummaryFunction(
   allow(['s3:ListBucket'], [bucket.bucketArn]);
   const created = new lambda.Function(scope, 'Summary', {
     ...functionCode('summary'),
-    description: `Checks the manifest of a fleet, and sums up its runs (${settings.stage})`,
+    description: `Checks the manifest of a fleet, and sums up its runs (${stage})`,
     role,
     memorySize: 512,
     timeout: Duration.minutes(5),
-    environment: given({
-      STAGE: settings.stage,
-      POWERTOOLS_SERVICE_NAME: settings.serviceName,
-      [LISTS_VARIABLE]: settings.targetLists,
+    environment: {
+      STAGE: stage,
+      POWERTOOLS_SERVICE_NAME: serviceName,
+      ...given({ [LISTS_VARIABLE]: targetLists }),
       [BUCKET_VARIABLE]: bucket.bucketName,
-    }) as { [name: string]: string },
-    tracing: settings.tracing ? lambda.Tracing.ACTIVE : lambda.Tracing.DISABLED,
+    },
+    tracing: tracing ? lambda.Tracing.ACTIVE : lambda.Tracing.DISABLED,
     logGroup,
   });
   justifyWildcard(role, bucket.arnForObjects(`${RUNS_PREFIX}*`), 'Each run has a folder of its own.');
@@ -54,7 +49,7 @@ export function createSummaryFunction(
     id: 'Serverless-LambdaDLQ',
     reason: 'The state machine invokes it synchronously, and fails if it does.',
   });
-  if (!settings.tracing) {
+  if (!tracing) {
     const reason = 'It reads and writes a few files; tracing is an option.';
     Validations.of(created).acknowledge({ id: 'Serverless-LambdaTracing', reason });
   }

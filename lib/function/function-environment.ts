@@ -6,7 +6,6 @@ import { ANY_TEXT_VARIABLES, readConfig } from '../../lambda/configuration/envir
 import { loginMistakes } from '../../lambda/configuration/login';
 import { isLikeTest, NODE_ENV_RULE, SERVICE } from '../../lambda/configuration/settings';
 import { LISTS_VARIABLE, readTargetLists } from '../../lambda/configuration/target-lists';
-import type { Target } from '../../lambda/configuration/targets';
 import { given } from '../given';
 import { IAM_USER_NAME, type IamUser, RESOURCE_ID, type SslMode } from '../login';
 import { type CleanupTarget, targetListsJson, targetsJson } from '../target';
@@ -148,14 +147,12 @@ const ENVIRONMENT_BYTES = 4096;
 /** The folder in which Lambda mounts layers. */
 const LAYERS = '/opt';
 
-/** The environment of a function, and the targets in it. */
-export interface FunctionEnvironment {
-  readonly variables: { [name: string]: string };
-  readonly targets: readonly Target[];
-}
-
-/** @throws Error with every mistake */
-export function functionEnvironment(props: CleanupJobProps): FunctionEnvironment {
+/**
+ * The environment of a function, and the targets in it.
+ *
+ * @throws Error with every mistake
+ */
+export function functionEnvironment(props: CleanupJobProps) {
   checkLogin(props);
   const { secret, iamUser, databasePort } = props;
   const variables = given({

@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
-import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import type { TokenCleanup } from '../token-cleanup';
 import type { TokenCleanupFleet } from '../token-cleanup-fleet';
+import type { WatchProps } from './watch-props';
 
 /** An alarm of a cleanup or a fleet. */
 export interface AlarmDetails extends Partial<cloudwatch.AlarmProps> {
@@ -23,16 +23,11 @@ export interface AlarmDetails extends Partial<cloudwatch.AlarmProps> {
   readonly metric: cloudwatch.IMetric;
 }
 
-interface Recipients {
-  readonly topic: ITopic;
-  readonly runbookUrl?: string;
-}
-
 /** Creates alarms in the scope of what they watch, so that equal ids in different places do not clash. */
 export function createAlarms(
   watched: TokenCleanup | TokenCleanupFleet,
   alarms: readonly AlarmDetails[],
-  { topic, runbookUrl = defaultRunbookUrl() }: Recipients,
+  { topic, runbookUrl = defaultRunbookUrl() }: WatchProps,
 ): cloudwatch.Alarm[] {
   return alarms.map(({ name, section = name, happened, look, ...props }) => {
     const alarm = new cloudwatch.Alarm(watched, `Alarm-${name}`, {

@@ -1,12 +1,13 @@
 import { Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
-import type { Construct } from 'constructs';
+import { Construct } from 'constructs';
 import { FLEET_METRICS, RUN_METRICS } from '../../lambda/metrics';
 import { given } from '../given';
 import type { TokenCleanup } from '../token-cleanup';
 import { TokenCleanupFleet } from '../token-cleanup-fleet';
-import { RunWidget } from './run-widget';
+import { createRunWidget } from './run-widget';
 import { FAILURES } from './saved-queries';
+import type { WatchProps } from './watch-props';
 
 /** The width of CloudWatch's grid. */
 const WIDTH = 24;
@@ -14,19 +15,17 @@ const WIDTH = 24;
 /** Alarms in a row of the widget. With more, the names are cut off. */
 const ALARMS_IN_A_ROW = 4;
 
-interface DashboardSettings {
-  readonly dashboardName?: string | undefined;
-  readonly dashboardButtons?: boolean | undefined;
-  /** The fields of the list of the last failures. */
-  readonly failureFields: string;
-}
-
-/** One dashboard: the alarms, the graphs of each cleanup or of the fleet, and the last failures of all. */
+/**
+ * One dashboard: the alarms, the graphs of each cleanup or of the fleet, and the last failures of all.
+ *
+ * @param failureFields the columns of the last failures, after the time
+ */
 export function createDashboard(
   scope: Construct,
   watched: readonly (TokenCleanup | TokenCleanupFleet)[],
   alarms: cloudwatch.Alarm[],
-  { dashboardName, dashboardButtons, failureFields }: DashboardSettings,
+  { dashboardName, dashboardButtons }: WatchProps,
+  failureFields: string,
 ): cloudwatch.Dashboard {
   const dashboard = new cloudwatch.Dashboard(scope, 'Dashboard', {
     ...given({ dashboardName }),
@@ -35,7 +34,7 @@ export function createDashboard(
   const height = 1 + Math.ceil(alarms.length / ALARMS_IN_A_ROW);
   dashboard.addWidgets(new cloudwatch.AlarmStatusWidget({ title: 'Alarms', alarms, width: WIDTH, height }));
   if (dashboardButtons) {
-    dashboard.addWidgets(new RunWidget(scope, 'Runs', watched).widget);
+    dashboard.addWidgets(createRunWidget(new Construct(scope, 'Runs'), watched));
   }
   for (const each of watched) {
     const markdown = `## ${each.node.id}\n${each.scheduleInWords}`;

@@ -97,17 +97,14 @@ function joinDays(
 ): Pick<Schedule, 'daysOfMonth' | 'daysOfWeek'> {
   const everyDate = daysOfMonth.length === 31;
   const everyWeekday = daysOfWeek.length === 7;
-  const datesOnly = { daysOfMonth, daysOfWeek: [] };
-  const weekdaysOnly = { daysOfMonth: [], daysOfWeek };
-  if (dayOfMonth.startsWith('*') || dayOfWeek.startsWith('*')) {
-    if (everyWeekday) return datesOnly;
-    if (everyDate) return weekdaysOnly;
+  const both = dayOfMonth.startsWith('*') || dayOfWeek.startsWith('*');
+  if (both ? everyWeekday : everyDate) return { daysOfMonth, daysOfWeek: [] };
+  if (both ? everyDate : everyWeekday) return { daysOfMonth: [], daysOfWeek };
+  if (both) {
     throw new CrontabError([
       `day of month and day of week must not both pick days where one begins with *: a crontab then fires on dates that match both, which EventBridge cannot express, got "${dayOfMonth}" and "${dayOfWeek}"`,
     ]);
   }
-  if (everyDate) return datesOnly;
-  if (everyWeekday) return weekdaysOnly;
   return { daysOfMonth, daysOfWeek };
 }
 

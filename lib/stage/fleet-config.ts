@@ -4,7 +4,7 @@ import * as z from 'zod';
 import { numberIn, PORT } from '../../lambda/configuration/settings';
 import { targetListsSchema } from '../../lambda/configuration/target-lists';
 import { IAM_USER_NAME } from '../login';
-import { cidrs, keyArn, PACE, securityGroup, TLS } from './database-config';
+import { COMMON } from './database-config';
 import { matching, OBJECT, text, wholeNumber } from './fields';
 
 /** A validated fleet of a stage. */
@@ -18,12 +18,8 @@ export const fleetSchema = z.strictObject(
     targets: targetListsSchema.optional(),
     iamUser: matching(IAM_USER_NAME.pattern, IAM_USER_NAME.rule).optional(),
     secretTag: z.strictObject({ key: text.max(128, 'must be at most 128 characters'), value: text }, OBJECT).optional(),
-    encryptionKeyArn: keyArn.optional(),
     ports: z.array(numberIn(PORT), 'must be a list of ports').min(1, 'must name at least one port').optional(),
-    securityGroupId: securityGroup.optional(),
-    cidrs: cidrs.optional(),
-    ...TLS,
-    ...PACE,
+    ...COMMON,
     serversAtOnce: wholeNumber(1, 1000).optional(),
     toleratedFailurePercentage: wholeNumber(0, 100).optional(),
     sweptWithinHours: wholeNumber(1, 8_760).optional(),

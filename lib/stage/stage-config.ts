@@ -63,17 +63,14 @@ function mistakesInRegistry(stages: Record<string, unknown>, name: string): stri
     ([, stage]) => stage?.consoleTestEvents === 'new-registry',
   );
   const stage = creators.find(([each]) => each === name)?.[1];
-  const others = creators.filter(
-    ([each, other]) =>
-      each !== name && mayEqual(stage?.account, other?.account) && mayEqual(stage?.region, other?.region),
-  );
-  return stage === undefined
-    ? []
-    : others.map(
-        ([other]) =>
-          `stages.${name}.consoleTestEvents must be existing-registry, since stages.${other} creates the registry in what ` +
-          'may be the same account and region, got "new-registry"',
-      );
+  return creators
+    .filter(([each]) => stage && each !== name)
+    .filter(([, other]) => mayEqual(stage?.account, other?.account) && mayEqual(stage?.region, other?.region))
+    .map(
+      ([other]) =>
+        `stages.${name}.consoleTestEvents must be existing-registry, since stages.${other} creates the registry in what ` +
+        'may be the same account and region, got "new-registry"',
+    );
 }
 
 /** Whether two settings may be equal. The deployment decides on an absent one. */

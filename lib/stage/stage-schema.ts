@@ -6,7 +6,7 @@ import { isLikeTest, NODE_ENV_RULE } from '../../lambda/configuration/settings';
 import { timeOfDay } from '../../lambda/configuration/time-of-day';
 import { timeZone } from '../../lambda/configuration/time-zone';
 import { isObject } from '../../lambda/configuration/validation';
-import { type DatabaseConfig, databaseSchema } from './database-config';
+import { type COMMON, databaseSchema } from './database-config';
 import { arn, flag, matching, OBJECT, REGION, text, wholeNumber } from './fields';
 import { DEFAULT_SERVERS_AT_ONCE, type FleetConfig, fleetSchema } from './fleet-config';
 
@@ -88,11 +88,8 @@ export const stageSchema = z
   // Runs even if a single field is invalid, so that one message lists all mistakes.
   .superRefine(checkTogether, { when: ({ value }) => isObject(value) });
 
-/** The fields that databases and fleets share. */
-type Place = Pick<DatabaseConfig, 'securityGroupId' | 'cidrs' | 'sslMode' | 'rootCertificates' | 'encryptionKeyArn'>;
-
 /** Keys that apply to single databases only. `events` is one, since a fleet always announces its runs. */
-const NOT_WITH_FLEET: readonly (readonly [key: keyof StageConfig, inner?: string])[] = [
+const NOT_WITH_FLEET = [
   ['consoleTestEvents'],
   ['events'],
   ['alarms', 'rowsRemainingThreshold'],
@@ -132,7 +129,7 @@ function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$Ref
   if (vpc?.secretsManagerEndpoint === true && !hasSecret) {
     refuse(['vpc', 'secretsManagerEndpoint'], 'must not be set if no database has a secret');
   }
-  const checkPlace = (path: string[], place: Place) => {
+  const checkPlace = (path: string[], place: Partial<Record<keyof typeof COMMON, unknown>>) => {
     const peers = (['securityGroupId', 'cidrs'] as const).filter((key) => place[key] !== undefined);
     if (vpc === undefined) {
       for (const key of peers) {
@@ -168,10 +165,9 @@ function checkTogether(stage: z.output<typeof stageSchema>, context: z.core.$Ref
       refuse(['fleet', 'encryptionKeyArn'], 'must not be set without secretTag');
     }
     checkPlace(['fleet'], fleet);
-    for (const [key, inner] of NOT_WITH_FLEET) {
-      const value = stage[key];
-      if ((inner === undefined ? value : Object(value)[inner]) !== undefined) {
-        refuse([key, ...(inner === undefined ? [] : [inner])], 'must not be set on a stage with a fleet');
+    for (const path of NOT_WITH_FLEET) {
+      if (path.reduce<unknown>((value, key) => Object(value)[key], stage) !== undefined) {
+        refuse(path, 'must not be set on a stage with a fleet');
       }
     }
     const { serversAtOnce = DEFAULT_SERVERS_AT_ONCE } = fleet;
