@@ -60,14 +60,12 @@ interface Run {
   readonly deadLetterQueue: IQueue;
 }
 
-/** Settings of the run that decide whether and when there are runs. */
-interface RunSettings {
-  readonly nodeEnv?: string;
-  readonly continueUntil?: string;
-}
-
 /** The schedule of a function, in its own group, with bounded retries and a dead-letter queue, directly in the scope. */
-export function createSchedule(scope: Construct, props: CleanupScheduleProps & RunSettings, run: Run) {
+export function createSchedule(
+  scope: Construct,
+  props: CleanupScheduleProps & { readonly nodeEnv?: string; readonly continueUntil?: string },
+  run: Run,
+) {
   const { schedule: crontab = '0 3 * * *', timeZone = TimeZone.ETC_UTC, flexibleWindow, continueUntil } = props;
   const zone = timeZone.timezoneName;
   const enabled = (props.enabled ?? true) && isEnabled({ NODE_ENV: props.nodeEnv });

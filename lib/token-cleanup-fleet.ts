@@ -91,7 +91,7 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
     this.deadLetterQueue = createDeadLetterQueue(this);
     this.logGroup = new LogGroup(this, 'Logs', { retention: props.logRetention ?? RetentionDays.THREE_MONTHS });
     this.bucket = createFleetBucket(this);
-    const created = createFleetFunction(this, props, this.logGroup, this.deadLetterQueue);
+    const created = createFleetFunction(this, props, this);
     const { timeout, targetLists } = created;
     this.function = created.function;
     this.grantPrincipal = created.role;
@@ -153,19 +153,15 @@ export class TokenCleanupFleet extends Construct implements iam.IGrantable, ec2.
       queryLanguage: QueryLanguage.JSON_PATH,
       functions: [this.function, this.summaryFunction],
     });
-    // The role's policy names the bucket in the first of these, and the objects by their ARN in the second.
+    const { role } = stateMachine;
+    // The policy names the bucket in the first of these, and the objects by their ARN in the second.
     const objects = `arn:${Aws.PARTITION}:s3:::${this.bucket.bucketName}/*`;
-    const reason = 'The CDK grants the reader and the writer of a map the objects of this one bucket.';
-    justifyWildcard(stateMachine.role, objects, reason);
-    justifyWildcard(stateMachine.role, this.bucket.arnForObjects('runs/*'), 'Each run has a folder of its own.');
+    justifyWildcard(role, objects, 'The CDK grants the reader and the writer of a map the objects of this one bucket.');
+    justifyWildcard(role, this.bucket.arnForObjects('runs/*'), 'Each run has a folder of its own.');
+    const reason = 'A map starts, follows and stops executions of this one state machine.';
     const name = Fn.select(6, Fn.split(':', stateMachine.stateMachineArn));
     for (const path of [name, `${name}/${MAP_LABEL}`]) {
-      const executions = arnOf(this, 'states', 'execution', `${path}:*`);
-      justifyWildcard(
-        stateMachine,
-        executions,
-        'A map starts, follows and stops executions of this one state machine.',
-      );
+      justifyWildcard(stateMachine, arnOf(this, 'states', 'execution', `${path}:*`), reason);
     }
     return stateMachine;
   }

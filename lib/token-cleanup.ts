@@ -68,7 +68,7 @@ export class TokenCleanup extends Construct implements iam.IGrantable, ec2.IConn
     this.deadLetterQueue = createDeadLetterQueue(this);
     this.logGroup = new LogGroup(this, 'Logs', { retention: props.logRetention ?? RetentionDays.THREE_MONTHS });
 
-    const { timeout, ...created } = createCleanupFunction(this, props, this.logGroup, this.deadLetterQueue);
+    const { timeout, ...created } = createCleanupFunction(this, props, this);
     this.function = created.function;
     this.grantPrincipal = created.role;
     this.tables = created.tables;

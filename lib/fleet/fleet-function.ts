@@ -1,12 +1,10 @@
 import * as iam from 'aws-cdk-lib/aws-iam';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
-import type { LogGroup } from 'aws-cdk-lib/aws-logs';
-import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import { loginMistakes } from '../../lambda/configuration/login';
 import { DEFAULT_PORT } from '../../lambda/configuration/settings';
 import { LISTS_VARIABLE } from '../../lambda/configuration/target-lists';
-import { createDatabaseFunction, type FunctionSettings } from '../function/database-function';
+import { createDatabaseFunction, type FunctionSettings, type Outlets } from '../function/database-function';
 import { type CleanupSettings, fleetEnvironment } from '../function/function-environment';
 import type { CleanupPlace } from '../function/function-network';
 import { connecting, decryption, READ_SECRET, userArn } from '../function/login-permissions';
@@ -59,12 +57,7 @@ export interface FleetFunctionProps extends CleanupSettings, CleanupPlace, Funct
 }
 
 /** The function that sweeps the databases of a fleet, one server in each invocation, and its lists of targets as JSON. */
-export function createFleetFunction(
-  scope: Construct,
-  props: FleetFunctionProps,
-  logGroup: LogGroup,
-  deadLetterQueue: IQueue,
-) {
+export function createFleetFunction(scope: Construct, props: FleetFunctionProps, outlets: Outlets) {
   checkLogin(props);
   const { secretTag, secretsKey, iamUserName } = props;
   const environment = fleetEnvironment(props, props.targetLists);
@@ -83,7 +76,7 @@ export function createFleetFunction(
     ports: props.databasePorts ?? [DEFAULT_PORT],
     readsSecrets: secretTag !== undefined,
   };
-  const created = createDatabaseFunction(scope, job, logGroup, deadLetterQueue);
+  const created = createDatabaseFunction(scope, job, outlets);
   // Servers are data that changes without a deployment.
   const reason = 'The servers are in the manifest. Only';
   if (secretTag) {

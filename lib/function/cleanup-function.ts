@@ -1,11 +1,9 @@
 import * as iam from 'aws-cdk-lib/aws-iam';
-import type { LogGroup } from 'aws-cdk-lib/aws-logs';
 import type { ISecret } from 'aws-cdk-lib/aws-secretsmanager';
-import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import { DEFAULT_PORT } from '../../lambda/configuration/settings';
 import { withDatabase } from '../database';
-import { createDatabaseFunction, type FunctionSettings } from './database-function';
+import { createDatabaseFunction, type FunctionSettings, type Outlets } from './database-function';
 import { functionEnvironment } from './function-environment';
 import type { CleanupNetworkProps } from './function-network';
 import { connecting, decryption, READ_SECRET, userArn } from './login-permissions';
@@ -14,12 +12,7 @@ import { connecting, decryption, READ_SECRET, userArn } from './login-permission
 export interface CleanupFunctionProps extends CleanupNetworkProps, FunctionSettings {}
 
 /** A function that deletes dead rows in one PostgreSQL database, and the names of its tables in metrics. */
-export function createCleanupFunction(
-  scope: Construct,
-  given: CleanupFunctionProps,
-  logGroup: LogGroup,
-  deadLetterQueue: IQueue,
-) {
+export function createCleanupFunction(scope: Construct, given: CleanupFunctionProps, outlets: Outlets) {
   const props = withDatabase(given);
   const { secret, iamUser, databasePort = DEFAULT_PORT } = props;
   const { variables, targets } = functionEnvironment(props);
@@ -37,7 +30,7 @@ export function createCleanupFunction(
     ports: [databasePort],
     readsSecrets: secret !== undefined,
   };
-  return { ...createDatabaseFunction(scope, job, logGroup, deadLetterQueue), tables };
+  return { ...createDatabaseFunction(scope, job, outlets), tables };
 }
 
 /** Narrower than `grantRead` of the secret, which also allows reading its metadata. */

@@ -76,20 +76,14 @@ const NETWORK_INTERFACE_ACTIONS = [
   'ec2:UnassignPrivateIpAddresses',
 ];
 
-/** A function that reaches PostgreSQL, with its role. */
-export interface DatabaseFunction {
-  readonly function: lambda.Function;
-  readonly role: iam.Role;
-  readonly timeout: Duration;
+/** Where a function writes its log, and events that it could not handle go. Its scope shares them. */
+export interface Outlets {
+  readonly logGroup: LogGroup;
+  readonly deadLetterQueue: IQueue;
 }
 
-/** Creates the resources directly in the scope, whose other children share the log and the queue. */
-export function createDatabaseFunction(
-  scope: Construct,
-  job: FunctionJob,
-  logGroup: LogGroup,
-  deadLetterQueue: IQueue,
-): DatabaseFunction {
+/** A function that reaches PostgreSQL, with its role. The resources are directly in the scope. */
+export function createDatabaseFunction(scope: Construct, job: FunctionJob, { logGroup, deadLetterQueue }: Outlets) {
   const { timeout = LONGEST_TIMEOUT, tracing = false } = job;
   if (timeout.toSeconds() > LONGEST_TIMEOUT.toSeconds()) {
     throw new Error(`timeout must be at most ${LONGEST_TIMEOUT.toSeconds()} seconds, got ${timeout.toSeconds()}`);

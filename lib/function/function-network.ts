@@ -88,26 +88,20 @@ interface Peer {
 
 function peersOf(props: Connections, vpc: ec2.IVpc): Peer[] {
   const { database, databaseSecurityGroup, databaseCidrs, ports, readsSecrets, secretsManagerEndpoint } = props;
-  // By id, so that the rules are inline. CloudFormation creates a group without inline egress rules with all egress open.
-  const toGroup = (group: ec2.ISecurityGroup, port: ec2.Port, description: string) => ({
-    peer: ec2.Peer.securityGroupId(group.securityGroupId),
-    port,
-    description,
-    group,
-  });
   const groups = database?.connections.securityGroups ?? (databaseSecurityGroup ? [databaseSecurityGroup] : []);
   const cidrs = database || databaseSecurityGroup ? [] : (databaseCidrs ?? [vpc.vpcCidrBlock]);
   const endpointGroups = secretsManagerEndpoint?.connections.securityGroups ?? [];
+  const secretsCidrs = readsSecrets && !secretsManagerEndpoint ? ['0.0.0.0/0'] : [];
   return [
-    ...ports
-      .map(ec2.Port.tcp)
-      .flatMap((port) => [
-        ...groups.map((group) => toGroup(group, port, 'PostgreSQL')),
-        ...cidrs.map((cidr) => ({ peer: ec2.Peer.ipv4(cidr), port, description: 'PostgreSQL' })),
-      ]),
-    ...(readsSecrets && !secretsManagerEndpoint
-      ? [{ peer: ec2.Peer.anyIpv4(), port: ec2.Port.HTTPS, description: 'Secrets Manager' }]
-      : []),
-    ...endpointGroups.map((group) => toGroup(group, ec2.Port.HTTPS, 'Secrets Manager')),
+    ...ports.flatMap((port) => peersAt(groups, cidrs, ec2.Port.tcp(port), 'PostgreSQL')),
+    ...peersAt(endpointGroups, secretsCidrs, ec2.Port.HTTPS, 'Secrets Manager'),
+  ];
+}
+
+function peersAt(groups: ec2.ISecurityGroup[], cidrs: string[], port: ec2.Port, description: string): Peer[] {
+  return [
+    // By id, so that the rules are inline. CloudFormation creates a group without inline egress rules with all egress open.
+    ...groups.map((group) => ({ peer: ec2.Peer.securityGroupId(group.securityGroupId), port, description, group })),
+    ...cidrs.map((cidr) => ({ peer: ec2.Peer.ipv4(cidr), port, description })),
   ];
 }

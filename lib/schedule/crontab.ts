@@ -90,11 +90,7 @@ export function parse(crontab: string): Schedule {
  * Joins the two day fields as cronie, Debian and BSD do: a date must match either of them, or both if one begins with a
  * star, even a star with a step. cron-parser differs: only a bare star counts.
  */
-function joinDays(
-  { daysOfMonth, daysOfWeek }: Schedule,
-  dayOfMonth: string,
-  dayOfWeek: string,
-): Pick<Schedule, 'daysOfMonth' | 'daysOfWeek'> {
+function joinDays({ daysOfMonth, daysOfWeek }: Schedule, dayOfMonth: string, dayOfWeek: string) {
   const everyDate = daysOfMonth.length === 31;
   const everyWeekday = daysOfWeek.length === 7;
   const both = dayOfMonth.startsWith('*') || dayOfWeek.startsWith('*');
