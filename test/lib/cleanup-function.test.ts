@@ -2,9 +2,8 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type App, CfnParameter, Duration, Stack } from 'aws-cdk-lib';
 import { Key } from 'aws-cdk-lib/aws-kms';
-import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
-import { type ISecret, Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { VARIABLES } from '../../lambda/configuration/environment';
 import { SslMode } from '../../lib/login';
 import {
@@ -34,23 +33,18 @@ function pemFile(): string {
 }
 
 describe('the function', () => {
-  test('runs on the latest Node.js on arm64, for up to 15 minutes, and logs JSON', () => {
-    expect(functionOf(createCleanup())).toMatchObject({
-      Runtime: 'nodejs24.x',
-      Architectures: ['arm64'],
-      Handler: 'index.handler',
-      MemorySize: 256,
-      Timeout: 900,
+  test('runs on the latest Node.js on arm64, for up to 15 minutes, and logs JSON, which is kept for three months', () => {
+    const cleanup = createCleanup();
+    const created = functionOf(cleanup);
+
+    expect(created).toMatchObject({
+      ...{ Runtime: 'nodejs24.x', Architectures: ['arm64'], Handler: 'index.handler', MemorySize: 256, Timeout: 900 },
       LoggingConfig: { LogFormat: 'JSON' },
     });
-  });
-
-  test('keeps its logs for three months, or as configured', () => {
-    const retention = (props: CleanupOverrides) =>
-      resource(Stack.of(createCleanup(props)), 'AWS::Logs::LogGroup').RetentionInDays;
-
-    expect(retention({})).toBe(90);
-    expect(retention({ logRetention: RetentionDays.ONE_YEAR })).toBe(365);
+    for (const option of ['ReservedConcurrentExecutions', 'TracingConfig', 'Layers', 'VpcConfig']) {
+      expect(created).not.toHaveProperty(option);
+    }
+    expect(resource(Stack.of(cleanup), 'AWS::Logs::LogGroup').RetentionInDays).toBe(90);
   });
 
   test('is not repeated when it crashes: the event goes to the dead-letter queue', () => {
@@ -100,56 +94,47 @@ describe('the function', () => {
   });
 
   test('is given the same targets and databases in whatever order jsii passes the keys', () => {
-    const { CLEANUP_TARGETS, DB_NAMES } = functionOf(
-      createCleanup({
-        targets: [
-          { dropPartitions: false, deleteWhen: [{ revoked: true }], table: 'sessions', schema: 'auth' },
-          { presetSettings: { refreshTokenExpire: '14d' }, preset: 'django-oauth-toolkit' },
-        ],
-        databases: { except: ['tenant_demo'], like: ['tenant_*'] },
-      }),
-    ).Environment.Variables;
+    const cleanup = createCleanup({
+      targets: [
+        { dropPartitions: false, deleteWhen: [{ revoked: true }], table: 'sessions', schema: 'auth' },
+        { presetSettings: { refreshTokenExpire: '14d' }, preset: 'django-oauth-toolkit' },
+      ],
+      databases: { except: ['tenant_demo'], like: ['tenant_*'] },
+    });
 
-    expect(CLEANUP_TARGETS).toBe(
-      '[{"schema":"auth","table":"sessions","deleteWhen":[{"revoked":true}],"dropPartitions":false},' +
+    expect(functionOf(cleanup).Environment.Variables).toMatchObject({
+      CLEANUP_TARGETS:
+        '[{"schema":"auth","table":"sessions","deleteWhen":[{"revoked":true}],"dropPartitions":false},' +
         '{"preset":"django-oauth-toolkit","refreshTokenExpire":"14d"}]',
-    );
-    expect(DB_NAMES).toBe('{"like":["tenant_*"],"except":["tenant_demo"]}');
-  });
-
-  test('is given no variable whose default will do', () => {
-    expect(functionOf(createCleanup()).Environment.Variables).toEqual({
-      STAGE: 'test',
-      NODE_ENV: 'production',
-      POWERTOOLS_SERVICE_NAME: 'token-cleanup',
-      DB_SECRET_ARN: SECRET_ARN,
+      DB_NAMES: '{"like":["tenant_*"],"except":["tenant_demo"]}',
     });
   });
 
-  test.each<[string, CleanupOverrides]>([
-    ['a secret', {}],
-    ['IAM', IAM],
-  ])('takes the address of a database that is only known at the deployment, and logged in to with %s', (_, login) => {
+  test.each<[string, CleanupOverrides, object]>([
+    ['its secret', {}, { DB_SECRET_ARN: SECRET_ARN }],
+    ['its user in place of a secret', IAM, { DB_AUTH: 'iam', DB_HOST: 'db.internal', DB_USER: 'token_cleanup' }],
+  ])('is given %s, and no variable whose default will do', (_, login, variables) => {
+    expect(functionOf(createCleanup(login)).Environment.Variables).toEqual({
+      STAGE: 'test',
+      NODE_ENV: 'production',
+      POWERTOOLS_SERVICE_NAME: 'token-cleanup',
+      ...variables,
+    });
+  });
+
+  test('takes the address and the id of a database that are only known at the deployment', () => {
     const stack = createStack();
     const databaseHost = new CfnParameter(stack, 'Host').valueAsString;
     const databasePort = new CfnParameter(stack, 'Port', { type: 'Number' }).valueAsNumber;
-    const cleanup = createCleanup({ ...login, databaseHost, databasePort }, stack);
+    const resourceId = new CfnParameter(stack, 'Id').valueAsString;
+    const iamUser = { ...IAM_USER, resourceId };
+    const cleanup = createCleanup({ ...IAM, iamUser, databaseHost, databasePort }, stack);
 
     expect(functionOf(cleanup).Environment.Variables).toMatchObject({
       DB_HOST: { Ref: 'Host' },
       DB_PORT: { Ref: 'Port' },
     });
-  });
-
-  test('is given the user in place of a secret, to log in with IAM', () => {
-    expect(functionOf(createCleanup(IAM)).Environment.Variables).toEqual({
-      STAGE: 'test',
-      NODE_ENV: 'production',
-      POWERTOOLS_SERVICE_NAME: 'token-cleanup',
-      DB_AUTH: 'iam',
-      DB_HOST: 'db.internal',
-      DB_USER: 'token_cleanup',
-    });
+    expect(JSON.stringify(permissionsOf(cleanup))).toContain('dbuser:",{"Ref":"Id"},"/token_cleanup"');
   });
 
   test('carries the root certificates in a layer, without the files beside them', () => {
@@ -158,15 +143,6 @@ describe('the function', () => {
     const { directory } = (stack.node.root as App).synth();
 
     expect(readdirSync(join(directory, `asset.${key.replace('.zip', '')}`))).toEqual(['roots.pem']);
-    expect(functionOf(createCleanup()).Layers).toBeUndefined();
-  });
-
-  test('reserves no concurrency and is not traced, unless it is asked for', () => {
-    const cleanup = createCleanup({ reservedConcurrentExecutions: 1, tracing: true });
-
-    expect(functionOf(cleanup)).toMatchObject({ ReservedConcurrentExecutions: 1, TracingConfig: { Mode: 'Active' } });
-    expect(functionOf(createCleanup())).not.toHaveProperty('ReservedConcurrentExecutions');
-    expect(functionOf(createCleanup())).not.toHaveProperty('TracingConfig');
   });
 });
 
@@ -176,27 +152,13 @@ describe('the role', () => {
     const { logGroup, deadLetterQueue } = cleanup;
     const resolve = (value: string) => Stack.of(cleanup).resolve(value);
 
-    expect(permissionsOf(cleanup)).toEqual([
-      {
-        Effect: 'Allow',
-        Action: ['logs:CreateLogStream', 'logs:PutLogEvents'],
-        Resource: resolve(logGroup.logGroupArn),
-      },
-      {
-        Effect: 'Allow',
-        Action: 'secretsmanager:GetSecretValue',
-        Resource: SECRET_ARN,
-      },
-      {
-        Effect: 'Allow',
-        Action: ['sqs:GetQueueAttributes', 'sqs:GetQueueUrl', 'sqs:SendMessage'],
-        Resource: resolve(deadLetterQueue.queueArn),
-      },
+    expect(permissionsOf(cleanup).map(({ Action, Resource }) => [Action, Resource])).toEqual([
+      [['logs:CreateLogStream', 'logs:PutLogEvents'], resolve(logGroup.logGroupArn)],
+      ['secretsmanager:GetSecretValue', SECRET_ARN],
+      [['sqs:GetQueueAttributes', 'sqs:GetQueueUrl', 'sqs:SendMessage'], resolve(deadLetterQueue.queueArn)],
     ]);
-    expect(resources(Stack.of(cleanup), 'AWS::IAM::Role').map((role) => role.ManagedPolicyArns)).toEqual([
-      undefined,
-      undefined,
-    ]);
+    const managed = resources(Stack.of(cleanup), 'AWS::IAM::Role').map((role) => role.ManagedPolicyArns);
+    expect(managed).toEqual([undefined, undefined]);
   });
 
   test('may connect as its own user to its own database, and read no secret, to log in with IAM', () => {
@@ -210,16 +172,13 @@ describe('the role', () => {
     ]);
   });
 
-  test('may connect to a database whose resource id is only known at the deployment', () => {
-    const stack = createStack();
-    const resourceId = new CfnParameter(stack, 'Id').valueAsString;
-    const cleanup = createCleanup({ ...IAM, iamUser: { ...IAM_USER, resourceId } }, stack);
-
-    expect(JSON.stringify(permissionsOf(cleanup))).toContain('dbuser:",{"Ref":"Id"},"/token_cleanup"');
-  });
-
-  test('may decrypt with the key of the secret, for Secrets Manager only', () => {
-    const stack = createStack();
+  test.each([
+    ['eu-central-1', 'secretsmanager.eu-central-1.amazonaws.com'],
+    ['cn-north-1', 'secretsmanager.cn-north-1.amazonaws.com', 'secretsmanager.cn-north-1.amazonaws.com.cn'],
+    ['us-gov-west-1', 'secretsmanager.us-gov-west-1.amazonaws.com'],
+    ['eusc-de-east-1', 'secretsmanager.eusc-de-east-1.amazonaws.com', 'secretsmanager.eusc-de-east-1.amazonaws.eu'],
+  ])('may decrypt with the key of the secret, for Secrets Manager of %s only', (region, ...services) => {
+    const stack = new Stack(createApp(), 'Test', { env: { account: '111122223333', region } });
     const encryptionKey = Key.fromKeyArn(stack, 'Key', KEY_ARN);
     const secret = Secret.fromSecretAttributes(stack, 'Encrypted', { secretCompleteArn: SECRET_ARN, encryptionKey });
 
@@ -227,43 +186,24 @@ describe('the role', () => {
       Effect: 'Allow',
       Action: 'kms:Decrypt',
       Resource: KEY_ARN,
-      Condition: { StringEquals: { 'kms:ViaService': ['secretsmanager.eu-central-1.amazonaws.com'] } },
+      Condition: { StringEquals: { 'kms:ViaService': services } },
     });
-  });
-
-  test.each([
-    ['cn-north-1', ['secretsmanager.cn-north-1.amazonaws.com', 'secretsmanager.cn-north-1.amazonaws.com.cn']],
-    ['us-gov-west-1', ['secretsmanager.us-gov-west-1.amazonaws.com']],
-    ['eusc-de-east-1', ['secretsmanager.eusc-de-east-1.amazonaws.com', 'secretsmanager.eusc-de-east-1.amazonaws.eu']],
-  ])('names Secrets Manager as the partition of %s does', (region, services) => {
-    const stack = new Stack(createApp(), 'Test', { env: { account: '111122223333', region } });
-    const secret = new Secret(stack, 'Encrypted', { encryptionKey: new Key(stack, 'Key') }) as ISecret;
-    const decrypt = permissionsOf(createCleanup({ secret }, stack)).find(({ Action }) => Action === 'kms:Decrypt');
-
-    expect([decrypt?.Condition.StringEquals['kms:ViaService']].flat()).toEqual(services);
   });
 
   test('has rights over network interfaces in a VPC only, and there not for the code', () => {
     const cleanup = createInVpc();
-    const actions = [
-      'ec2:AssignPrivateIpAddresses',
-      'ec2:CreateNetworkInterface',
-      'ec2:DeleteNetworkInterface',
-      'ec2:DescribeNetworkInterfaces',
-      'ec2:DescribeSubnets',
-      'ec2:UnassignPrivateIpAddresses',
-    ];
+    const Action = [
+      ...['AssignPrivateIpAddresses', 'CreateNetworkInterface', 'DeleteNetworkInterface'],
+      ...['DescribeNetworkInterfaces', 'DescribeSubnets', 'UnassignPrivateIpAddresses'],
+    ].map((name) => `ec2:${name}`);
+    const functionArn = Stack.of(cleanup).resolve(cleanup.function.functionArn);
 
-    const ofNetwork = permissionsOf(cleanup).filter(({ Action }) => JSON.stringify(Action).includes('ec2:'));
+    const ofNetwork = permissionsOf(cleanup).filter((each) => JSON.stringify(each.Action).includes('ec2:'));
     expect(ofNetwork).toEqual([
-      { Effect: 'Allow', Action: actions, Resource: '*' },
+      { Effect: 'Allow', Action, Resource: '*' },
       {
-        Effect: 'Deny',
-        Action: actions,
-        Resource: '*',
-        Condition: {
-          ArnEquals: { 'lambda:SourceFunctionArn': Stack.of(cleanup).resolve(cleanup.function.functionArn) },
-        },
+        ...{ Effect: 'Deny', Action, Resource: '*' },
+        Condition: { ArnEquals: { 'lambda:SourceFunctionArn': functionArn } },
       },
     ]);
   });

@@ -1,4 +1,3 @@
-import { transformSync } from '@swc/core';
 import { type App, Stack } from 'aws-cdk-lib';
 import { type IVpc, SecurityGroup, Vpc } from 'aws-cdk-lib/aws-ec2';
 import * as rds from 'aws-cdk-lib/aws-rds';
@@ -10,9 +9,9 @@ import {
   createStack,
   type Properties,
   resources,
+  runReadme,
   SECRET_ARN,
 } from '../support/cdk';
-import { readmeCode } from '../support/readme';
 
 const ENGINE = rds.DatabaseClusterEngine.auroraPostgres({ version: rds.AuroraPostgresEngineVersion.VER_16_6 });
 
@@ -22,6 +21,10 @@ function network() {
   // The types of the CDK are not made for exactOptionalPropertyTypes.
   const vpc = new Vpc(stack, 'Vpc', { maxAzs: 2 }) as IVpc;
   return { stack, vpc };
+}
+
+function anotherStack({ account, region, node }: Stack): Stack {
+  return new Stack(node.root as App, 'Other', { env: { account, region } });
 }
 
 function createCluster(scope: Stack, vpc: IVpc, props: Partial<rds.DatabaseClusterProps> = {}): rds.DatabaseCluster {
@@ -37,10 +40,8 @@ function cleanupOf(database: rds.DatabaseCluster | DatabaseConstruct, props: Cle
   return createCleanup({ database: database as DatabaseConstruct, secret: undefined, ...props }, stack);
 }
 
-function functionOf(stack: Stack): Properties {
-  const created = resources(stack, 'AWS::Lambda::Function').find(({ Handler }) => Handler === 'index.handler');
-  return created as Properties;
-}
+const functionOf = (stack: Stack) =>
+  resources(stack, 'AWS::Lambda::Function').find(({ Handler }) => Handler === 'index.handler') as Properties;
 
 /** The rules of the function's groups, whether inside of a group or beside it. */
 function egressOf(stack: Stack): Properties[] {
@@ -85,22 +86,12 @@ test('logs in to a cluster as an IAM user, whose policy names the resource id of
   expect(policies).not.toContain('secretsmanager:');
 });
 
-test('takes a secret of its own rather than that of the master user', () => {
-  const { stack, vpc } = network();
-  const secret = Secret.fromSecretCompleteArn(stack, 'Own', SECRET_ARN);
-  cleanupOf(createCluster(stack, vpc), { secret }, stack);
-
-  expect(functionOf(stack).Environment.Variables.DB_SECRET_ARN).toBe(SECRET_ARN);
-});
-
 test('takes an instance, and a proxy in front of it', () => {
   const { stack, vpc } = network();
   const engine = rds.DatabaseInstanceEngine.postgres({ version: rds.PostgresEngineVersion.VER_17 });
   const instance = new rds.DatabaseInstance(stack, 'Instance', { engine, vpc, storageEncrypted: true });
   const proxy = instance.addProxy('Proxy', { vpc, secrets: [instance.secret as ISecret], iamAuth: true });
-  const behind = new Stack(stack.node.root as App, 'Behind', {
-    env: { account: '111122223333', region: 'eu-central-1' },
-  });
+  const behind = anotherStack(stack);
   cleanupOf(instance, {}, stack);
   cleanupOf(proxy, { vpc, iamUser: { name: 'token_cleanup' } }, behind);
 
@@ -110,14 +101,13 @@ test('takes an instance, and a proxy in front of it', () => {
   expect(JSON.stringify(resources(behind, 'AWS::IAM::Policy'))).toMatch(/"Fn::Select":\[6,\{"Fn::Split":\[":",/);
 });
 
-test('adds the rules to its own stack if the database is in another one', () => {
+test('uses its own secret, and adds the rules to its own stack, if the database is in another one', () => {
   const { stack, vpc } = network();
-  const cluster = createCluster(stack, vpc);
-  const other = new Stack(stack.node.root as App, 'Other', {
-    env: { account: '111122223333', region: 'eu-central-1' },
-  });
-  cleanupOf(cluster, {}, other);
+  const other = anotherStack(stack);
+  const secret = Secret.fromSecretCompleteArn(other, 'Own', SECRET_ARN);
+  cleanupOf(createCluster(stack, vpc), { secret }, other);
 
+  expect(functionOf(other).Environment.Variables.DB_SECRET_ARN).toBe(SECRET_ARN);
   expect(resources(other, 'AWS::EC2::SecurityGroupIngress')).toHaveLength(1);
   expect(resources(stack, 'AWS::EC2::SecurityGroupIngress')).toEqual([]);
 });
@@ -176,12 +166,7 @@ test('gives the function the security groups that it is given, with the rules th
 });
 
 test('synthesizes the stack that lib/README.md shows', () => {
-  const { code } = transformSync(readmeCode('ts', '### With a database of the CDK'), {
-    jsc: { parser: { syntax: 'typescript' } },
-    module: { type: 'commonjs' },
-  });
-  const load = (name: string) => (name === 'token-cleanup' ? require('../../lib') : require(name));
-  const stack: Stack = new Function('require', 'exports', `${code}\nreturn stack;`)(load, {});
+  const stack = runReadme<Stack>('### With a database of the CDK', 'stack');
 
   expect(functionOf(stack).Environment.Variables).toMatchObject({ DB_AUTH: 'iam', DB_NAME: 'auth' });
 });

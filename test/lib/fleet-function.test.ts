@@ -186,7 +186,7 @@ test('throws if no database of the server was swept, and nothing was deleted', a
   });
 });
 
-test('refuses a line with mistakes, and a list of targets that the fleet does not have', async () => {
+test('refuses a line and a request with mistakes, and a list of targets that the fleet does not have', async () => {
   const server = { ...lineOf('a'), targets: 'session', hots: 'x' };
 
   await expect(handler({ server }, CONTEXT)).rejects.toThrow(
@@ -194,13 +194,10 @@ test('refuses a line with mistakes, and a list of targets that the fleet does no
       'server.hots is not a known key (did you mean host?)',
   );
   await expect(handler({}, CONTEXT)).rejects.toThrow('server is required');
-  expect(await left('a', 'tenant_1', 'refresh_tokens')).toEqual([1, 2]);
-});
-
-test('refuses a request with mistakes', async () => {
   await expect(handler({ server: lineOf('a'), dryRum: true }, CONTEXT)).rejects.toThrow(
     'event.dryRum is not a known key (did you mean dryRun?)',
   );
+  expect(await left('a', 'tenant_1', 'refresh_tokens')).toEqual([1, 2]);
 });
 
 test('deletes nothing in a dry run', async () => {

@@ -7,36 +7,41 @@ import {
   SecurityGroup,
 } from 'aws-cdk-lib/aws-ec2';
 import type { Role } from 'aws-cdk-lib/aws-iam';
-import { createCleanup, createInVpc, functionOf, IAM, resource, resources, SECRET_ARN } from '../support/cdk';
+import { type CleanupOverrides, createInVpc, functionOf, IAM, resource, resources, SECRET_ARN } from '../support/cdk';
 
-test('lets PostgreSQL and HTTPS out, and nothing in', () => {
-  const cleanup = createInVpc();
+const HTTPS = { IpProtocol: 'tcp', FromPort: 443, ToPort: 443, CidrIp: '0.0.0.0/0' };
+const postgresAt = (CidrIp: string, port = 5432) => ({ IpProtocol: 'tcp', FromPort: port, ToPort: port, CidrIp });
 
-  expect(resource(Stack.of(cleanup), 'AWS::EC2::SecurityGroup')).toMatchObject({
-    SecurityGroupEgress: [
-      { IpProtocol: 'tcp', FromPort: 5432, ToPort: 5432, CidrIp: '10.0.0.0/16' },
-      { IpProtocol: 'tcp', FromPort: 443, ToPort: 443, CidrIp: '0.0.0.0/0' },
-    ],
-  });
-  expect(resource(Stack.of(cleanup), 'AWS::EC2::SecurityGroup').SecurityGroupIngress).toBeUndefined();
+test.each<[string, CleanupOverrides, object[]]>([
+  ['PostgreSQL and HTTPS', {}, [postgresAt('10.0.0.0/16'), HTTPS]],
+  ['only PostgreSQL with IAM', IAM, [postgresAt('10.0.0.0/16')]],
+  [
+    'the given addresses and port',
+    { databasePort: 6432, databaseCidrs: ['10.1.0.0/24', '10.2.0.0/24'] },
+    [postgresAt('10.1.0.0/24', 6432), postgresAt('10.2.0.0/24', 6432), HTTPS],
+  ],
+])('lets out to %s, and nothing in', (_, props, egress) => {
+  const cleanup = createInVpc(() => props);
+  const group = resource(Stack.of(cleanup), 'AWS::EC2::SecurityGroup');
+
+  expect(group.SecurityGroupEgress).toMatchObject(egress);
+  expect(group.SecurityGroupIngress).toBeUndefined();
+  expect(group.GroupDescription.includes('Secrets Manager')).toBe(egress.includes(HTTPS));
   expect(functionOf(cleanup).VpcConfig.SecurityGroupIds).toHaveLength(1);
 });
 
-test('lets only PostgreSQL out if it logs in with IAM', () => {
-  const group = resource(Stack.of(createInVpc(() => IAM)), 'AWS::EC2::SecurityGroup');
+const createEndpoint = (vpc: IVpc, stack: Stack) =>
+  new InterfaceVpcEndpoint(stack, 'Endpoint', {
+    vpc,
+    service: InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
+    privateDnsEnabled: false,
+    open: false,
+  });
 
-  expect(group.SecurityGroupEgress).toMatchObject([{ FromPort: 5432, ToPort: 5432, CidrIp: '10.0.0.0/16' }]);
-  expect(group.GroupDescription).toBe('Token cleanup: out to PostgreSQL, nothing in');
-});
-
-test('lets PostgreSQL out to the given addresses and port', () => {
-  const cleanup = createInVpc(() => ({ databasePort: 6432, databaseCidrs: ['10.1.0.0/24', '10.2.0.0/24'] }));
-
-  expect(resource(Stack.of(cleanup), 'AWS::EC2::SecurityGroup').SecurityGroupEgress).toMatchObject([
-    { FromPort: 6432, ToPort: 6432, CidrIp: '10.1.0.0/24' },
-    { FromPort: 6432, ToPort: 6432, CidrIp: '10.2.0.0/24' },
-    { FromPort: 443, ToPort: 443 },
-  ]);
+/** A rule by which the function is let in. */
+const ingressOf = (port: number, GroupId: unknown, SourceSecurityGroupId: unknown) => ({
+  ...{ Description: 'Token cleanup (test)', IpProtocol: 'tcp', FromPort: port, ToPort: port },
+  ...{ GroupId, SourceSecurityGroupId },
 });
 
 test.each([true, false])('opens the group of the database if it may: %s', (mutable) => {
@@ -49,32 +54,16 @@ test.each([true, false])('opens the group of the database if it may: %s', (mutab
   // Inside the group: if all rules are outside, CloudFormation creates the group with a default rule that lets everything out.
   expect(resource(stack, 'AWS::EC2::SecurityGroup').SecurityGroupEgress).toMatchObject([
     { IpProtocol: 'tcp', FromPort: 5432, ToPort: 5432, DestinationSecurityGroupId: 'sg-0a1b2c3d' },
-    { IpProtocol: 'tcp', FromPort: 443, ToPort: 443, CidrIp: '0.0.0.0/0' },
+    HTTPS,
   ]);
   expect(resources(stack, 'AWS::EC2::SecurityGroupIngress')).toEqual(
-    mutable
-      ? [
-          {
-            Description: 'Token cleanup (test)',
-            GroupId: 'sg-0a1b2c3d',
-            SourceSecurityGroupId: group,
-            IpProtocol: 'tcp',
-            FromPort: 5432,
-            ToPort: 5432,
-          },
-        ]
-      : [],
+    mutable ? [ingressOf(5432, 'sg-0a1b2c3d', group)] : [],
   );
 });
 
 test('reads the secret through an endpoint that lets this function read this secret', () => {
   const cleanup = createInVpc((vpc, stack) => ({
-    secretsManagerEndpoint: new InterfaceVpcEndpoint(stack, 'Endpoint', {
-      vpc,
-      service: InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
-      privateDnsEnabled: false,
-      open: false,
-    }),
+    secretsManagerEndpoint: createEndpoint(vpc, stack),
   }));
   const stack = Stack.of(cleanup);
   const endpoint = stack.node.findChild('Endpoint') as InterfaceVpcEndpoint;
@@ -95,23 +84,10 @@ test('reads the secret through an endpoint that lets this function read this sec
     },
   ]);
   expect(resources(stack, 'AWS::EC2::SecurityGroup').map((each) => each.SecurityGroupEgress)).toContainEqual([
-    { Description: 'PostgreSQL', IpProtocol: 'tcp', FromPort: 5432, ToPort: 5432, CidrIp: '10.0.0.0/16' },
-    {
-      Description: 'Secrets Manager',
-      IpProtocol: 'tcp',
-      FromPort: 443,
-      ToPort: 443,
-      DestinationSecurityGroupId: endpointGroup,
-    },
+    { Description: 'PostgreSQL', ...postgresAt('10.0.0.0/16') },
+    expect.objectContaining({ Description: 'Secrets Manager', ToPort: 443, DestinationSecurityGroupId: endpointGroup }),
   ]);
-  expect(resource(stack, 'AWS::EC2::SecurityGroupIngress')).toEqual({
-    Description: 'Token cleanup (test)',
-    IpProtocol: 'tcp',
-    FromPort: 443,
-    ToPort: 443,
-    GroupId: endpointGroup,
-    SourceSecurityGroupId: group,
-  });
+  expect(resource(stack, 'AWS::EC2::SecurityGroupIngress')).toEqual(ingressOf(443, endpointGroup, group));
 });
 
 test('can be let in elsewhere through the construct', () => {
@@ -123,21 +99,8 @@ test('can be let in elsewhere through the construct', () => {
   expect(resource(stack, 'AWS::EC2::SecurityGroupIngress')).toMatchObject({ GroupId: 'sg-0a1b2c3d', FromPort: 6379 });
 });
 
-test('has no security group outside of a VPC', () => {
-  const cleanup = createCleanup();
-
-  expect(resources(Stack.of(cleanup), 'AWS::EC2::SecurityGroup')).toEqual([]);
-  expect(functionOf(cleanup).VpcConfig).toBeUndefined();
-});
-
 test('refuses an endpoint of Secrets Manager that nothing is read through', () => {
-  const inVpc = (vpc: IVpc, stack: Stack) => ({
-    ...IAM,
-    secretsManagerEndpoint: new InterfaceVpcEndpoint(stack, 'Endpoint', {
-      vpc,
-      service: InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
-    }),
-  });
+  const inVpc = (vpc: IVpc, stack: Stack) => ({ ...IAM, secretsManagerEndpoint: createEndpoint(vpc, stack) });
 
   expect(() => createInVpc(inVpc)).toThrow(
     new Error('secretsManagerEndpoint must not be set with iamUser, which needs no secret'),

@@ -20,11 +20,6 @@ const LONGEST_CRONTAB = [
 
 describe('scheduleExpressions', () => {
   it.each([
-    ['keeps a time of day', '0 3 * * *', 'cron(0 3 * * ? *)'],
-    ['keeps every minute', '* * * * *', 'cron(* * * * ? *)'],
-    ['keeps a date', '30 4 15 6 *', 'cron(30 4 15 6 ? *)'],
-    ['takes any white space between the fields and around them', ' \t0  3\t*   * * \n', 'cron(0 3 * * ? *)'],
-    ['reads a number with leading zeros', '05 03 01 06 *', 'cron(5 3 1 6 ? *)'],
     ['sorts a list and drops what is in it twice', '50,10,10,0-2,1 0 * * *', 'cron(0-2,10,50 0 * * ? *)'],
     ['writes three neighbours as a range and two as a list', '1,2,3,5,6 0 * * *', 'cron(1-3,5,6 0 * * ? *)'],
     ['sees a star in a list of all values', '0 0-11,12-23 * 1-12 *', 'cron(0 * * * ? *)'],
@@ -34,15 +29,9 @@ describe('scheduleExpressions', () => {
     ['keeps the steps of a range that ends late enough', '5-58/10 0 * * *', 'cron(5/10 0 * * ? *)'],
     ['lets a step without a range run to the last value', '5/15 20/3 * * *', 'cron(5/15 20,23 * * ? *)'],
     ['takes only the first value of a step over the whole field', '*/60 */100 * * *', 'cron(0 0 * * ? *)'],
-    ['reads month names in any case', '0 0 1 jan,Mar-MAY,12 *', 'cron(0 0 1 1,3-5,12 ? *)'],
-    ['reads a step of a range of month names', '0 0 1 feb-aug/3 *', 'cron(0 0 1 2,5,8 ? *)'],
     ['keeps 29 February, which fires in leap years', '0 0 29 2 *', 'cron(0 0 29 2 ? *)'],
-    ['keeps a day that only some of the months have', '0 0 31 4,5 *', 'cron(0 0 31 4,5 ? *)'],
     ['names weekdays', '0 0 * * 1', 'cron(0 0 ? * MON *)'],
-    ['reads 0 as Sunday', '0 0 * * 0', 'cron(0 0 ? * SUN *)'],
-    ['reads 7 as Sunday', '0 0 * * 7', 'cron(0 0 ? * SUN *)'],
     ['reads 0 and 7 as one Sunday', '0 0 * * 0,7', 'cron(0 0 ? * SUN *)'],
-    ['reads weekday names in any case', '0 0 * * mon-FRI', 'cron(0 0 ? * MON-FRI *)'],
     ['ends a range of weekdays on 7', '0 0 * * 5-7', 'cron(0 0 ? * SUN,FRI,SAT *)'],
     ['sees every day in 0-7', '0 0 * * 0-7', 'cron(0 0 * * ? *)'],
     ['sees every day in 1-7', '0 0 * * 1-7', 'cron(0 0 * * ? *)'],
@@ -55,12 +44,7 @@ describe('scheduleExpressions', () => {
     ['reads @daily', ' @daily\n', 'cron(0 0 * * ? *)'],
     ['reads @midnight', '@midnight', 'cron(0 0 * * ? *)'],
     ['reads @hourly', '@hourly', 'cron(0 * * * ? *)'],
-  ])('%s', (_, crontab, expression) => {
-    expect(scheduleExpressions(crontab)).toEqual([expression]);
-  });
-
-  // cron-parser refuses these ranges, and the daemons refuse most of them, so there is nothing to compare with.
-  it.each([
+    // cron-parser refuses these ranges, and the daemons refuse most of them, so there is nothing to compare with.
     ['wraps a range of weekday names over the end of the week', '0 0 * * fri-mon', 'cron(0 0 ? * SUN,MON,FRI,SAT *)'],
     ['wraps a range of weekday numbers over the end of the week', '0 0 * * 5-1', 'cron(0 0 ? * SUN,MON,FRI,SAT *)'],
     ['ends a range of weekdays on sun', '0 0 * * sat-sun', 'cron(0 0 ? * SUN,SAT *)'],
@@ -77,11 +61,6 @@ describe('scheduleExpressions', () => {
     ['gives two schedules where both day fields pick days', '30 4 1,15 * 5', '1,15 * ?', '? * FRI'],
     ['keeps the month in both schedules', '30 4 13 jun-aug fri', '13 6-8 ?', '? 6-8 FRI'],
     ['takes a star that is not first for a list', '30 4 5,*/10 * 1', '1,5,11,21,31 * ?', '? * MON'],
-  ])('%s', (_, crontab, dates, weekdays) => {
-    expect(scheduleExpressions(crontab)).toEqual([`cron(30 4 ${dates} *)`, `cron(30 4 ${weekdays} *)`]);
-  });
-
-  it.each([
     ['fires daily where one of two day fields lists all dates', '30 4 1-31 * 5', '* * ?'],
     ['fires daily where one of two day fields lists all weekdays', '30 4 15 * 0-6', '? * SUN-SAT'],
     ['keeps only the weekdays where no month has the date', '30 4 31 4,6 fri', '? 4,6 FRI'],
@@ -90,8 +69,8 @@ describe('scheduleExpressions', () => {
     ['joins a list that begins with a star by AND', '30 4 *,15 * 5', '? * FRI'],
     ['joins a stepped star and all weekdays by AND', '30 4 */10 * 0-6', '1/10 * ?'],
     ['joins all dates and a stepped star by AND', '30 4 1-31 * */3', '? * SUN,WED,SAT'],
-  ])('%s', (_, crontab, days) => {
-    expect(scheduleExpressions(crontab)).toEqual([`cron(30 4 ${days} *)`]);
+  ])('%s', (_, crontab, ...days) => {
+    expect(scheduleExpressions(crontab)).toEqual(days.map((each) => `cron(30 4 ${each} *)`));
   });
 
   it('keeps the longest expression within the 256 characters of EventBridge', () => {
@@ -105,6 +84,13 @@ describe('scheduleExpressions', () => {
   const bare = (name: string, got: string) =>
     `crontab must be five fields without ${name}(…) around them, such as "0 3 * * *", got "${got}"`;
   const nicknames = '@yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly';
+  const neverComes = (got: string) =>
+    `day of month must exist in one of the months, or the crontab never fires, got ${got}`;
+  const bothMatch = (got: string) =>
+    'day of month and day of week must not both pick days where one begins with *: a crontab then fires on dates that ' +
+    `match both, which EventBridge cannot express, got ${got}`;
+  const weekday = 'day of week must be 0 to 7 or SUN to SAT';
+  const month = 'month must be 1 to 12 or JAN to DEC';
   const shape = 'must be *, a value, a range, one of these with a step, or a list';
   it.each([
     ['an empty text', '', `${fiveFields}, got 0 in ""`],
@@ -126,16 +112,12 @@ describe('scheduleExpressions', () => {
     ['an hour above 23', '0 24 * * *', 'hour must be 0 to 23, got "24"'],
     ['a day 0', '0 0 0 * *', 'day of month must be 1 to 31, got "0"'],
     ['a day above 31', '0 0 1-32 * *', 'day of month must be 1 to 31, got "1-32"'],
-    ['a month 0', '0 0 1 0-6 *', 'month must be 1 to 12 or JAN to DEC, got "0-6"'],
-    ['a month above 12', '0 0 1 13 *', 'month must be 1 to 12 or JAN to DEC, got "13"'],
-    ['a month written out', '0 0 1 january *', 'month must be 1 to 12 or JAN to DEC, got "january"'],
-    ['a weekday above 7', '0 0 * * 8', 'day of week must be 0 to 7 or SUN to SAT, got "8"'],
-    ['a weekday in the month field', '0 0 1 mon *', 'month must be 1 to 12 or JAN to DEC, got "mon"'],
-    [
-      'a range that ends on an unknown name',
-      '0 0 * * mon-frt',
-      'day of week must be 0 to 7 or SUN to SAT, got "mon-frt"',
-    ],
+    ['a month 0', '0 0 1 0-6 *', `${month}, got "0-6"`],
+    ['a month above 12', '0 0 1 13 *', `${month}, got "13"`],
+    ['a month written out', '0 0 1 january *', `${month}, got "january"`],
+    ['a weekday above 7', '0 0 * * 8', `${weekday}, got "8"`],
+    ['a weekday in the month field', '0 0 1 mon *', `${month}, got "mon"`],
+    ['a range that ends on an unknown name', '0 0 * * mon-frt', `${weekday}, got "mon-frt"`],
     ['a name in a field without names', 'sun 0 * * *', 'minute must be 0 to 59, got "sun"'],
     ['a negative number', '-5 * * * *', `minute ${shape}, got "-5"`],
     ['a fraction', '1.5 * * * *', `minute ${shape}, got "1.5"`],
@@ -161,31 +143,15 @@ describe('scheduleExpressions', () => {
     ['a hash', 'H/15 * * * *', 'minute must not use H, which is not part of a crontab, got "H/15"'],
     ['a hash of a range', 'H(0-29) * * * *', 'minute must not use H, which is not part of a crontab, got "H(0-29)"'],
     ['a random value', '0~30 * * * *', 'minute must not use ~, which is not part of a crontab, got "0~30"'],
+    ['30 February', '0 0 30 2 *', neverComes('"30" in month "2"')],
+    ['31 April and June', '0 0 31 4,6 *', neverComes('"31" in month "4,6"')],
+    ['30 and 31 February, by a range and a name', '0 0 30-31 feb *', neverComes('"30-31" in month "feb"')],
+    ['dates of a step and a weekday', '0 0 */2 * 1', bothMatch('"*/2" and "1"')],
+    ['a date and weekdays of a step', '0 0 1 * */2', bothMatch('"1" and "*/2"')],
+    ['dates and weekdays of steps', '0 0 */2 * */2', bothMatch('"*/2" and "*/2"')],
+    ['a list that begins with a step', '0 0 */2,31 * mon-fri', bothMatch('"*/2,31" and "mon-fri"')],
   ] as [string, string, string][])('refuses %s', (_, crontab, message) => {
     expect(() => scheduleExpressions(crontab)).toThrow(new CrontabError([message]));
-  });
-
-  it.each([
-    ['30 February', '0 0 30 2 *', '"30" in month "2"'],
-    ['31 April and June', '0 0 31 4,6 *', '"31" in month "4,6"'],
-    ['30 and 31 February, by a range and a name', '0 0 30-31 feb *', '"30-31" in month "feb"'],
-  ])('refuses %s, which never comes', (_, crontab, got) => {
-    expect(() => scheduleExpressions(crontab)).toThrow(
-      new CrontabError([`day of month must exist in one of the months, or the crontab never fires, got ${got}`]),
-    );
-  });
-
-  it.each([
-    ['0 0 */2 * 1', '"*/2" and "1"'],
-    ['0 0 1 * */2', '"1" and "*/2"'],
-    ['0 0 */2 * */2', '"*/2" and "*/2"'],
-    ['0 0 */2,31 * mon-fri', '"*/2,31" and "mon-fri"'],
-  ])('refuses %s, which fires on dates that match both day fields', (crontab, got) => {
-    expect(() => scheduleExpressions(crontab)).toThrow(
-      new CrontabError([
-        `day of month and day of week must not both pick days where one begins with *: a crontab then fires on dates that match both, which EventBridge cannot express, got ${got}`,
-      ]),
-    );
   });
 
   it('lists all mistakes at once', () => {
@@ -246,10 +212,6 @@ describe('longestGapMs', () => {
     ['the eight years without 29 February around 2100', '0 0 29 2 *', (8 * 365 + 1) * MS_PER_DAY],
   ])('finds %s', (_, crontab, gapMs) => {
     expect(longestGapMs(crontab)).toBe(gapMs);
-  });
-
-  it('refuses the same crontabs as scheduleExpressions', () => {
-    expect(() => longestGapMs('0 0 30 2 *')).toThrow(CrontabError);
   });
 
   it('is the longest gap between the fires of the crontab', () => {

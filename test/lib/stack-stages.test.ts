@@ -2,7 +2,6 @@ import type { App } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { CfnFunction } from 'aws-cdk-lib/aws-lambda';
 import { AwsSolutionsChecks, ServerlessChecks } from 'cdk-nag';
-import type { StageConfig } from '../../lib/stage/stage-schema';
 import type { TokenCleanupStack } from '../../lib/token-cleanup-stack';
 import {
   CONTEXT,
@@ -31,11 +30,12 @@ function outputsOf(stage: TokenCleanupStack): Record<string, string> {
   return Object.fromEntries(Object.entries(outputs).map(([name, { Value: value }]) => [name, flat(value)]));
 }
 
-test.each(STAGE_NAMES)('finds nothing amiss with the stage %s by the rules of cdk-nag', (name) => {
-  const stage = createStage(name);
+function violationsOf(stage: TokenCleanupStack): object[] {
+  return [AwsSolutionsChecks, ServerlessChecks].flatMap((Checks) => new Checks(stage).validateScope(stage).violations);
+}
 
-  expect(new AwsSolutionsChecks(stage).validateScope(stage).violations).toEqual([]);
-  expect(new ServerlessChecks(stage).validateScope(stage).violations).toEqual([]);
+test.each(STAGE_NAMES)('finds nothing amiss with the stage %s by the rules of cdk-nag', (name) => {
+  expect(violationsOf(createStage(name))).toEqual([]);
 });
 
 test.each(STAGE_NAMES)('finds nothing amiss with the stage %s by the rules of CloudFormation', (name) => {
@@ -69,27 +69,24 @@ test('gives each database a function of its own, named after it, with its own se
   const audit = { secretArn: SECRET_ARN.replace('auth', 'audit') };
   const stage = createStage('test', { databases: { auth: DATABASE, 'audit-log': audit } });
 
-  expect(
-    resources(stage, 'AWS::Lambda::Function').map(({ FunctionName, Environment: { Variables } }) => [
-      FunctionName,
-      Variables.DB_SECRET_ARN,
-      Variables.POWERTOOLS_SERVICE_NAME,
-    ]),
-  ).toEqual([
+  const functions = resources(stage, 'AWS::Lambda::Function').map(({ FunctionName, Environment: { Variables } }) => [
+    FunctionName,
+    Variables.DB_SECRET_ARN,
+    Variables.POWERTOOLS_SERVICE_NAME,
+  ]);
+  expect(functions).toEqual([
     ['token-cleanup-test_auth', DATABASE.secretArn, 'token-cleanup-auth'],
     ['token-cleanup-test_audit-log', audit.secretArn, 'token-cleanup-audit-log'],
   ]);
   const secretsRead = resources(stage, 'AWS::IAM::Policy').map(({ PolicyName, PolicyDocument }) => [
     PolicyName.replace(/Role.*/, ''),
-    PolicyDocument.Statement.map((statement: { Resource: unknown }) => statement.Resource).filter((each: unknown) =>
-      String(each).includes(':secret:'),
-    ),
+    JSON.stringify(PolicyDocument).match(/arn:aws:secretsmanager:[^"]+/g),
   ]);
   expect(secretsRead).toEqual([
     ['auth', [DATABASE.secretArn]],
-    ['authSchedule', []],
+    ['authSchedule', null],
     ['auditlog', [audit.secretArn]],
-    ['auditlogSchedule', []],
+    ['auditlogSchedule', null],
   ]);
   expect(resources(stage, 'AWS::Scheduler::ScheduleGroup')).toHaveLength(2);
   expect(resources(stage, 'AWS::SNS::Topic')).toHaveLength(1);
@@ -118,18 +115,7 @@ test('gives a database that is logged in to with IAM no secret, and no way to Se
   const policies = JSON.stringify(resources(stage, 'AWS::IAM::Policy'));
   expect(policies).toContain(':rds-db:eu-central-1:999999999999:dbuser:db-ABCDEFGHIJKL01234/token_cleanup');
   expect(policies.match(/secretsmanager:GetSecretValue/g)).toHaveLength(1);
-  expect(new AwsSolutionsChecks(stage).validateScope(stage).violations).toEqual([]);
-  expect(new ServerlessChecks(stage).validateScope(stage).violations).toEqual([]);
-});
-
-test('names the metrics of the only database as they are named beside a second one', () => {
-  const services = (databases: StageConfig['databases']) =>
-    resources(createStage('test', { databases }), 'AWS::Lambda::Function').map(
-      ({ Environment }) => Environment.Variables.POWERTOOLS_SERVICE_NAME,
-    );
-
-  expect(services({ auth: DATABASE })).toEqual(['token-cleanup-auth']);
-  expect(services({ auth: DATABASE, reports: DATABASE })).toEqual(['token-cleanup-auth', 'token-cleanup-reports']);
+  expect(violationsOf(stage)).toEqual([]);
 });
 
 test('gives no two databases of any two stages the same names', () => {
@@ -151,16 +137,12 @@ test.each([
   ['cn-north-1', 'https://cn-north-1.console.amazonaws.cn/cloudwatch/home?region=cn-north-1'],
   ['us-gov-west-1', 'https://us-gov-west-1.console.amazonaws-us-gov.com/cloudwatch/home?region=us-gov-west-1'],
   ['eusc-de-east-1', 'https://eusc-de-east-1.console.amazonaws-eusc.eu/cloudwatch/home?region=eusc-de-east-1'],
+  // Only the deployment decides.
+  [undefined, '"Fn::FindInMap":["Consoles",{"Ref":"AWS::Partition"}'],
 ])('links to the console of the partition of %s', (region, address) => {
-  const { DashboardUrl } = outputsOf(createStage('test', { region, ...MINIMAL }));
+  const { DashboardUrl } = outputsOf(createStage('test', { ...MINIMAL, ...(region && { region }) }));
 
-  expect(DashboardUrl?.split('#')[0]).toBe(address);
-});
-
-test('leaves the partition of the console open until the deployment if the stage has no region', () => {
-  expect(outputsOf(createStage('test', MINIMAL)).DashboardUrl).toContain(
-    '"Fn::FindInMap":["Consoles",{"Ref":"AWS::Partition"}',
-  );
+  expect(DashboardUrl).toContain(address);
 });
 
 test('disables the schedule of a stage that is switched off, and expects no runs of it', () => {
@@ -209,6 +191,8 @@ test('hands every setting of the stage to the function and its schedule', () => 
       Variables: {
         STAGE: 'test',
         NODE_ENV: 'staging',
+        // As it is beside a second database.
+        POWERTOOLS_SERVICE_NAME: 'token-cleanup-auth',
         DB_HOST: 'db.internal',
         DB_PORT: '6432',
         DB_NAME: 'tokens',
@@ -229,25 +213,19 @@ test('hands every setting of the stage to the function and its schedule', () => 
   expect(resource(stage, 'AWS::Logs::LogGroup')).toMatchObject({ RetentionInDays: 7 });
 });
 
-test('connects the function to the VPC of the stage', () => {
-  const stage = createStage('test', {
-    vpc: VPC,
-    databases: { auth: { ...DATABASE, securityGroupId: 'sg-0a1b2c3d', addIngressRule: true } },
-  });
+test.each([true, undefined])(
+  'connects the function to the VPC of the stage, with addIngressRule %s',
+  (addIngressRule) => {
+    const auth = { ...DATABASE, securityGroupId: 'sg-0a1b2c3d', addIngressRule };
+    const stage = createStage('test', { vpc: VPC, databases: { auth } });
 
-  expect(resource(stage, 'AWS::Lambda::Function').VpcConfig.SubnetIds).toEqual(Object.values(VPC.subnets));
-  expect(resource(stage, 'AWS::EC2::SecurityGroup').VpcId).toBe(VPC.vpcId);
-  expect(resource(stage, 'AWS::EC2::SecurityGroupIngress')).toMatchObject({ GroupId: 'sg-0a1b2c3d', FromPort: 5432 });
-});
-
-test('adds no rule to the group of a database unless it is configured to', () => {
-  const stage = createStage('test', {
-    vpc: VPC,
-    databases: { auth: { ...DATABASE, securityGroupId: 'sg-0a1b2c3d' } },
-  });
-
-  expect(resources(stage, 'AWS::EC2::SecurityGroupIngress')).toEqual([]);
-});
+    expect(resource(stage, 'AWS::Lambda::Function').VpcConfig.SubnetIds).toEqual(Object.values(VPC.subnets));
+    expect(resource(stage, 'AWS::EC2::SecurityGroup').VpcId).toBe(VPC.vpcId);
+    expect(resources(stage, 'AWS::EC2::SecurityGroupIngress')).toMatchObject(
+      addIngressRule ? [{ GroupId: 'sg-0a1b2c3d', FromPort: 5432 }] : [],
+    );
+  },
+);
 
 test('creates an endpoint of Secrets Manager that nothing else in the VPC uses', () => {
   const stage = createStage('test', {
@@ -262,10 +240,8 @@ test('creates an endpoint of Secrets Manager that nothing else in the VPC uses',
     PrivateDnsEnabled: false,
   });
   // Neither group has a rule that lets anybody in but the function.
-  expect(resources(stage, 'AWS::EC2::SecurityGroup').map(({ SecurityGroupIngress }) => SecurityGroupIngress)).toEqual([
-    undefined,
-    undefined,
-  ]);
+  const ingress = resources(stage, 'AWS::EC2::SecurityGroup').map(({ SecurityGroupIngress }) => SecurityGroupIngress);
+  expect(ingress).toEqual([undefined, undefined]);
   expect(resources(stage, 'AWS::EC2::SecurityGroupIngress')).toHaveLength(1);
 });
 
@@ -299,8 +275,7 @@ test('sends the alarms to an address', () => {
   const stage = createStage('test', { ...MINIMAL, alarms: { email: 'team@example.com' } });
 
   expect(resource(stage, 'AWS::SNS::Subscription')).toMatchObject({ Protocol: 'email', Endpoint: 'team@example.com' });
-  expect(new AwsSolutionsChecks(stage).validateScope(stage).violations).toEqual([]);
-  expect(new ServerlessChecks(stage).validateScope(stage).violations).toEqual([]);
+  expect(violationsOf(stage)).toEqual([]);
 });
 
 test('takes a topic that there is, and makes none', () => {
@@ -317,18 +292,15 @@ test('takes a topic that there is, and makes none', () => {
 });
 
 test.each([
-  ['new-registry', 1],
-  ['existing-registry', 0],
+  ['new-registry', ['lambda-testevent-schemas']],
+  ['existing-registry', []],
 ] as const)('puts the test events into a %s', (consoleTestEvents, registries) => {
   const stage = createStage('test', { ...MINIMAL, consoleTestEvents });
+  const kept = Template.fromStack(stage).findResources('AWS::EventSchemas::Registry', { DeletionPolicy: 'Retain' });
 
-  expect(resources(stage, 'AWS::EventSchemas::Registry')).toHaveLength(registries);
+  expect(Object.values(kept).map(({ Properties }) => Properties.RegistryName)).toEqual(registries);
+  expect(resources(stage, 'AWS::EventSchemas::Registry')).toHaveLength(registries.length);
   expect(resources(stage, 'AWS::EventSchemas::Schema')).toHaveLength(1);
-  const found = Template.fromStack(stage).findResources('AWS::EventSchemas::Registry', {
-    DeletionPolicy: 'Retain',
-    Properties: { RegistryName: 'lambda-testevent-schemas' },
-  });
-  expect(Object.keys(found)).toHaveLength(registries);
 });
 
 test('has the outputs that a person needs after a deployment', () => {
@@ -376,13 +348,8 @@ describe('the app', () => {
 test('refuses a template at synth that CloudFormation would refuse', () => {
   const stack = createStack(createApp({ validates: true }));
   const role = 'arn:aws:iam::111122223333:role/some';
-  new CfnFunction(stack, 'Function', {
-    code: { zipFile: '' },
-    handler: 'index.handler',
-    runtime: 'nodejs24.x',
-    role,
-    timeout: 901,
-  });
+  const code = { zipFile: '' };
+  new CfnFunction(stack, 'Function', { code, handler: 'index.handler', runtime: 'nodejs24.x', role, timeout: 901 });
 
   expect(() => Template.fromStack(stack)).toThrow(/Timeout: 901 exceeds maximum 900/);
 });

@@ -8,38 +8,56 @@ import { CONTEXT, createDirectory, type Properties, SECRET_ARN } from '../suppor
 const DATABASE = { secretArn: SECRET_ARN };
 const IAM_USER = { name: 'token_cleanup', resourceId: 'db-ABCDEFGHIJKL01234' };
 const STAGE = { databases: { auth: DATABASE } };
+const FLEET = { secretTag: { key: 'token-cleanup', value: 'prod' } };
 const VPC = { vpcId: 'vpc-0a1b2c3d', subnets: { 'eu-central-1a': 'subnet-0a1b2c3d' } };
 
-/** What reading a stage `prod` says. */
-function mistakes(stage: unknown, crontab?: string): string[] {
+function mistakesOf(read: () => unknown): string[] {
   try {
-    readStage({ prod: stage }, 'prod', crontab);
+    read();
     return [];
   } catch (error) {
     return (error as Error).message.split('\n');
   }
 }
 
+const mistakes = (stage: unknown, crontab?: string) => mistakesOf(() => readStage({ prod: stage }, 'prod', crontab));
+
 test.each(Object.keys(CONTEXT.stages))('takes the stage %s of cdk.json as it stands', (name) => {
   expect(readStage(CONTEXT.stages, name)).toEqual(CONTEXT.stages[name]);
 });
 
-test('accepts a stage with nothing but a secret', () => {
-  expect(mistakes(STAGE)).toEqual([]);
-});
+const IN_VPC = { ...DATABASE, cidrs: ['10.0.0.0/8'] };
+const WITH_IAM = { host: 'db.internal', iamUser: IAM_USER };
 
-test('takes a database that is logged in to with IAM', () => {
-  const iam = { host: 'db.internal', iamUser: IAM_USER, cidrs: ['10.0.0.0/8'] };
-  const vpc = { ...VPC, secretsManagerEndpoint: true };
-
-  expect(mistakes({ databases: { auth: { host: 'db.internal', iamUser: IAM_USER } } })).toEqual([]);
-  for (const resourceId of ['cluster-ABCDEFGHIJKL01234', 'prx-0a1b2c3d4e5f67890']) {
-    expect(mistakes({ databases: { auth: { host: 'db.internal', iamUser: { ...IAM_USER, resourceId } } } })).toEqual(
-      [],
-    );
-  }
-  // Beside one that has a secret to read through the endpoint.
-  expect(mistakes({ vpc, databases: { auth: iam, audit: { ...DATABASE, cidrs: ['10.0.0.0/8'] } } })).toEqual([]);
+test.each<[string, Properties]>([
+  ['nothing but a secret', STAGE],
+  ...['db-ABCDEFGHIJKL01234', 'cluster-ABCDEFGHIJKL01234', 'prx-0a1b2c3d4e5f67890'].map(
+    (resourceId): [string, Properties] => [
+      `a login to ${resourceId}`,
+      { databases: { auth: { ...WITH_IAM, iamUser: { ...IAM_USER, resourceId } } } },
+    ],
+  ),
+  [
+    'an endpoint for one of two databases',
+    {
+      vpc: { ...VPC, secretsManagerEndpoint: true },
+      databases: { auth: { ...WITH_IAM, cidrs: ['10.0.0.0/8'] }, audit: IN_VPC },
+    },
+  ],
+  ...['eu-central-1', 'cn-north-1', 'us-gov-west-1', 'eusc-de-east-1', 'ap-southeast-7'].map(
+    (region): [string, Properties] => [
+      region,
+      {
+        region,
+        vpc: { ...VPC, subnets: { [`${region}a`]: 'subnet-0a1b2c3d' } },
+        databases: { auth: { ...IN_VPC, secretArn: SECRET_ARN.replace('eu-central-1', region) } },
+      },
+    ],
+  ),
+  ['a fleet with a tag', { fleet: FLEET }],
+  ['a fleet with a user', { fleet: { iamUser: 'token_cleanup' } }],
+])('accepts a stage with %s', (_, stage) => {
+  expect(mistakes(stage)).toEqual([]);
 });
 
 test('lists all mistakes at once, each with its path, its rule and the value', () => {
@@ -65,6 +83,10 @@ test('lists all mistakes at once, each with its path, its rule and the value', (
     'stages.prod.vpc.subnet is not a known key (did you mean subnets?)',
   ]);
 });
+
+const RESOURCE_ID_RULE = 'must be a resource id, which begins with db-, cluster- or prx-, and not a name';
+const ENCRYPTED_WITH_IAM =
+  'must be verify-full with iamUser: anyone who reads a token off the network can log in with it';
 
 test.each<[string, unknown, string]>([
   ['account', '1111-2222-3333', 'must be an account of 12 digits'],
@@ -106,16 +128,8 @@ test.each<[string, unknown, string]>([
   ['databases.auth.encryptionKeyArn', 'alias/auth', 'must be the ARN of a KMS key'],
   ['databases.auth.iamUser', 'token_cleanup', 'must be an object'],
   ['databases.auth.iamUser.name', 'token_*', 'must be a name of at most 63 characters, without spaces, *, ?, $ and /'],
-  [
-    'databases.auth.iamUser.resourceId',
-    'db-production',
-    'must be a resource id, which begins with db-, cluster- or prx-, and not a name',
-  ],
-  [
-    'databases.auth.iamUser.resourceId',
-    'db-*',
-    'must be a resource id, which begins with db-, cluster- or prx-, and not a name',
-  ],
+  ['databases.auth.iamUser.resourceId', 'db-production', RESOURCE_ID_RULE],
+  ['databases.auth.iamUser.resourceId', 'db-*', RESOURCE_ID_RULE],
   ['databases.auth.host', 'db.internal:5432', 'must be a host name, without a port'],
   ['databases.auth.port', '5432', 'must be a whole number from 1 to 65535'],
   ['databases.auth.sslMode', 'prefer', 'must be verify-full or disable'],
@@ -148,154 +162,97 @@ test('refuses a retention that CloudWatch does not offer, and lists those that i
   ]);
 });
 
-test.each<[string, Properties, string]>([
+test.each<[Properties, ...string[]]>([
   [
-    'an address beside a topic',
     { alarms: { email: 'a@b.de', topicArn: 'arn:aws:sns:eu-central-1:111122223333:oncall' } },
-    'stages.prod.alarms.email must not be set together with topicArn, whose subscribers get the alarms, got "a@b.de"',
+    'alarms.email must not be set together with topicArn, whose subscribers get the alarms, got "a@b.de"',
   ],
+  [{ region: 'us-east-1' }, `databases.auth.secretArn must be in the stage's region us-east-1, got "${SECRET_ARN}"`],
   [
-    'a secret in another region',
-    { region: 'us-east-1' },
-    `stages.prod.databases.auth.secretArn must be in the stage's region us-east-1, got "${SECRET_ARN}"`,
-  ],
-  [
-    'a topic in another region',
     { region: 'eu-central-1', alarms: { topicArn: 'arn:aws:sns:us-east-1:111122223333:oncall' } },
-    `stages.prod.alarms.topicArn must be in the stage's region eu-central-1, got "arn:aws:sns:us-east-1:111122223333:oncall"`,
+    `alarms.topicArn must be in the stage's region eu-central-1, got "arn:aws:sns:us-east-1:111122223333:oncall"`,
   ],
   [
-    'a zone in another region',
     {
       region: 'eu-central-1',
       vpc: { ...VPC, subnets: { 'eu-west-1a': 'subnet-0a1b2c3d' } },
-      databases: { auth: { ...DATABASE, cidrs: ['10.0.0.0/8'] } },
+      databases: { auth: IN_VPC },
     },
-    'stages.prod.vpc.subnets.eu-west-1a must be under an availability zone such as eu-central-1a, got "subnet-0a1b2c3d"',
+    'vpc.subnets.eu-west-1a must be under an availability zone such as eu-central-1a, got "subnet-0a1b2c3d"',
   ],
   [
-    'a VPC and no way to the database in it',
     { vpc: VPC },
-    `stages.prod.databases.auth must have either securityGroupId or cidrs, since the stage has a vpc, got {"secretArn":"${SECRET_ARN}"}`,
+    `databases.auth must have either securityGroupId or cidrs, since the stage has a vpc, got {"secretArn":"${SECRET_ARN}"}`,
   ],
   [
-    'a way to the database and no VPC',
     { databases: { auth: { ...DATABASE, securityGroupId: 'sg-0a1b2c3d' } } },
-    'stages.prod.databases.auth.securityGroupId must not be set if the stage has no vpc, got "sg-0a1b2c3d"',
+    'databases.auth.securityGroupId must not be set if the stage has no vpc, got "sg-0a1b2c3d"',
+  ],
+  [{ databases: { auth: { host: 'db.internal' } } }, 'databases.auth.secretArn is required without iamUser'],
+  [
+    { databases: { auth: { ...WITH_IAM, ...DATABASE } } },
+    `databases.auth.secretArn must not be set with iamUser, which needs no secret, got "${SECRET_ARN}"`,
   ],
   [
-    'a database without a way to log in',
-    { databases: { auth: { host: 'db.internal' } } },
-    'stages.prod.databases.auth.secretArn is required without iamUser',
+    { databases: { auth: { ...WITH_IAM, encryptionKeyArn: 'arn:aws:kms:eu-central-1:111122223333:key/1234abcd' } } },
+    'databases.auth.encryptionKeyArn must not be set without secretArn, got "arn:aws:kms:eu-central-1:111122223333:key/1234abcd"',
+  ],
+  [{ databases: { auth: { iamUser: IAM_USER } } }, 'databases.auth.host is required with iamUser'],
+  [
+    { databases: { auth: { ...WITH_IAM, sslMode: 'disable' } } },
+    `databases.auth.sslMode ${ENCRYPTED_WITH_IAM}, got "disable"`,
   ],
   [
-    'a database with two ways to log in',
-    { databases: { auth: { host: 'db.internal', iamUser: IAM_USER, ...DATABASE } } },
-    `stages.prod.databases.auth.secretArn must not be set with iamUser, which needs no secret, got "${SECRET_ARN}"`,
-  ],
-  [
-    'a key for no secret',
-    {
-      databases: {
-        auth: {
-          host: 'db.internal',
-          iamUser: IAM_USER,
-          encryptionKeyArn: 'arn:aws:kms:eu-central-1:111122223333:key/1234abcd',
-        },
-      },
-    },
-    'stages.prod.databases.auth.encryptionKeyArn must not be set without secretArn, got "arn:aws:kms:eu-central-1:111122223333:key/1234abcd"',
-  ],
-  [
-    'a user of IAM and no host to sign tokens for',
-    { databases: { auth: { iamUser: IAM_USER } } },
-    'stages.prod.databases.auth.host is required with iamUser',
-  ],
-  [
-    'a user of IAM over a connection that is not encrypted',
-    { databases: { auth: { host: 'db.internal', iamUser: IAM_USER, sslMode: 'disable' } } },
-    'stages.prod.databases.auth.sslMode must be verify-full with iamUser: anyone who reads a token off the network can log in with it, got "disable"',
-  ],
-  [
-    'an endpoint that nothing is read through',
     {
       vpc: { ...VPC, secretsManagerEndpoint: true },
-      databases: { auth: { host: 'db.internal', iamUser: IAM_USER, cidrs: ['10.0.0.0/8'] } },
+      databases: { auth: { ...WITH_IAM, cidrs: ['10.0.0.0/8'] } },
     },
-    'stages.prod.vpc.secretsManagerEndpoint must not be set if no database has a secret, got true',
+    'vpc.secretsManagerEndpoint must not be set if no database has a secret, got true',
   ],
   [
-    'an ingress rule for no group',
-    { vpc: VPC, databases: { auth: { ...DATABASE, cidrs: ['10.0.0.0/8'], addIngressRule: true } } },
-    'stages.prod.databases.auth.addIngressRule must not be set without securityGroupId, which gets the rule, got true',
+    { vpc: VPC, databases: { auth: { ...IN_VPC, addIngressRule: true } } },
+    'databases.auth.addIngressRule must not be set without securityGroupId, which gets the rule, got true',
   ],
-])('refuses %s', (_, part, message) => {
-  expect(mistakes({ ...STAGE, ...part })).toEqual([message]);
-});
-
-describe('a fleet', () => {
-  const FLEET = { secretTag: { key: 'token-cleanup', value: 'prod' } };
-
-  test('needs a tag of secrets or a user of IAM, and nothing else', () => {
-    expect(mistakes({ fleet: FLEET })).toEqual([]);
-    expect(mistakes({ fleet: { iamUser: 'token_cleanup' } })).toEqual([]);
-    expect(mistakes({ fleet: {} })).toEqual(['stages.prod.fleet.secretTag is required without iamUser']);
-  });
-
-  test.each<[string, object, string[]]>([
-    [
-      'beside databases',
-      { databases: STAGE.databases },
-      [expect.stringMatching('^stages.prod must have either databases or fleet')],
-    ],
-    [
-      'in a VPC without addresses',
-      { vpc: VPC },
-      [expect.stringMatching('^stages.prod.fleet must have either securityGroupId or cidrs')],
-    ],
-    [
-      'with settings of single databases',
-      {
-        events: true,
-        consoleTestEvents: 'existing-registry',
-        alarms: { unlinkWithinHours: 1, rowsRemainingThreshold: 1 },
+  [{ databases: undefined, fleet: {} }, 'fleet.secretTag is required without iamUser'],
+  [{ fleet: FLEET }, expect.stringMatching('must have either databases or fleet, got ')],
+  [
+    { databases: undefined, fleet: FLEET, vpc: VPC },
+    expect.stringMatching('^fleet must have either securityGroupId or cidrs'),
+  ],
+  [
+    {
+      databases: undefined,
+      fleet: FLEET,
+      events: true,
+      consoleTestEvents: 'existing-registry',
+      alarms: { unlinkWithinHours: 1, rowsRemainingThreshold: 1 },
+    },
+    'consoleTestEvents must not be set on a stage with a fleet, got "existing-registry"',
+    'events must not be set on a stage with a fleet, got true',
+    'alarms.rowsRemainingThreshold must not be set on a stage with a fleet, got 1',
+    'alarms.unlinkWithinHours must not be set on a stage with a fleet, got 1',
+  ],
+  [
+    { databases: undefined, fleet: FLEET, reservedConcurrency: 10 },
+    'reservedConcurrency must be at least fleet.serversAtOnce, which is 50, got 10',
+  ],
+  [
+    {
+      databases: undefined,
+      fleet: {
+        ...{ secretTag: { key: 'a' }, iamUser: '*', ports: [0], targets: { Tokens: [] } },
+        ...{ serversAtOnce: 0, sslMode: 'disable' },
       },
-      [
-        'stages.prod.consoleTestEvents must not be set on a stage with a fleet, got "existing-registry"',
-        'stages.prod.events must not be set on a stage with a fleet, got true',
-        'stages.prod.alarms.rowsRemainingThreshold must not be set on a stage with a fleet, got 1',
-        'stages.prod.alarms.unlinkWithinHours must not be set on a stage with a fleet, got 1',
-      ],
-    ],
-    [
-      'with fewer concurrent executions than servers at once',
-      { reservedConcurrency: 10 },
-      ['stages.prod.reservedConcurrency must be at least fleet.serversAtOnce, which is 50, got 10'],
-    ],
-    [
-      'with mistakes',
-      {
-        fleet: {
-          secretTag: { key: 'a' },
-          iamUser: '*',
-          ports: [0],
-          targets: { Tokens: [] },
-          serversAtOnce: 0,
-          sslMode: 'disable',
-        },
-      },
-      [
-        'stages.prod.fleet.targets.Tokens must have a name of lower-case words joined by hyphens',
-        'stages.prod.fleet.iamUser must be a name of at most 63 characters, without spaces, *, ?, $ and /, got "*"',
-        'stages.prod.fleet.secretTag.value is required',
-        'stages.prod.fleet.ports[0] must be a whole number from 1 to 65535, got 0',
-        'stages.prod.fleet.serversAtOnce must be a whole number from 1 to 1000, got 0',
-        'stages.prod.fleet.sslMode must be verify-full with iamUser: anyone who reads a token off the network can log in with it, got "disable"',
-      ],
-    ],
-  ])('is refused %s', (_, part, messages) => {
-    expect(mistakes({ fleet: FLEET, ...part })).toEqual(messages);
-  });
+    },
+    'fleet.targets.Tokens must have a name of lower-case words joined by hyphens',
+    'fleet.iamUser must be a name of at most 63 characters, without spaces, *, ?, $ and /, got "*"',
+    'fleet.secretTag.value is required',
+    'fleet.ports[0] must be a whole number from 1 to 65535, got 0',
+    'fleet.serversAtOnce must be a whole number from 1 to 1000, got 0',
+    `fleet.sslMode ${ENCRYPTED_WITH_IAM}, got "disable"`,
+  ],
+])('refuses %j', (part, ...messages) => {
+  expect(mistakes({ ...STAGE, ...part }).map((mistake) => mistake.replace(/^stages\.prod\.?/, ''))).toEqual(messages);
 });
 
 test('refuses certificates for a connection that is not encrypted', () => {
@@ -322,26 +279,23 @@ test.each([
   expect(mistakes(set({ databases: { auth: { ...DATABASE, targets } } }, path.split('.'), 1))).toEqual([message]);
 });
 
-test.each([
-  ['prd', 'stage must be one of dev, staging, prod, fleet (did you mean prod?), got "prd"'],
-  ['test', 'stage must be one of dev, staging, prod, fleet, got "test"'],
-  ['toString', 'stage must be one of dev, staging, prod, fleet, got "toString"'],
-])('lists the stages when asked for the stage %s', (name, message) => {
-  expect(() => readStage(CONTEXT.stages, name)).toThrow(new Error(message));
-});
+const TOO_LONG = 'pre-production-of-the-east';
 
-test.each([undefined, {}, [], 'prod'])('refuses %j in place of stages', (stages) => {
-  expect(() => readStage(stages, 'dev')).toThrow(
-    new Error('stages in the context of cdk.json must be an object of names and stages'),
-  );
-});
-
-test('refuses a stage whose name is too long for that of a function', () => {
-  expect(() => readStage({ 'pre-production-of-the-east': STAGE }, 'pre-production-of-the-east')).toThrow(
-    new Error(
-      'the name of stages.pre-production-of-the-east must be at most 20 lower-case letters, digits and hyphens',
-    ),
-  );
+test.each<[string, unknown, string]>([
+  ['prd', CONTEXT.stages, 'stage must be one of dev, staging, prod, fleet (did you mean prod?), got "prd"'],
+  ['toString', CONTEXT.stages, 'stage must be one of dev, staging, prod, fleet, got "toString"'],
+  ...[undefined, {}, [], 'prod'].map((stages): [string, unknown, string] => [
+    'dev',
+    stages,
+    'stages in the context of cdk.json must be an object of names and stages',
+  ]),
+  [
+    TOO_LONG,
+    { [TOO_LONG]: STAGE },
+    `the name of stages.${TOO_LONG} must be at most 20 lower-case letters, digits and hyphens`,
+  ],
+])('does not find the stage %s in %j', (name, stages, message) => {
+  expect(() => readStage(stages, name)).toThrow(new Error(message));
 });
 
 test('lets the crontab of the environment win over that of the stage', () => {
@@ -365,71 +319,40 @@ test.each<[string, string, number[]]>([
   ['maxRows', 'CLEANUP_MAX_ROWS', [0, 1, 1_000_000_000_000, 1_000_000_000_001, 1.5]],
   ['maxReplicaLagSeconds', 'CLEANUP_MAX_REPLICA_LAG_SECONDS', [0, 1, 86_400, 86_401]],
 ])('takes the values for %s that the function takes for %s', (key, variable, values) => {
-  const takenHere = values.filter(
-    (value) => mistakes({ databases: { auth: { ...DATABASE, [key]: value } } }).length === 0,
+  const isTaken = (read: () => unknown) => mistakesOf(read).length === 0;
+  const stageOf = (value: number) => ({ prod: { databases: { auth: { ...DATABASE, [key]: value } } } });
+  const takenHere = values.filter((value) => isTaken(() => readStage(stageOf(value), 'prod')));
+  const takenThere = values.filter((value) =>
+    isTaken(() => readConfig({ DB_SECRET_ARN: SECRET_ARN, [variable]: String(value) })),
   );
-  const takenThere = values.filter((value) => {
-    try {
-      readConfig({ DB_SECRET_ARN: SECRET_ARN, [variable]: String(value) });
-      return true;
-    } catch {
-      return false;
-    }
-  });
 
   expect(takenHere).toEqual(takenThere);
   expect(takenHere.length).toBe(2);
 });
 
-test.each<[string, Properties, Properties, boolean]>([
-  [
-    'the same account and region',
-    { account: '111122223333', region: 'eu-west-1' },
-    { account: '111122223333', region: 'eu-west-1' },
-    true,
-  ],
-  [
-    'regions that are not known yet',
-    { account: '111122223333' },
-    { account: '111122223333', region: 'eu-west-1' },
-    true,
-  ],
-  ['accounts and regions that are not known yet', {}, {}, true],
-  ['another account', { account: '111122223333' }, { account: '444455556666' }, false],
-  ['another region', { region: 'eu-west-1' }, { region: 'eu-central-1' }, false],
-])(
-  'lets two stages create the registry of test events only in another account or region: %s',
-  (_, one, other, clash) => {
-    const stage = {
-      databases: { auth: { ...DATABASE, secretArn: SECRET_ARN.replace('eu-central-1', one.region ?? 'eu-central-1') } },
-    };
-    const stages = {
-      prod: { ...stage, ...one, consoleTestEvents: 'new-registry' },
-      dev: { ...STAGE, ...other, consoleTestEvents: 'new-registry' },
-      staging: { ...STAGE, consoleTestEvents: 'existing-registry' },
-    };
-    const read = () => readStage(stages, 'prod');
+test.each<[Properties, Properties, boolean]>([
+  [{ account: '111122223333', region: 'eu-west-1' }, { account: '111122223333', region: 'eu-west-1' }, true],
+  [{ account: '111122223333' }, { account: '111122223333', region: 'eu-west-1' }, true],
+  [{}, {}, true],
+  [{ account: '111122223333' }, { account: '444455556666' }, false],
+  [{ region: 'eu-west-1' }, { region: 'eu-central-1' }, false],
+])('lets one stage create the registry of test events in an account and region: %j and %j', (one, other, clash) => {
+  const secretArn = SECRET_ARN.replace('eu-central-1', one.region ?? 'eu-central-1');
+  const stages = {
+    prod: { databases: { auth: { secretArn } }, ...one, consoleTestEvents: 'new-registry' },
+    dev: { ...STAGE, ...other, consoleTestEvents: 'new-registry' },
+    staging: { ...STAGE, consoleTestEvents: 'existing-registry' },
+  };
 
-    if (clash) {
-      expect(read).toThrow(
-        'stages.prod.consoleTestEvents must be existing-registry, since stages.dev creates the registry in what may be the ' +
-          'same account and region, got "new-registry"',
-      );
-    } else {
-      expect(read).not.toThrow();
-    }
-  },
-);
-
-test.each(['eu-central-1', 'cn-north-1', 'us-gov-west-1', 'eusc-de-east-1', 'ap-southeast-7'])(
-  'takes the region %s',
-  (region) => {
-    const secretArn = SECRET_ARN.replace('eu-central-1', region);
-    const vpc = { vpcId: 'vpc-0a1b2c3d', subnets: { [`${region}a`]: 'subnet-0a1b2c3d' } };
-
-    expect(mistakes({ region, vpc, databases: { auth: { secretArn, cidrs: ['10.0.0.0/16'] } } })).toEqual([]);
-  },
-);
+  expect(mistakesOf(() => readStage(stages, 'prod'))).toEqual(
+    clash
+      ? [
+          'stages.prod.consoleTestEvents must be existing-registry, since stages.dev creates the registry in what may be the ' +
+            'same account and region, got "new-registry"',
+        ]
+      : [],
+  );
+});
 
 test('finds the fields that still hold examples', () => {
   const stage = {

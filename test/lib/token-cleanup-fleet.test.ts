@@ -1,11 +1,10 @@
-import { readFileSync } from 'node:fs';
-import { transformSync } from '@swc/core';
 import { type Stack, TimeZone } from 'aws-cdk-lib';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import { readServer } from '../../lambda/fleet/manifest';
 import { FLEET_METRICS, RUN_METRICS } from '../../lambda/metrics';
 import { given } from '../../lib/given';
-import * as library from '../../lib/index';
+import { SslMode } from '../../lib/login';
+import { FleetMonitoring } from '../../lib/monitoring/fleet-monitoring';
 import type { StageConfig } from '../../lib/stage/stage-schema';
 import { TokenCleanupFleet, type TokenCleanupFleetProps } from '../../lib/token-cleanup-fleet';
 import {
@@ -17,6 +16,7 @@ import {
   type Properties,
   resource,
   resources,
+  runReadme,
 } from '../support/cdk';
 import { readmeCode } from '../support/readme';
 
@@ -39,6 +39,11 @@ function statementsOf(stack: Stack, role: string): Properties[] {
     .filter(({ Roles }) => Roles.some(({ Ref }: Properties) => Ref.startsWith(role)))
     .flatMap(({ PolicyDocument }) => PolicyDocument.Statement);
 }
+
+const actionsOf = (stack: Stack, role: string): string[] =>
+  statementsOf(stack, role)
+    .flatMap(({ Action }) => Action)
+    .sort();
 
 test('runs the function on each server of the checked manifest, at most 50 at once, with results in S3', () => {
   const { Servers: map } = definitionOf(createFleet().stack).States;
@@ -64,6 +69,9 @@ test('reads the off switch before it begins, and before each round on a server',
 
   expect([StartAt, first]).toEqual(['Read the off switch', 'Server: Read the off switch']);
   expect(States['Is it on?'].Choices[0].Next).toBe('Check the manifest');
+  expect(States['Switched off'].Output).toMatchObject({
+    ...{ status: 'skipped', stage: 'test', dryRun: '{% $states.input.dryRun = true %}', rowsDeleted: 0, durationMs: 0 },
+  });
   expect(server['Server: Clean up'].Next).toBe('Server: Keep the result');
   expect(server['Server: Keep the result'].Next).toBe('Server: Is there more?');
   expect(server['Server: Is there more?'].Choices[0].Next).toBe('Server: Read the off switch');
@@ -71,32 +79,16 @@ test('reads the off switch before it begins, and before each round on a server',
 
 test('sums up and announces whatever became of the manifest and the servers, and fails if the run failed', () => {
   const { States } = definitionOf(createFleet().stack);
+  const { Next, Arguments } = States['Sum up'];
 
-  expect(States['Check the manifest'].Catch[0].Next).toBe('Sum up');
-  expect(States['Sum up'].Next).toBe('Announce');
-  expect(States.Announce.Next).toBe('Did it fail?');
+  expect([States['Check the manifest'].Catch[0].Next, Next, States.Announce.Next]).toEqual([
+    ...['Sum up', 'Announce', 'Did it fail?'],
+  ]);
+  expect(Arguments.Payload).toContain('$request := $states.context.Execution.Input; ');
+  expect(Arguments.Payload).toContain("'isWhole': $not($exists($request.tables) or $exists($request.after))");
   expect(States['Did it fail?']).toMatchObject({
     Choices: [{ Condition: "{% $states.input.status = 'failed' %}", Next: 'Failed' }],
     Default: 'Done',
-  });
-});
-
-test('tells the summary whether the run was one of all tables and databases', () => {
-  const { States } = definitionOf(createFleet().stack);
-
-  expect(States['Sum up'].Arguments.Payload).toContain('$request := $states.context.Execution.Input; ');
-  expect(States['Sum up'].Arguments.Payload).toContain(
-    "'isWhole': $not($exists($request.tables) or $exists($request.after))",
-  );
-});
-
-test('ends in the form of a report if it is switched off', () => {
-  expect(definitionOf(createFleet().stack).States['Switched off'].Output).toMatchObject({
-    status: 'skipped',
-    stage: 'test',
-    dryRun: '{% $states.input.dryRun = true %}',
-    rowsDeleted: 0,
-    durationMs: 0,
   });
 });
 
@@ -136,16 +128,14 @@ test('lets the function read the secrets with the tag, or log in as the one user
 });
 
 test('lets the summary write no manifest, and reach no database', () => {
-  const statements = statementsOf(createFleet().stack, 'fleetSummaryRole');
+  const { stack } = createFleet();
 
-  expect(statements.flatMap(({ Action }) => Action).sort()).toEqual([
-    'logs:CreateLogStream',
-    'logs:PutLogEvents',
-    's3:GetObject',
-    's3:ListBucket',
-    's3:PutObject',
+  expect(actionsOf(stack, 'fleetSummaryRole')).toEqual([
+    ...['logs:CreateLogStream', 'logs:PutLogEvents', 's3:GetObject', 's3:ListBucket', 's3:PutObject'],
   ]);
-  const writable = statements.find(({ Action }) => Action === 's3:PutObject')?.Resource.map(flat);
+  const writable = statementsOf(stack, 'fleetSummaryRole')
+    .find(({ Action }) => Action === 's3:PutObject')
+    ?.Resource.map(flat);
   expect(writable.map((arn: string) => arn.split('/').slice(1).join('/'))).toEqual(['memory.json', 'runs/*']);
 });
 
@@ -153,7 +143,7 @@ test.each<[string, object, string]>([
   ['no login', { secretTag: undefined }, 'secretTag is required without iamUserName'],
   [
     'IAM over a connection that is not encrypted',
-    { iamUserName: 'token_cleanup', sslMode: library.SslMode.DISABLE },
+    { iamUserName: 'token_cleanup', sslMode: SslMode.DISABLE },
     'sslMode must be verify-full with iamUserName',
   ],
   ['a user of many names', { iamUserName: '*' }, 'iamUserName must be a name of at most 63 characters'],
@@ -181,65 +171,25 @@ test('is the same number of resources whatever the manifest holds, and has no me
   const dimensions = 'service=token-cleanup-fleet stage=fleet';
 
   expect(resources(stack, 'AWS::Lambda::Function')).toHaveLength(2);
-  expect(
-    resources(stack, 'AWS::CloudWatch::Alarm')
-      .map(({ AlarmName }) => AlarmName)
-      .sort(),
-  ).toEqual(
-    ['backlog-grows', 'database-not-swept', 'dead-letters', 'failed-run', 'no-run'].map(
-      (name) => `token-cleanup-fleet_fleet-${name}`,
-    ),
-  );
+  const alarms = resources(stack, 'AWS::CloudWatch::Alarm').map(({ AlarmName }) => AlarmName);
+  const names = ['backlog-grows', 'database-not-swept', 'dead-letters', 'failed-run', 'no-run'];
+  expect(alarms.sort()).toEqual(names.map((name) => `token-cleanup-fleet_fleet-${name}`));
   expect(metricsWatched(stack, 'TokenCleanup')).toEqual(
     [...Object.values(RUN_METRICS), ...Object.values(FLEET_METRICS)].map((name) => `${name} ${dimensions}`).sort(),
   );
 });
 
-test('is in alarm as a whole while any of its alarms is', () => {
-  const { AlarmRule, AlarmActions } = resource(createStage('fleet', FLEET), 'AWS::CloudWatch::CompositeAlarm');
+test('has buttons that start and stop the state machine, and list the runs on the whole fleet', () => {
+  const stack = createStage('fleet', { ...FLEET, dashboardButtons: true });
+  const widget = resources(stack, 'AWS::Lambda::Function').find(({ Environment }) => Environment.Variables.CLEANUPS);
 
-  expect(JSON.stringify(AlarmRule).match(/ALARM\(/g)).toHaveLength(5);
-  expect(AlarmActions).toBeUndefined();
-});
-
-describe('the buttons of the dashboard', () => {
-  const widgetOf = (stack: Stack) =>
-    resources(stack, 'AWS::Lambda::Function').find(({ Environment }) => Environment.Variables.CLEANUPS);
-
-  test('are not there unless somebody wants them', () => {
-    expect(widgetOf(createStage('fleet', FLEET))).toBeUndefined();
-  });
-
-  test('start and stop the state machine, and list the runs on the whole fleet', () => {
-    const stack = createStage('fleet', { ...FLEET, dashboardButtons: true });
-
-    expect(JSON.parse(flat(widgetOf(stack)?.Environment.Variables.CLEANUPS))).toMatchObject([
-      { name: 'fleet', isFleet: true, stateMachineArn: expect.stringContaining('fleetWorkflow') },
-    ]);
-    expect(
-      statementsOf(stack, 'MonitoringRunsRole')
-        .flatMap(({ Action }) => Action)
-        .sort(),
-    ).toEqual([
-      'logs:CreateLogStream',
-      'logs:FilterLogEvents',
-      'logs:PutLogEvents',
-      'states:ListExecutions',
-      'states:StartExecution',
-      'states:StopExecution',
-    ]);
-  });
-});
-
-test('has a heading in the runbook for each alarm', () => {
-  const headings = [...readFileSync('lib/RUNBOOK.md', 'utf8').matchAll(/^## (Alarm: .*)$/gm)].map(([, heading = '']) =>
-    heading.toLowerCase().replace(':', '').replaceAll(' ', '-'),
-  );
-  const alarms = resources(createStage('fleet', FLEET), 'AWS::CloudWatch::Alarm');
-
-  for (const { AlarmDescription } of alarms) {
-    expect(headings).toContain(AlarmDescription.split('#')[1]);
-  }
+  expect(JSON.parse(flat(widget?.Environment.Variables.CLEANUPS))).toMatchObject([
+    { name: 'fleet', isFleet: true, stateMachineArn: expect.stringContaining('fleetWorkflow') },
+  ]);
+  expect(actionsOf(stack, 'MonitoringRunsRole')).toEqual([
+    ...['logs:CreateLogStream', 'logs:FilterLogEvents', 'logs:PutLogEvents'],
+    ...['states:ListExecutions', 'states:StartExecution', 'states:StopExecution'],
+  ]);
 });
 
 test('refuses a metric that no run emits', () => {
@@ -254,20 +204,13 @@ describe('the documents', () => {
   });
 
   test('show an app that synthesizes', () => {
-    const { code } = transformSync(readmeCode('ts', '## A fleet'), {
-      jsc: { parser: { syntax: 'typescript' } },
-      module: { type: 'commonjs' },
-    });
-    const load = (name: string) => (name === 'token-cleanup' ? library : require(name));
-    const fleet: TokenCleanupFleet = new Function('require', 'exports', `${code}\nreturn fleet;`)(load, {});
-
-    expect(fleet.scheduleInWords).toBe('At 03:00 (Etc/UTC)');
+    expect(runReadme<TokenCleanupFleet>('## A fleet', 'fleet').scheduleInWords).toBe('At 03:00 (Etc/UTC)');
   });
 });
 
 test('can be watched by a topic of anybody', () => {
   const { stack, fleet } = createFleet({ enabled: false });
-  const { alarms } = new library.FleetMonitoring(stack, 'Monitoring', { fleet, topic: new Topic(stack, 'Topic') });
+  const { alarms } = new FleetMonitoring(stack, 'Monitoring', { fleet, topic: new Topic(stack, 'Topic') });
 
   // Without a schedule nobody expects runs.
   expect(alarms.map(({ node }) => node.id)).toEqual(['Alarm-failed-run', 'Alarm-dead-letters']);

@@ -33,61 +33,42 @@ test('offers its test events to the console if there is a registry for them', ()
   expect(resources(Stack.of(createCleanup()), 'AWS::EventSchemas::Schema')).toEqual([]);
 });
 
-test.each<[string, CleanupOverrides, string]>([
-  ['no way to log in', { secret: undefined }, 'secret is required without iamUser'],
+test.each<[string, CleanupOverrides]>([
+  ['secret is required without iamUser', { secret: undefined }],
+  ['secret must not be set with iamUser, which needs no secret', { iamUser: IAM_USER, databaseHost: 'db' }],
   [
-    'two ways to log in',
-    { iamUser: IAM_USER, databaseHost: 'db' },
-    'secret must not be set with iamUser, which needs no secret',
-  ],
-  [
-    'a user that could be many',
-    { ...IAM, iamUser: { ...IAM_USER, name: '*' } },
     'iamUser.name must be a name of at most 63 characters, without spaces, *, ?, $ and /, got "*"',
+    { ...IAM, iamUser: { ...IAM_USER, name: '*' } },
   ],
   [
-    'the name of a database for its id',
-    { ...IAM, iamUser: { ...IAM_USER, resourceId: 'auth' } },
     'iamUser.resourceId must be a resource id, which begins with db-, cluster- or prx-, and not a name, got "auth"',
+    { ...IAM, iamUser: { ...IAM_USER, resourceId: 'auth' } },
   ],
   [
-    'IAM without a host, over a connection that is not encrypted',
-    { ...IAM, databaseHost: undefined, sslMode: SslMode.DISABLE },
     'databaseHost is required with iamUser\n' +
       'sslMode must be verify-full with iamUser: anyone who reads a token off the network can log in with it',
+    { ...IAM, databaseHost: undefined, sslMode: SslMode.DISABLE },
   ],
+  ['timeout must be at most 900 seconds, got 960', { timeout: Duration.minutes(16) }],
   [
-    'a timeout beyond that of Lambda',
-    { timeout: Duration.minutes(16) },
-    'timeout must be at most 900 seconds, got 960',
-  ],
-  [
-    'what the function would refuse',
-    { concurrency: 17, targets: [{ table: 'sessions', deleteWhen: [{}] }] },
     'CLEANUP_CONCURRENCY must be a whole number from 1 to 16, got "17"\n' +
       'CLEANUP_TARGETS[0].deleteWhen[0] must name at least one column, or it would match every row, got {}',
+    { concurrency: 17, targets: [{ table: 'sessions', deleteWhen: [{}] }] },
   ],
   [
-    'a nodeEnv that looks like test',
-    { nodeEnv: 'Test' },
     'nodeEnv must be exactly test to switch the job off, or a name that does not look like it, got "Test"',
+    { nodeEnv: 'Test' },
   ],
   [
-    'a crontab that never fires',
-    { schedule: '0 3 31 4 *' },
     'day of month must exist in one of the months, or the crontab never fires, got "31" in month "4"',
+    { schedule: '0 3 31 4 *' },
   ],
+  ['Invalid time zone specified: Mars/Phobos', { timeZone: TimeZone.of('Mars/Phobos') }],
   [
-    'a time zone that does not exist',
-    { timeZone: TimeZone.of('Mars/Phobos') },
-    'Invalid time zone specified: Mars/Phobos',
-  ],
-  [
-    'more targets than the environment of a function holds',
-    { targets: [{ table: 'sessions', deleteWhen: Array.from({ length: 300 }, () => ({ revoked: true })) }] },
     "the function's environment must be at most 4096 bytes, got 5300, 5137 of them for the targets",
+    { targets: [{ table: 'sessions', deleteWhen: Array.from({ length: 300 }, () => ({ revoked: true })) }] },
   ],
-])('refuses %s', (_, props, message) => {
+])('refuses props: %s', (message, props) => {
   expect(() => createCleanup(props)).toThrow(expect.objectContaining({ message }));
 });
 

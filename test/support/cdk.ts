@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { transformSync } from '@swc/core';
 import { App, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { type IVpc, Vpc } from 'aws-cdk-lib/aws-ec2';
@@ -13,6 +14,7 @@ import type { StageConfig } from '../../lib/stage/stage-schema';
 import { TokenCleanup, type TokenCleanupProps } from '../../lib/token-cleanup';
 import { TokenCleanupStack } from '../../lib/token-cleanup-stack';
 import { metricId } from './metrics';
+import { readmeCode } from './readme';
 
 /** The context of `cdk.json`: the feature flags, and the stages. */
 export const { context: CONTEXT } = JSON.parse(readFileSync('cdk.json', 'utf8')) as {
@@ -161,6 +163,16 @@ export function warningsOf(stack: Stack): string[] {
   return Annotations.fromStack(stack)
     .findWarning('*', Match.anyValue())
     .map(({ id, entry }) => `${id}: ${entry.data}`);
+}
+
+/** Runs the CDK app that lib/README.md shows under a heading, and returns one of its constants. */
+export function runReadme<Value>(heading: string, constant: string): Value {
+  const { code } = transformSync(readmeCode('ts', heading), {
+    jsc: { parser: { syntax: 'typescript' } },
+    module: { type: 'commonjs' },
+  });
+  const load = (name: string) => (name === 'token-cleanup' ? require('../../lib') : require(name));
+  return new Function('require', 'exports', `${code}\nreturn ${constant};`)(load, {});
 }
 
 /** Runs `bin/app.ts` as the CLI does, bundling included, with another context than that of `cdk.json`. */
