@@ -133,18 +133,6 @@ test('deploys the function that it holds by the lines of the README, in a CDK ap
   // To check the types of all of the CDK takes long on a machine that is busy.
 }, 180_000);
 
-test('holds a function that runs by itself', async () => {
-  const script = `
-    import { handler } from ${JSON.stringify(join(unpacked, 'dist', 'function', 'index.mjs'))};
-    const { status, warnings } = await handler({}, { getRemainingTimeInMillis: () => 60_000 });
-    console.error(status, warnings);`;
-  const env = { PATH: process.env.PATH, NODE_ENV: 'test' };
-
-  const { stderr } = await run(process.execPath, ['--input-type=module', '--eval', script], { env });
-
-  expect(stderr).toContain("skipped [ 'NODE_ENV is test, where the job does not run' ]");
-});
-
 describe('in a NestJS application', () => {
   let app = '';
 

@@ -56,7 +56,7 @@ export interface FleetFunctionProps extends CleanupSettings, CleanupPlace, Funct
   readonly databasePorts?: number[];
 }
 
-/** The function that sweeps the databases of a fleet, one server in each invocation, and its lists of targets as JSON. */
+/** A function that sweeps the databases of a fleet, one server in each invocation, and its lists of targets as JSON. */
 export function createFleetFunction(scope: Construct, props: FleetFunctionProps, outlets: Outlets) {
   checkLogin(props);
   const { secretTag, secretsKey, iamUserName } = props;

@@ -76,7 +76,7 @@ const NETWORK_INTERFACE_ACTIONS = [
   'ec2:UnassignPrivateIpAddresses',
 ];
 
-/** Where a function writes its log, and events that it could not handle go. Its scope shares them. */
+/** The log of a function, and the queue for events that it could not handle. All resources of a scope share them. */
 export interface Outlets {
   readonly logGroup: LogGroup;
   readonly deadLetterQueue: IQueue;

@@ -87,7 +87,7 @@ export interface Periods {
 }
 
 /**
- * The period in which a run ends.
+ * A period in which at least one run ends, if all is well and CloudWatch can look back that far.
  *
  * @param within the longest time between two runs if all is well; a day without a schedule
  */
