@@ -44,12 +44,7 @@ beforeAll(async () => {
 afterAll(() => endpoint.stop());
 
 beforeEach(async () => {
-  const {
-    user,
-    database: dbname,
-    ...where
-  } = await database.connection().credentials.current(new AbortController().signal);
-  endpoint.put(SECRET_ARN, JSON.stringify({ ...where, username: user, dbname }));
+  endpoint.put(SECRET_ARN, database.secret());
   await database.sql(`
     create table logins (id text primary key, ended boolean);
     insert into logins values ('ended', true), ('open', false);

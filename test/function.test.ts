@@ -25,24 +25,13 @@ afterAll(() => endpoint.stop());
 beforeEach(async () => {
   endpoint.requests = 0;
   endpoint.fault = undefined;
-  endpoint.put(ARN, await secret());
+  endpoint.put(ARN, database.secret());
   await database.sql(`
     create table refresh_tokens (id int, token_hash text, revoked boolean, expires_at timestamptz);
     insert into refresh_tokens
     select id, 'canary-hash-' || id, id % 2 = 0, now() + interval '1 day' from generate_series(1, 1000) as id`);
   await database.sql('vacuum refresh_tokens');
 });
-
-async function secret(login: { user?: string; password?: string; port?: number } = {}): Promise<string> {
-  const {
-    user,
-    password,
-    host,
-    port,
-    database: dbname,
-  } = await database.connection(login).credentials.current(new AbortController().signal);
-  return JSON.stringify({ username: user, password, host, port: String(port), dbname });
-}
 
 function run(invocation: Partial<Invocation> = {}): Promise<InvocationResult> {
   return invoke({
@@ -182,11 +171,11 @@ test.each<[string, Partial<Invocation>, string]>([
 });
 
 test.each([
-  ['a password that is wrong for good', () => secret({ password: 'canary-password', user: 'canary-user' })],
-  ['a secret that is not JSON', async () => 'canary-password'],
-  ['a secret of another shape', async () => JSON.stringify({ username: 'canary-user', password: ['canary-password'] })],
+  ['a password that is wrong for good', () => database.secret({ password: 'canary-password', user: 'canary-user' })],
+  ['a secret that is not JSON', () => 'canary-password'],
+  ['a secret of another shape', () => JSON.stringify({ username: 'canary-user', password: ['canary-password'] })],
 ])('fails fast on %s, and repeats none of it', async (_, text) => {
-  endpoint.put(ARN, await text());
+  endpoint.put(ARN, text());
 
   const { report, logs } = await run();
 
@@ -197,12 +186,12 @@ test.each([
 
 test('reads the secret again when its password was rotated since', async () => {
   await database.sql(`create role rotated login superuser password 'new'`);
-  endpoint.put(ARN, await secret({ user: 'rotated', password: 'old' }));
+  endpoint.put(ARN, database.secret({ user: 'rotated', password: 'old' }));
   endpoint.fault = { delayMs: 300 };
 
   const running = run();
   await eventually(() => endpoint.requests >= 2);
-  endpoint.put(ARN, await secret({ user: 'rotated', password: 'new' }));
+  endpoint.put(ARN, database.secret({ user: 'rotated', password: 'new' }));
   const { report } = await running;
   await database.sql('drop role rotated');
 

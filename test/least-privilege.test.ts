@@ -29,9 +29,7 @@ afterEach(async () => {
 
 test('does the whole job under the role of the README', async () => {
   const endpoint = await SecretsEndpoint.start();
-  const { credentials } = database.connection(LOGIN);
-  const { user, database: dbname, ...rest } = await credentials.current(new AbortController().signal);
-  endpoint.put(ARN, JSON.stringify({ username: user, dbname, ...rest }));
+  endpoint.put(ARN, database.secret(LOGIN));
 
   const { report } = await invoke({
     environment: { ...endpoint.environment, DB_SECRET_ARN: ARN, DB_SSL_MODE: 'disable', CLEANUP_CONCURRENCY: '2' },
@@ -68,7 +66,7 @@ test('ends a run by the SQL of the README, though it would outlast the loss of i
 
 test('gives the role of the README no other right', async () => {
   await database.sql('analyze refresh_tokens');
-  const role = new Client(await database.connection(LOGIN).credentials.current(new AbortController().signal));
+  const role = new Client(database.login(LOGIN));
   await role.connect();
   const answers: Record<string, string> = {};
   for (const [what, sql] of FORBIDDEN) {

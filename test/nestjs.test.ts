@@ -9,7 +9,6 @@ import {
 import { ConfigModule, ConfigService } from '@nestjs/config';
 import { NestFactory } from '@nestjs/core';
 import { ScheduleModule, SchedulerRegistry } from '@nestjs/schedule';
-import { fixedCredentials } from '../lambda/database/session';
 import {
   TokenCleanupHealthIndicator,
   TokenCleanupModule,
@@ -109,13 +108,7 @@ test('takes options from other providers, which override the variables', async (
   const module = TokenCleanupModule.forRootAsync({
     inject: [ConfigService],
     useFactory: async (config: ConfigService): Promise<TokenCleanupModuleOptions> => ({
-      connection: {
-        credentials: fixedCredentials({
-          ...(await database.connection().credentials.current(new AbortController().signal)),
-          host: config.getOrThrow('MY_HOST'),
-        }),
-        trustedCertificates: false,
-      },
+      connection: database.connection({ host: config.getOrThrow('MY_HOST') }),
       targets: [{ table: 'refresh_tokens', deleteWhen: [{ revoked: true }] }],
     }),
   });

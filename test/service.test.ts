@@ -79,19 +79,12 @@ test('continues with the other tables when one fails', async () => {
 
 test('is skipped while another run is at work on the database', async () => {
   const first = database.service({ targets: TARGETS });
-  let second: Promise<unknown> | undefined;
-  const logger = {
-    ...database.logger,
-    // The first run is at work as soon as it reports progress.
-    debug: () => {
-      second ??= database.service({ targets: TARGETS }).run();
-    },
-  };
+  const { logger, happened } = database.atProgress(() => database.service({ targets: TARGETS }).run());
 
   const report = await database.service({ targets: TARGETS, logger }).run({ maxLoad: 0.1 });
 
   expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 10_025 });
-  expect(await second).toMatchObject({
+  expect(await happened()).toMatchObject({
     status: 'skipped',
     rowsDeleted: 0,
     warnings: ['another run is active on this database'],
@@ -138,20 +131,16 @@ test('refuses a server older than version 14', async () => {
 });
 
 test('works with fewer connections than configured if the server has no more, and warns', async () => {
-  await database.sql(
-    `create role few login password 'few' connection limit 2; grant all on all tables in schema public to few`,
-  );
+  const connection = await database.createRole('few', 'all on all tables in schema public');
+  await database.sql('alter role few connection limit 2');
 
-  const report = await database
-    .service({ targets: TARGETS, connection: database.connection({ user: 'few', password: 'few' }) })
-    .run({ concurrency: 4 });
+  const report = await database.service({ targets: TARGETS, connection }).run({ concurrency: 4 });
 
   expect(report).toMatchObject({
     status: 'succeeded',
     rowsDeleted: 10_025,
     warnings: ['works with 2 instead of 4 connections: too many connections (SQLSTATE 53300)'],
   });
-  await database.sql('drop owned by few; drop role few');
 });
 
 test('leaves no connection and no lock behind', async () => {

@@ -1,6 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Credentials } from '../../lambda/database/connection';
 import { describeError } from '../../lambda/database/database-error';
 import { useDatabase } from '../support/database';
 
@@ -8,12 +7,11 @@ const database = useDatabase();
 
 /** The error of a connection, and whether other credentials were asked for. */
 async function refusal(login: { user?: string; password?: string }): Promise<[string, boolean]> {
-  const { credentials } = database.connection(login);
   let askedAgain = false;
   const session = database.session({
     credentials: {
-      current: (abandon) => credentials.current(abandon),
-      otherThan: async (_: Credentials) => {
+      current: async () => database.login(login),
+      otherThan: async () => {
         askedAgain = true;
         return undefined;
       },

@@ -47,16 +47,8 @@ async function serve({ cert, private: key }: Pem): Promise<void> {
 
 async function run(host: string, trusted: readonly string[]) {
   await database.sql('create table if not exists refresh_tokens (revoked boolean, expires_at timestamptz)');
-  const connection = database.connection();
-  const login = await connection.credentials.current(new AbortController().signal);
-  return await database
-    .service({
-      connection: {
-        credentials: { current: async () => ({ ...login, host }), otherThan: async () => undefined },
-        trustedCertificates: trusted,
-      },
-    })
-    .run();
+  const connection = { ...database.connection({ host }), trustedCertificates: trusted };
+  return await database.service({ connection }).run();
 }
 
 test('connects to a server whose certificate an authority vouches for that is trusted besides those of Node.js', async () => {

@@ -17,14 +17,6 @@ async function diagnosisOf(targets?: TargetsInput): Promise<Diagnosis> {
   return report.targets[0]?.diagnosis as Diagnosis;
 }
 
-async function allow(role: string, privileges: string): Promise<void> {
-  await database.sql(`create role ${role} login password '${role}'; grant ${privileges} to ${role}`);
-}
-
-async function drop(role: string): Promise<void> {
-  await database.sql(`drop owned by ${role}; drop role ${role}`);
-}
-
 // They come first, since the replica is a copy of all databases that there are.
 describe('with a replica', () => {
   let replica: Awaited<ReturnType<typeof startReplica>>;
@@ -36,8 +28,7 @@ describe('with a replica', () => {
   afterEach(() => replica.remove());
 
   test('reports its lag, and to a role that may not see it the missing grant', async () => {
-    await allow('plain', 'delete, select on refresh_tokens');
-    const connection = database.connection({ user: 'plain', password: 'plain' });
+    const connection = await database.createRole('plain', 'delete, select on refresh_tokens');
     const onReplica = new Client(replica.url());
     await onReplica.connect();
     await onReplica.query('select pg_wal_replay_pause()');
@@ -50,7 +41,6 @@ describe('with a replica', () => {
     await database.until('select bool_and(replay_lsn = pg_current_wal_lsn()) from pg_stat_replication');
     const caughtUp = await database.service({ connection }).run({ dryRun: true });
     await onReplica.end();
-    await drop('plain');
 
     expect(hidden.server).not.toHaveProperty('replicas');
     expect(hidden.warnings).toEqual([
@@ -83,9 +73,8 @@ test('reports to a role that may only read the rows to delete by rule, the rows 
     select id, case id % 4 when 0 then null when 1 then true else false end,
       case id % 3 when 0 then null when 1 then now() - interval '1 hour' else now() + interval '1 day' end
     from generate_series(1, 12000) as id`);
-  await allow('reader', 'select (ctid, revoked, expires_at) on refresh_tokens');
+  const connection = await database.createRole('reader', 'select (ctid, revoked, expires_at) on refresh_tokens');
 
-  const connection = database.connection({ user: 'reader', password: 'reader' });
   const report = await database.service({ connection }).run({ dryRun: true, concurrency: 2 });
 
   expect(report).toEqual({
@@ -139,7 +128,6 @@ test('reports to a role that may only read the rows to delete by rule, the rows 
     error: 'refresh_tokens: a privilege is missing: grant delete on public.refresh_tokens to reader',
   });
   expect(await database.column('select count(*)::int from refresh_tokens')).toEqual([12_000]);
-  await drop('reader');
 });
 
 test('gives the oldest value that each age matches, and warns if hardly a row of the table would stay', async () => {

@@ -210,12 +210,11 @@ test('proposes targets that can run together if deletes cascade between their ta
 test('lists the grants for a role without rights, and its targets all the same', async () => {
   await database.sql(KEYCLOAK);
   await database.sql(`
-    create table user_tokens (id int, token text, expires_at timestamptz);
-    create role stranger login password 'x';
-    alter role stranger set default_transaction_read_only to on`);
+    create table user_tokens (id int, token text, expires_at timestamptz)`);
+  await database.createRole('stranger');
+  await database.sql('alter role stranger set default_transaction_read_only to on');
 
-  const { found } = await discovered({ user: 'stranger', password: 'x' });
-  await database.sql('drop owned by stranger; drop role stranger');
+  const { found } = await discovered({ user: 'stranger', password: 'stranger' });
 
   expect(
     found.map(({ target, tables }) => [target, tables.map(({ missing, rowsToDelete }) => ({ missing, rowsToDelete }))]),

@@ -1,21 +1,22 @@
 import type { TargetsInput } from '../../lambda/configuration/targets';
+import type { ConnectionOptions } from '../../lambda/database/session';
 import { useDatabase } from '../support/database';
 
 const database = useDatabase();
 
 const TOKENS: TargetsInput = [{ table: 'tokens', deleteWhen: [{ revoked: true }] }];
 const SESSIONS: TargetsInput = [{ table: 'sessions', deleteWhen: [{ ended: true }] }];
-const PURGER = { user: 'purger', password: 'purger' };
 
-beforeEach(() =>
-  database.sql(`
-    do $$ begin create role purger login password 'purger'; exception when duplicate_object then null; end $$;
+let connection: ConnectionOptions;
+
+beforeEach(async () => {
+  await database.sql(`
     create table tokens (id int primary key, revoked boolean, session_id int);
     create table sessions (id int primary key, ended boolean, token_id int references tokens);
     create index on sessions (token_id);
-    insert into tokens select id, id % 2 = 0 from generate_series(1, 100) as id;
-    grant delete, select on tokens, sessions to purger`),
-);
+    insert into tokens select id, id % 2 = 0 from generate_series(1, 100) as id`);
+  connection = await database.createRole('purger', 'delete, select on tokens, sessions');
+});
 
 test.each<[string, string, string | undefined, { maxRows?: number; targets?: TargetsInput }]>([
   ['is exact if nothing else can keep rows', '', undefined, {}],
@@ -50,7 +51,7 @@ test.each<[string, string, string | undefined, { maxRows?: number; targets?: Tar
   ],
 ])('the number of rows that would go %s', async (_, sql, reason, options) => {
   await database.sql(sql);
-  const service = database.service({ targets: TOKENS, connection: database.connection(PURGER), ...options });
+  const service = database.service({ targets: TOKENS, connection, ...options });
 
   const { targets, warnings = [] } = await service.run({ dryRun: true });
 
@@ -71,7 +72,7 @@ test('names tables whose rows go along and cannot be counted, without a number',
     insert into uses select id from generate_series(1, 100) as id;
     insert into notes select id from generate_series(1, 100) as id;
     grant select on notes, uses to purger`);
-  const service = database.service({ targets: TOKENS, connection: database.connection(PURGER) });
+  const service = database.service({ targets: TOKENS, connection });
   const cascaded = [
     { table: '"public"."notes"', rows: 50 },
     { table: '"public"."grants"' },

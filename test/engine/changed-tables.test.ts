@@ -6,16 +6,10 @@ const database = useDatabase();
 /** Runs a service, and SQL of another session as soon as the sweep has deleted its first rows. */
 async function runBeside(sql: string, target: Partial<TargetsInput[number]> = {}) {
   const other = await database.connect();
-  let done: Promise<unknown> | undefined;
-  const debug = (_: string, { progress }: Record<string, unknown>) => {
-    if (progress) {
-      done ??= other.query(sql);
-    }
-  };
+  const { logger, happened } = database.atProgress(() => other.query(sql));
   const targets = [{ table: 'tokens', deleteWhen: [{ revoked: true }], ...target }];
-  const report = await database.service({ targets, logger: { ...database.logger, debug } }).run({ maxLoad: 0.02 });
-  expect(done).toBeDefined();
-  await done;
+  const report = await database.service({ targets, logger }).run({ maxLoad: 0.02 });
+  await happened();
   return report;
 }
 
@@ -136,21 +130,17 @@ test('changes no live row if a key on delete cascade is added while a DELETE wai
       insert into tokens select id, true from generate_series(1, 15000) as id;
       insert into tokens select id, false, id - 15000 from generate_series(15001, 30000) as id;
       create table devices (token_id int references tokens on delete cascade)`);
-    const addKey = async () => {
+    const { logger, happened } = database.atProgress(async () => {
       await migration.query(
         'begin; alter table tokens add foreign key (parent_id) references tokens on delete cascade not valid',
       );
       await database.untilSweepWaits();
       await migration.query('commit');
-    };
-    let done: Promise<unknown> | undefined;
-    const debug = (_: string, { progress }: Record<string, unknown>) => {
-      done ??= progress ? addKey() : undefined;
-    };
+    });
 
     const target = { table: 'tokens', deleteWhen: [{ revoked: true }], unlessReferredToBy: ['devices'] };
-    await database.service({ targets: [target], logger: { ...database.logger, debug } }).run({ maxLoad: 0.2 });
-    await done;
+    await database.service({ targets: [target], logger }).run({ maxLoad: 0.2 });
+    await happened();
 
     expect(await database.column('select count(*)::int from tokens where not revoked')).toEqual([15_000]);
   }

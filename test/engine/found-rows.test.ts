@@ -75,20 +75,16 @@ test('keeps a row that is taken back from revocation between its finding and its
 test('keeps a live row that took the place of a found one', async () => {
   await database.sql('create table dead as select ctid as tid from refresh_tokens where revoked');
   const service = await database.connect();
-  let replaced: Promise<void> | undefined;
-  const replace = async () => {
+  const { logger, happened } = database.atProgress(async () => {
     await service.query('delete from refresh_tokens where revoked');
     await service.query('vacuum refresh_tokens');
     await service.query('insert into refresh_tokens (id) select -id from generate_series(1, 100) as id');
-  };
-  const debug = () => {
-    replaced ??= replace();
-  };
+  });
 
   // After the first piece it rests for seconds.
-  const run = database.service({ logger: { ...database.logger, debug } }).run({ maxLoad: 0.003 });
+  const run = database.service({ logger }).run({ maxLoad: 0.003 });
   await database.until('select min(id) = -100 from refresh_tokens');
-  await replaced;
+  await happened();
   const taken = database.column(
     'select count(*)::int from refresh_tokens as token join dead on tid = token.ctid where id < 0',
   );

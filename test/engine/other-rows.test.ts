@@ -21,8 +21,8 @@ async function survivors(table = 'refresh_tokens'): Promise<number[]> {
   return rows.map(({ id }) => id);
 }
 
-function where(all: readonly number[], lives: (id: number) => boolean): number[] {
-  return all.filter(lives);
+function unreferred(...tables: string[]): TargetsInput {
+  return [{ table: 'access_tokens', deleteWhen: [{ expires_at: { olderThan: '0s' } }], unlessReferredToBy: tables }];
 }
 
 const ALL = Array.from({ length: 10 }, (_, id) => [1, 2, 3, 4].map((n) => 10 * (id + 1) + n)).flat();
@@ -55,7 +55,7 @@ describe('refersTo', () => {
     const report = await database.service({ targets }).run();
 
     expect(report).toMatchObject({ status: 'succeeded', targets: [{ stopReason: 'drained', rowsRemaining: 0 }] });
-    expect(await survivors()).toEqual(where(ALL, lives));
+    expect(await survivors()).toEqual(ALL.filter(lives));
     expect(await survivors('access_tokens')).toHaveLength(10);
   });
 
@@ -117,14 +117,8 @@ describe('refersTo', () => {
     expect(await errorOf([{ table: 'twice', deleteWhen: [{ id: EXPIRED }] }])).toBe(
       'column "id" of "public"."twice" has several foreign keys ("other", "twice_id_fkey"), of which "refersTo" cannot choose one',
     );
-    expect(
-      await errorOf([
-        {
-          table: 'refresh_tokens',
-          deleteWhen: [{ access_id: { refersTo: { expired: true, revoked: { olderThan: '1d' } } } }],
-        },
-      ]),
-    ).toBe(
+    const mistaken = { access_id: { refersTo: { expired: true, revoked: { olderThan: '1d' } } } };
+    expect(await errorOf([{ table: 'refresh_tokens', deleteWhen: [mistaken] }])).toBe(
       'column "expired" of "public"."access_tokens" does not exist\n' +
         'column "revoked" of "public"."access_tokens" must be of type timestamp with time zone or timestamp without time zone or date, is boolean',
     );
@@ -132,10 +126,6 @@ describe('refersTo', () => {
 });
 
 describe('unlessReferredToBy', () => {
-  const targets = (tables: string[]): TargetsInput => [
-    { table: 'access_tokens', deleteWhen: [{ expires_at: { olderThan: '0s' } }], unlessReferredToBy: tables },
-  ];
-
   test.each(['cascade', 'set null', 'set default', 'restrict', 'no action', 'no action deferrable initially deferred'])(
     'keeps the rows that are referred to, on delete %s',
     async (onDelete) => {
@@ -147,7 +137,7 @@ describe('unlessReferredToBy', () => {
         create index on refresh_tokens (access_id)`);
       const before = await database.sql('select * from refresh_tokens order by id');
 
-      const report = await database.service({ targets: targets(['refresh_tokens']) }).run();
+      const report = await database.service({ targets: unreferred('refresh_tokens') }).run();
 
       expect(report).toMatchObject({
         status: 'succeeded',
@@ -163,7 +153,7 @@ describe('unlessReferredToBy', () => {
   test('names a table that has no key to here', async () => {
     await database.sql(TOKENS);
 
-    const report = await database.service({ targets: targets(['refresh_tokens', 'devices']) }).run();
+    const report = await database.service({ targets: unreferred('refresh_tokens', 'devices') }).run();
 
     expect(report.targets[0]?.error).toBe(
       'no foreign key of a table "devices" refers to "public"."access_tokens", only those of "public"."refresh_tokens"',
@@ -173,7 +163,7 @@ describe('unlessReferredToBy', () => {
   test('explains that a schema is not part of the name of a table', async () => {
     await database.sql(TOKENS);
 
-    const report = await database.service({ targets: targets(['public.refresh_tokens']) }).run();
+    const report = await database.service({ targets: unreferred('public.refresh_tokens') }).run();
 
     expect(report.targets[0]?.error).toBe(
       'no foreign key of a table "public.refresh_tokens" refers to "public"."access_tokens"; ' +
@@ -189,15 +179,16 @@ test('lists the missing privileges on other tables, and needs no others', async 
     create table other.devices (id int, access_id int references access_tokens on delete cascade, secret text);
     create index on other.devices (access_id);
     create index on refresh_tokens (access_id);
-    insert into other.devices values (1, 2, 'x');
-    create role looker login password 'looker';
-    grant delete on access_tokens, refresh_tokens to looker;
-    grant select (ctid, expires_at) on access_tokens to looker;
-    grant select (ctid, access_id) on refresh_tokens to looker`);
-  const connection = database.connection({ user: 'looker', password: 'looker' });
+    insert into other.devices values (1, 2, 'x')`);
+  const connection = await database.createRole(
+    'looker',
+    'delete on access_tokens, refresh_tokens',
+    'select (ctid, expires_at) on access_tokens',
+    'select (ctid, access_id) on refresh_tokens',
+  );
   const targets: TargetsInput = [
     { table: 'refresh_tokens', deleteWhen: [{ access_id: EXPIRED }] },
-    { table: 'access_tokens', deleteWhen: [{ expires_at: { olderThan: '0s' } }], unlessReferredToBy: ['devices'] },
+    ...unreferred('devices'),
   ];
 
   const dry = await database.service({ connection, targets }).run({ dryRun: true });
@@ -209,7 +200,6 @@ test('lists the missing privileges on other tables, and needs no others', async 
   const rights = await database.sql(
     `select table_name, column_name from information_schema.column_privileges where grantee = 'looker' order by 1, 2`,
   );
-  await database.sql('drop owned by looker; drop role looker');
 
   expect([...new Set(statements)].sort()).toEqual([
     'grant select (access_id) on other.devices to looker',
@@ -225,25 +215,14 @@ test('refuses to rely on rows that a policy may hide', async () => {
     ${TOKENS};
     create index on refresh_tokens (access_id);
     alter table refresh_tokens enable row level security;
-    create role looker login password 'looker';
-    create policy own on refresh_tokens to looker using (id < 0);
-    grant delete on access_tokens to looker;
-    grant select (access_id) on refresh_tokens to looker;
-    grant select (ctid, id, expires_at) on access_tokens to looker`);
+    create policy own on refresh_tokens using (id < 0)`);
+  const connection = await database.createRole(
+    'looker',
+    'delete, select (ctid, id, expires_at) on access_tokens',
+    'select (access_id) on refresh_tokens',
+  );
 
-  const report = await database
-    .service({
-      connection: database.connection({ user: 'looker', password: 'looker' }),
-      targets: [
-        {
-          table: 'access_tokens',
-          deleteWhen: [{ expires_at: { olderThan: '0s' } }],
-          unlessReferredToBy: ['refresh_tokens'],
-        },
-      ],
-    })
-    .run();
-  await database.sql('drop owned by looker; drop role looker');
+  const report = await database.service({ connection, targets: unreferred('refresh_tokens') }).run();
 
   expect(report.targets[0]?.error).toBe(
     'row-level security may hide rows of "public"."refresh_tokens" that refer to "public"."access_tokens": ' +

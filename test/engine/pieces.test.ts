@@ -23,8 +23,7 @@ async function fill(revoked: string): Promise<void> {
     insert into tokens select id, ${revoked} from generate_series(1, 10000) as id;
     create index on tokens (id) where revoked`);
   await database.sql('vacuum analyze tokens');
-  const [oid = 0] = await database.column<number>(`select 'tokens'::regclass::oid::int`);
-  relation = { oid, quotedName: 'tokens' };
+  relation = { oid: await database.oid('tokens'), quotedName: 'tokens' };
 }
 
 async function piecesFor(on: Queryable): Promise<readonly Piece[]> {

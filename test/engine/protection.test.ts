@@ -5,12 +5,6 @@ const database = useDatabase();
 
 const TOKENS: TargetsInput = [{ table: 'tokens', deleteWhen: [{ revoked: true }] }];
 
-/** The errors that the server logs of a run, except for batches that are slow on a crowded machine. */
-async function errorsOf(run: () => Promise<unknown>): Promise<string[]> {
-  const log = await database.logOf(run);
-  return log.filter((line) => line.includes('ERROR:') && !line.includes('statement timeout'));
-}
-
 test('leaves protected rows out without trying them, deletes all others in one run, and names the key', async () => {
   await database.sql(`
     create table tokens (id int primary key, revoked boolean);
@@ -19,7 +13,7 @@ test('leaves protected rows out without trying them, deletes all others in one r
     insert into tokens select id, true from generate_series(1, 60000) as id;
     insert into devices select id, id from generate_series(2, 60000, 2) as id`);
 
-  const errors = await errorsOf(async () => {
+  const errors = await database.errorsOf(async () => {
     const report = await database.service({ targets: TOKENS }).run();
     expect(report.targets).toMatchObject([
       {
@@ -79,7 +73,7 @@ test.each([
   const expected = await database.column<number>(`${staying} select id from staying`);
   const [live = 0] = await database.column<number>('select count(*)::int from tokens where not revoked');
 
-  const errors = await errorsOf(async () => {
+  const errors = await database.errorsOf(async () => {
     const report = await database.service({ targets: TOKENS }).run();
     expect(report.targets).toMatchObject([
       { rowsDeleted: 5_000 - expected.length, rowsRemaining: expected.length - live },
@@ -137,7 +131,7 @@ test.each([
   await createChain(3_000);
   const targets = names.map((table) => ({ table, deleteWhen: [{ revoked: true }] }));
 
-  const errors = await errorsOf(async () => {
+  const errors = await database.errorsOf(async () => {
     const report = await database.service({ targets }).run();
     const counts = Object.fromEntries(report.targets.map((target) => [target.table, target]));
     expect(report.targets.map(({ table }) => table)).toEqual(names);
@@ -166,7 +160,7 @@ test('revisits tables that refer to each other as long as it deletes rows', asyn
     update access_tokens set source = id - 1 where id % 5 <> 1`);
   const targets = ['access_tokens', 'refresh_tokens'].map((table) => ({ table, deleteWhen: [{ revoked: true }] }));
 
-  const errors = await errorsOf(async () => {
+  const errors = await database.errorsOf(async () => {
     const report = await database.service({ targets }).run();
     // One access token is alive, and keeps the four others of its family with their refresh tokens.
     expect(report.targets).toMatchObject([

@@ -124,14 +124,11 @@ test('does not pause for a replica that keeps up', async () => {
 
 test('warns once that the role may not see replicas, and continues', async () => {
   await replicate();
-  await database.sql(`create role plain login password 'plain'; grant all on refresh_tokens to plain;
-    create table password_resets (used boolean);
-    grant all on password_resets to plain`);
-  const connection = database.connection({ user: 'plain', password: 'plain' });
+  await database.sql('create table password_resets (used boolean)');
+  const connection = await database.createRole('plain', 'all on refresh_tokens, password_resets');
   const targets = [...REFRESH_TOKENS, { table: 'password_resets', deleteWhen: [{ used: true }] }];
 
   const report = await database.service({ maxReplicaLagSeconds: 1, connection, targets }).run();
-  await database.sql('drop owned by plain; drop role plain');
 
   expect(report).toMatchObject({
     status: 'succeeded',

@@ -24,16 +24,7 @@ let purger: ConnectionOptions;
 /** Runs the SQL, and makes a role that may do no more than delete tokens. */
 async function createTokens(sql: string): Promise<void> {
   await database.sql(sql);
-  await database.sql(`
-    do $$ begin create role purger login password 'purger'; exception when duplicate_object then null; end $$;
-    grant delete, select on tokens to purger`);
-  purger = database.connection({ user: 'purger', password: 'purger' });
-}
-
-/** The errors that the server logs of a run, except for batches that are slow on a crowded machine. */
-async function errorsOf(run: () => Promise<unknown>): Promise<string[]> {
-  const log = await database.logOf(run);
-  return log.filter((line) => line.includes('ERROR:') && !line.includes('statement timeout'));
+  purger = await database.createRole('purger', 'delete, select on tokens');
 }
 
 test.each([
@@ -43,7 +34,7 @@ test.each([
   const rows = 20_000;
   await createTokens(`${everySecond(rows)}; ${sql}`);
 
-  const errors = await errorsOf(async () => {
+  const errors = await database.errorsOf(async () => {
     const report = await database.service({ targets: TOKENS, connection: purger }).run({ concurrency });
     expect(report.targets).toMatchObject([
       {
@@ -135,7 +126,7 @@ test('deletes all but the rows that a trigger refuses, by whatever error, with f
       end $$;
     create trigger refuse before delete on tokens for each row execute function refuse()`);
 
-  const errors = await errorsOf(async () => {
+  const errors = await database.errorsOf(async () => {
     const report = await database.service({ targets: TOKENS, connection: purger }).run();
     expect(report.targets).toMatchObject([{ rowsDeleted: 2_500, rowsRemaining: 2_500 }]);
     expect(report.targets[0]?.blockedBy?.map(({ rows }) => rows)).toEqual([1_250, 1_250]);
@@ -233,7 +224,7 @@ test('undoes some hundred statements at most if the role may not use PL/pgSQL', 
   await createTokens(everySecond(60_000));
   await database.sql('revoke usage on language plpgsql from public');
 
-  const errors = await errorsOf(async () => {
+  const errors = await database.errorsOf(async () => {
     const report = await database.service({ targets: TOKENS, connection: purger }).run();
     expect(report.targets[0]?.rowsDeleted).toBeGreaterThan(0);
     expect((report.targets[0]?.rowsRemaining ?? 0) + report.rowsDeleted).toBe(60_000);

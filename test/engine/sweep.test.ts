@@ -79,19 +79,18 @@ test('does not read the table again even if others write meanwhile', async () =>
   await fillTokens(database, 20_000);
   await database.sql('create table elsewhere (id int)');
   const writer = await database.connect();
-  let written: Promise<unknown> | undefined;
-  const debug = () => {
-    written ??= writer.query('insert into elsewhere values (1); update refresh_tokens set revoked = true where id = 1');
-  };
+  const { logger, happened } = database.atProgress(() =>
+    writer.query('insert into elsewhere values (1); update refresh_tokens set revoked = true where id = 1'),
+  );
 
   const run = async () => {
-    const report = await database.service({ logger: { ...database.logger, debug } }).run({ maxLoad: 0.1 });
+    const report = await database.service({ logger }).run({ maxLoad: 0.1 });
     // Row 1 was alive at the cutoff: it is for the next run.
     expect(report).toMatchObject({ status: 'succeeded', targets: [{ stopReason: 'drained', rowsRemaining: 0 }] });
   };
   const log = (await database.logOf(run, { statements: true })).join('\n');
 
-  expect(written).toBeDefined();
+  await happened();
   expect(log).toContain('delete from only "public"."refresh_tokens"');
   expect(log).not.toContain(COUNTED);
 });
@@ -189,7 +188,7 @@ test('ends in time, reports what remains, and deletes it in the next run', async
 test('ends after the batch under way when it is interrupted', async () => {
   await fillTokens(database, 50_000);
   const interrupt = new AbortController();
-  const logger = { ...database.logger, debug: () => interrupt.abort() };
+  const { logger } = database.atProgress(() => interrupt.abort());
 
   const report = await database.service({ logger }).run({ maxLoad: 0.02, signal: interrupt.signal });
 

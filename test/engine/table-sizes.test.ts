@@ -13,14 +13,12 @@ test('knows the sizes of all tables but the one that is locked as a whole', asyn
     insert into small select repeat('x', 5000) from generate_series(1, 10);
     insert into large select repeat('x', 5000) from generate_series(1, 29)`);
   const names = ['empty', 'locked', 'small', 'large'];
-  const oids = await database.column<number>(
-    `select oid::int from pg_class where relname in ('${names.join("', '")}') order by array_position('{${names}}', relname::text)`,
-  );
   const session = database.session();
-  const tables = oids.map((oid, index): Sized => {
-    const relation = { oid, quotedName: `"public"."${names[index]}"` };
-    return { options: { sessions: [session], root: relation, relations: [relation] } };
-  });
+  const tables: Sized[] = [];
+  for (const name of names) {
+    const relation = { oid: await database.oid(name), quotedName: `"public"."${name}"` };
+    tables.push({ options: { sessions: [session], root: relation, relations: [relation] } });
+  }
   const migration = await database.connect();
   await migration.query('begin; lock table locked');
 

@@ -1,28 +1,22 @@
 import { Client } from 'pg';
+import type { ConnectionOptions } from '../../lambda/database/session';
 import { useDatabase } from '../support/database';
 
 // Aurora lacks some functions that report on the log. A server that does not let the role call them is treated alike.
 
 const database = useDatabase();
 
-const LOGIN = { user: 'cleaner', password: 'cleaner' };
+let connection: ConnectionOptions;
 
 beforeEach(async () => {
   await database.sql(`
-    drop role if exists cleaner;
-    create role cleaner login password 'cleaner';
     create table refresh_tokens (id int, revoked boolean, expires_at timestamptz);
     insert into refresh_tokens select id, id % 2 = 0 from generate_series(1, 30000) as id; -- enough for a second connection
     create table commits (synchronous text, pid int);
     create function remember() returns trigger language plpgsql security definer as $$
       begin insert into commits values (current_setting('synchronous_commit'), pg_backend_pid()); return null; end $$;
-    create trigger remember after delete on refresh_tokens for each statement execute function remember();
-    grant delete on refresh_tokens to cleaner;
-    grant select (ctid, revoked, expires_at) on refresh_tokens to cleaner`);
-});
-afterEach(async () => {
-  await database.sql('drop owned by cleaner; drop role cleaner');
-  await database.disconnect();
+    create trigger remember after delete on refresh_tokens for each statement execute function remember()`);
+  connection = await database.createRole('cleaner', 'delete, select (ctid, revoked, expires_at) on refresh_tokens');
 });
 
 async function forbid(name: string): Promise<void> {
@@ -35,9 +29,7 @@ async function forbid(name: string): Promise<void> {
 }
 
 function run() {
-  return database
-    .service({ connection: database.connection(LOGIN), maxReplicaLagSeconds: 1, concurrency: 2 })
-    .run({ timeLeftMs: 60_000 });
+  return database.service({ connection, maxReplicaLagSeconds: 1, concurrency: 2 }).run({ timeLeftMs: 60_000 });
 }
 
 const DONE = { status: 'succeeded', rowsDeleted: 15_000, targets: [{ stopReason: 'drained', rowsRemaining: 0 }] };

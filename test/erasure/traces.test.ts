@@ -122,18 +122,16 @@ test('does not take rows for unlinked that a snapshot kept from a vacuum', async
 
 test('does not know the hours while a session holds back every vacuum whose age the role may not see', async () => {
   await database.sql(SURE);
-  await database.sql(`create user watcher password 'secret' in role pg_read_all_data, pg_write_all_data`);
+  const connection = await database.createRole('watcher', 'pg_read_all_data, pg_write_all_data');
   const reader = await database.connect();
   await reader.query('begin isolation level repeatable read');
   await reader.query('select count(*) from tokens');
   await deleteRows('id <= 10');
   await database.sql('vacuum tokens');
-  const connection = database.connection({ user: 'watcher', password: 'secret' });
   const report = await database.service({ targets: TARGETS, connection }).run();
   expect(report.targets[0]?.erasure).toMatchObject({ unreadable: false, heldBackBy: [{ kind: 'session' }] });
   expect(report.targets[0]?.erasure).not.toHaveProperty('hoursUnlinked');
   await reader.query('commit');
-  await database.sql('drop role watcher');
 });
 
 test('does not take rows for unlinked whose token is still in the TOAST table', async () => {

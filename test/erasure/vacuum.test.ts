@@ -1,26 +1,30 @@
 import { systemClock } from '../../lambda/clock';
+import type { ConnectionOptions } from '../../lambda/database/session';
 import { adviseOnAutovacuum, vacuum } from '../../lambda/erasure/vacuum';
 import { useDatabase } from '../support/database';
 
 const database = useDatabase({ autovacuum: 'off' });
 
+let purge: ConnectionOptions;
+
 beforeEach(async () => {
-  await database.sql(`
-    do $$ begin create role purge login password 'secret'; exception when duplicate_object then null; end $$`);
+  purge = await database.createRole('purge');
   await database.sql('create table tokens (id int primary key, hash text unique)');
   await database.sql(`insert into tokens select i, 'hash ' || i from generate_series(1, 20000) i`);
   await database.sql('delete from tokens where id > 100');
 });
 
+async function relationsOf(table: string) {
+  return [{ oid: await database.oid(table), quotedName: `public.${table}` }];
+}
+
 /** Vacuums as a role that owns nothing, or as one that owns the table. */
 async function vacuumAs(owner: boolean, timeLeftMs = 60_000, prepare = async () => {}) {
   await database.sql(`alter table tokens owner to ${owner ? 'purge' : 'postgres'}`);
   await prepare();
-  const [row] = await database.sql<{ oid: number }>(`select 'tokens'::regclass::oid::int as oid`);
-  const relation = { oid: row?.oid ?? 0, quotedName: 'public.tokens' };
-  const session = database.session(database.connection({ user: 'purge', password: 'secret' }));
+  const session = database.session(purge);
   try {
-    return await vacuum(session, [relation], systemClock, () => timeLeftMs);
+    return await vacuum(session, await relationsOf('tokens'), systemClock, () => timeLeftMs);
   } finally {
     await session.close();
   }
@@ -83,8 +87,7 @@ test('leaves the partitions that it has no time for', async () => {
 });
 
 test('advises the owner on settings that the server takes, under which every vacuum cleans the indexes', async () => {
-  const [row] = await database.sql<{ oid: number }>(`select 'tokens'::regclass::oid::int as oid`);
-  const relations = [{ oid: row?.oid ?? 0, quotedName: 'public.tokens' }];
+  const relations = await relationsOf('tokens');
   const session = database.session();
   const [advice = ''] = await adviseOnAutovacuum(session, relations);
   await database.sql(advice);
@@ -97,8 +100,7 @@ test('advises on the TOAST table, too, if tokens are stored there', async () => 
   await database.sql('alter table blobs alter token set storage external');
   await database.sql(`insert into blobs values (1, repeat('x', 5000))`);
   await database.sql('vacuum blobs');
-  const [row] = await database.sql<{ oid: number }>(`select 'blobs'::regclass::oid::int as oid`);
-  const relations = [{ oid: row?.oid ?? 0, quotedName: 'public.blobs' }];
+  const relations = await relationsOf('blobs');
   const session = database.session();
   const [advice = ''] = await adviseOnAutovacuum(session, relations);
   expect(advice).toMatch(/vacuum_index_cleanup = on, .*toast\.vacuum_index_cleanup = on/);

@@ -55,13 +55,11 @@ test('continues behind the database that the event names', async () => {
 
 test('reports a database that fails, and passes it over', async () => {
   await sqlIn('tenant_b', 'drop table refresh_tokens');
-  await database.sql('create role tenant login');
   const report = await run();
   expect(report).toMatchObject({ status: 'failed', rowsDeleted: 4 });
   expect(report.error).toMatch(/^tenant_b: refresh_tokens: table "public"\."refresh_tokens" does not exist/);
   expect(await survivors().catch(() => [])).toEqual([]);
   expect(await sqlIn('tenant_c', 'select id from refresh_tokens')).toEqual([3]);
-  await database.sql('drop role tenant');
 });
 
 test('reports a name without a pattern whose database does not exist', async () => {
@@ -98,14 +96,8 @@ test('deletes nothing in a dry run', async () => {
 
 test('names the last database that it finished, if it is stopped before the last one', async () => {
   const stop = new AbortController();
-  const service = database.service({
-    databases: { like: ['tenant_*'] },
-    logger: {
-      ...database.logger,
-      debug: (_, { progress }) => progress && stop.abort(),
-    },
-  });
-  const report = await service.run({ signal: stop.signal });
+  const { logger } = database.atProgress(() => stop.abort());
+  const report = await database.service({ databases: { like: ['tenant_*'] }, logger }).run({ signal: stop.signal });
   expect(report).toMatchObject({ status: 'partial', next: 'tenant_a' });
   expect(report.targets.map((target) => target.database)).toEqual(['tenant_a']);
   expect(await survivors()).toEqual([[3], [1, 2, 3], [1, 2, 3], [1, 2, 3]]);
@@ -163,12 +155,9 @@ describe('of databases with odd names or states', () => {
   });
 
   test('reports one to which the role may not connect, and sweeps the others', async () => {
-    await database.sql(`
-      create role cleaner login password 'cleaner' in role pg_write_all_data, pg_read_all_data;
-      revoke connect on database tenant_b from public`);
-    const connection = database.connection({ user: 'cleaner', password: 'cleaner' });
+    await database.sql('revoke connect on database tenant_b from public');
+    const connection = await database.createRole('cleaner', 'pg_write_all_data, pg_read_all_data');
     const report = await database.service({ connection, databases: { like: ['tenant_*'] } }).run();
-    await database.sql('drop role cleaner');
     expect(report).toMatchObject({
       status: 'failed',
       rowsDeleted: 6,
@@ -183,21 +172,11 @@ const PAUSE = `
   create function pause() returns trigger language plpgsql as 'begin perform pg_sleep(0.1); return old; end';
   create trigger pause before delete on refresh_tokens for each row execute function pause()`;
 
-/** A service that does something as soon as the first row is deleted. */
-function interruptedBy(action: () => void) {
-  return database.service({
-    databases: { like: ['tenant_*'] },
-    logger: { ...database.logger, debug: (_, { progress }) => progress && action() },
-  });
-}
-
 test('passes over a database that is dropped in the meantime', async () => {
-  let dropped: Promise<unknown> | undefined;
   await sqlIn('tenant_a', `do $$ begin ${PAUSE}; end $$`);
-  const report = await interruptedBy(() => {
-    dropped ??= database.sql('drop database tenant_b with (force)');
-  }).run();
-  await dropped;
+  const { logger, happened } = database.atProgress(() => database.sql('drop database tenant_b with (force)'));
+  const report = await database.service({ databases: { like: ['tenant_*'] }, logger }).run();
+  await happened();
   expect(report).toMatchObject({
     status: 'succeeded',
     rowsDeleted: 6,

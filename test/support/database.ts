@@ -2,6 +2,7 @@ import { Client, type QueryResultRow } from 'pg';
 import { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
 import { systemClock } from '../../lambda/clock';
 import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
+import type { Credentials } from '../../lambda/database/connection';
 import { type ConnectionOptions, fixedCredentials, Session, type SessionContext } from '../../lambda/database/session';
 import type { RunLogger } from '../../lambda/run/report';
 import { type TokenCleanupOptions, TokenCleanupService } from '../../lambda/token-cleanup-service';
@@ -32,7 +33,10 @@ export function useDatabase(settings: Record<string, string | number> = {}): Tes
     database.server = await startPostgres({ settings: { ...FAST, ...settings } });
   });
   beforeEach(() => database.create());
-  afterEach(() => database.disconnect());
+  afterEach(async () => {
+    await database.dropRoles();
+    await database.disconnect();
+  });
   afterAll(() => database.server.remove());
   return database;
 }
@@ -44,6 +48,7 @@ export class TestDatabase {
   readonly logs: LogLine[] = [];
   name = '';
   #clients: Client[] = [];
+  readonly #roles: string[] = [];
 
   async create(): Promise<void> {
     this.logs.length = 0;
@@ -109,18 +114,42 @@ export class TestDatabase {
     return rows.map((row) => Object.values(row)[0] as T).sort();
   }
 
-  connection(login: { user?: string; password?: string; port?: number } = {}): ConnectionOptions {
-    return {
-      credentials: fixedCredentials({
-        host: this.server.host,
-        port: this.server.port,
-        database: this.name,
-        user: EmbeddedPostgres.superuser,
-        password: this.server.password,
-        ...login,
-      }),
-      trustedCertificates: false,
-    };
+  /** The oid of a table. */
+  async oid(table: string): Promise<number> {
+    const [oid = 0] = await this.column<number>(`select '${table}'::regclass::oid::int`);
+    return oid;
+  }
+
+  /** The login of the superuser, but for what differs. */
+  login(differing: Partial<Credentials> = {}): Credentials {
+    const { host, port, password } = this.server;
+    return { host, port, database: this.name, user: EmbeddedPostgres.superuser, password, ...differing };
+  }
+
+  /** The same as a secret of Secrets Manager. */
+  secret(differing?: Partial<Credentials>): string {
+    const { user: username, database: dbname, ...rest } = this.login(differing);
+    return JSON.stringify({ username, dbname, ...rest });
+  }
+
+  connection(differing?: Partial<Credentials>): ConnectionOptions {
+    return { credentials: fixedCredentials(this.login(differing)), trustedCertificates: false };
+  }
+
+  /** Creates a role that may log in and has these privileges, and returns its connection. It goes with the test. */
+  async createRole(name: string, ...privileges: string[]): Promise<ConnectionOptions> {
+    await this.sql(`create role ${name} login password '${name}'`);
+    this.#roles.push(name);
+    for (const each of privileges) {
+      await this.sql(`grant ${each} to ${name}`);
+    }
+    return this.connection({ user: name, password: name });
+  }
+
+  async dropRoles(): Promise<void> {
+    for (const name of this.#roles.splice(0)) {
+      await this.sql(`drop owned by ${name}; drop role ${name}`);
+    }
   }
 
   /** A session like a sweep's. The caller closes it. */
@@ -172,6 +201,24 @@ export class TestDatabase {
       const [lines = '', end] = (this.server.log.split('the run begins').at(-1) ?? '').split('the run is over');
       return end !== undefined && lines.split('\n');
     });
+  }
+
+  /** The errors that the server logs of a run, except for batches that are slow on a crowded machine. */
+  async errorsOf(run: () => Promise<unknown>): Promise<string[]> {
+    const log = await this.logOf(run);
+    return log.filter((line) => line.includes('ERROR:') && !line.includes('statement timeout'));
+  }
+
+  /** A logger with which something happens, once, as soon as a run makes progress; and the end of that. */
+  atProgress(happen: () => unknown): { readonly logger: RunLogger; readonly happened: () => Promise<unknown> } {
+    let happened: Promise<unknown> | undefined;
+    const debug: RunLogger['debug'] = (_, { progress }) => {
+      if (progress) {
+        happened ??= Promise.resolve(happen());
+      }
+    };
+    const end = () => happened ?? Promise.reject(new Error('the run made no progress'));
+    return { logger: { ...this.logger, debug }, happened: end };
   }
 
   /** Waits until a statement of the sweep waits for a lock. */

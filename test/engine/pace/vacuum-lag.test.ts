@@ -12,8 +12,7 @@ async function tableWith(deadTuples: number, options = ''): Promise<number> {
   await database.sql('delete from tokens where id <= $1', [deadTuples]);
   await database.flushStatistics();
   await database.until(`select pg_stat_get_dead_tuples('tokens'::regclass) = $1`, [deadTuples]);
-  const [table] = await database.sql<{ oid: string }>(`select 'tokens'::regclass::oid::text as oid`);
-  return Number(table?.oid);
+  return await database.oid('tokens');
 }
 
 test.each([

@@ -1,10 +1,9 @@
 import type { TargetsInput } from '../../../lambda/configuration/targets';
+import type { ConnectionOptions } from '../../../lambda/database/session';
 import { statementsOf } from '../../../lambda/engine/preflight/finding';
 import { REFRESH_TOKENS, useDatabase } from '../../support/database';
 
 const database = useDatabase();
-
-const LOGIN = { user: 'cleaner', password: 'cleaner' };
 
 const PARTITIONED = `
   create table refresh_tokens (id int, revoked boolean, expires_at timestamptz) partition by list (id);
@@ -12,19 +11,18 @@ const PARTITIONED = `
   create table tokens_1a partition of tokens_1 for values in (1);
   create table tokens_2 partition of refresh_tokens for values in (2);
   insert into refresh_tokens values (1, true), (2, true), (1, false), (2, false);
-  grant delete, select on all tables in schema public to cleaner;
   create function skip() returns trigger language plpgsql as 'begin return null; end'`;
 
-beforeEach(async () => {
-  await database.sql(`drop role if exists cleaner; create role cleaner login password 'cleaner'`);
-});
-afterEach(async () => {
-  await database.sql('drop owned by cleaner; drop role cleaner');
-  await database.disconnect();
-});
+let connection: ConnectionOptions;
+
+/** Runs the SQL, and makes a role that may delete from the tables. */
+async function create(sql: string, privileges = 'delete, select on all tables in schema public'): Promise<void> {
+  await database.sql(sql);
+  connection = await database.createRole('cleaner', privileges);
+}
 
 function run(targets: TargetsInput = REFRESH_TOKENS, dryRun = false) {
-  return database.service({ connection: database.connection(LOGIN), targets }).run({ dryRun });
+  return database.service({ connection, targets }).run({ dryRun });
 }
 
 async function errorOf(table = 'refresh_tokens', dryRun = false): Promise<string | undefined> {
@@ -55,8 +53,7 @@ test.each([
     (leaf: string) => `create policy guard on ${leaf} using (revoked); alter table ${leaf} enable row level security`,
   ],
 ])('refuses to bypass %s of a partitioned table, until each partition has its own', async (_, guard, name, own) => {
-  await database.sql(PARTITIONED);
-  await database.sql(guard);
+  await create(`${PARTITIONED}; ${guard}`);
 
   const refusal = `${name} must be on "public"."tokens_1a" and 1 more of its partitions ${BEHIND}`;
   expect(await errorOf()).toBe(refusal);
@@ -72,29 +69,29 @@ test.each([
 });
 
 test('minds the guards of a partition that is partitioned in turn', async () => {
-  await database.sql(`${PARTITIONED};
+  await create(`${PARTITIONED};
     create trigger guard after delete on tokens_1 for each statement execute function skip()`);
 
   expect(await errorOf()).toBe(`trigger "guard" of "public"."tokens_1" must be on "public"."tokens_1a" ${BEHIND}`);
 });
 
 test('ignores a guard that does not fire, that partitions inherit, or that does not apply to the role', async () => {
-  await database.sql(`${PARTITIONED};
+  await create(`${PARTITIONED};
     create trigger off before delete on refresh_tokens for each statement execute function skip();
     alter table refresh_tokens disable trigger off;
     create trigger inserts before insert on refresh_tokens for each statement execute function skip();
     create function go() returns trigger language plpgsql as 'begin return old; end';
     create trigger rows after delete on refresh_tokens for each row execute function go();
-    alter table refresh_tokens enable row level security; alter role cleaner bypassrls`);
+    alter table refresh_tokens enable row level security`);
+  await database.sql('alter role cleaner bypassrls');
 
   expect(await run()).toMatchObject({ status: 'succeeded', rowsDeleted: 2 });
 });
 
 test('refuses to bypass row security of a table from which another inherits', async () => {
-  await database.sql(`
+  await create(`
     create table refresh_tokens (id int, revoked boolean, expires_at timestamptz);
     create table old_tokens () inherits (refresh_tokens);
-    grant delete, select on all tables in schema public to cleaner;
     create policy guard on refresh_tokens using (revoked);
     alter table refresh_tokens enable row level security`);
 
@@ -107,7 +104,7 @@ test.each([
   ['by its partitioned table', 'for table refresh_tokens', ''],
   ['by its partitioned table, as that one', 'for table refresh_tokens', 'with (publish_via_partition_root)'],
 ])('says how to give a table that is published %s a replica identity', async (_, tables, options) => {
-  await database.sql(`${PARTITIONED};
+  await create(`${PARTITIONED};
     create publication changes ${tables} ${options};
     alter table tokens_2 alter id set not null, alter revoked set not null;
     create unique index on tokens_2 (id) where revoked;
@@ -133,10 +130,9 @@ test.each([
 });
 
 test('leaves out temporary tables of other sessions, as a DELETE does', async () => {
-  await database.sql(`
+  await create(`
     create table refresh_tokens (id int, revoked boolean, expires_at timestamptz);
-    insert into refresh_tokens values (1, true);
-    grant delete, select on refresh_tokens to cleaner`);
+    insert into refresh_tokens values (1, true)`);
   const other = await database.connect();
   await other.query('create temporary table mine () inherits (refresh_tokens); insert into mine values (2, true)');
 
@@ -147,10 +143,10 @@ test('leaves out temporary tables of other sessions, as a DELETE does', async ()
 test('shows no name that a terminal would obey, and statements that work all the same', async () => {
   const name = 'a\u001b]0;x\u0007"\\\u202e\n';
   const quoted = `"${name.replace('"', '""')}"`;
-  await database.sql(`
-    create table ${quoted} (revoked boolean);
-    create table devices ("d\u001b" boolean);
-    grant select on ${quoted} to cleaner`);
+  await create(
+    `create table ${quoted} (revoked boolean); create table devices ("d\u001b" boolean)`,
+    `select on ${quoted}`,
+  );
   const targets = [{ table: name, deleteWhen: [{ revoked: true }] }];
 
   const dry = await run(targets, true);

@@ -115,9 +115,8 @@ test('lists the missing privileges, as the statements that grant them', async ()
     create schema auth;
     create table auth.refresh_tokens (id int, revoked boolean, "expiresAt" timestamptz) partition by list (revoked);
     create table auth.tokens_dead partition of auth.refresh_tokens for values in (true);
-    create table auth.tokens_live partition of auth.refresh_tokens default;
-    create role bare login password 'bare'; grant select (ctid) on auth.tokens_dead to bare`);
-  const connection = database.connection({ user: 'bare', password: 'bare' });
+    create table auth.tokens_live partition of auth.refresh_tokens default`);
+  const connection = await database.createRole('bare', 'select (ctid) on auth.tokens_dead');
   const targets = [
     { schema: 'auth', table: 'refresh_tokens', deleteWhen: [{ revoked: true, expiresAt: { olderThan: '0s' } }] },
   ];
@@ -127,7 +126,6 @@ test('lists the missing privileges, as the statements that grant them', async ()
   const statements = statementsOf(dryReport.targets[0]?.diagnosis?.findings ?? []);
   await database.sql(statements.join(';'));
   const healed = await database.service({ connection, targets }).run();
-  await database.sql('drop owned by bare; drop role bare');
 
   const grants = [
     'grant delete on auth.tokens_dead to bare',

@@ -24,22 +24,20 @@ let network: TcpProxy;
 beforeEach(async () => {
   endpoint = await FaultySecretsEndpoint.start();
   network = await TcpProxy.start('127.0.0.1', Number(new URL(endpoint.url).port));
-  await putSecret('right');
+  putSecret('right');
 });
 afterEach(async () => {
   await network.stop();
   await endpoint.stop();
 });
 
-async function putSecret(password: string): Promise<void> {
-  const { credentials } = database.connection({ ...PURGER, port: faults.proxy.port, password });
-  const { user, database: dbname, ...rest } = await credentials.current(new AbortController().signal);
-  endpoint.put(ARN, JSON.stringify({ username: user, dbname, ...rest }));
+function putSecret(password: string): void {
+  endpoint.put(ARN, database.secret({ ...PURGER, port: faults.proxy.port, password }));
 }
 
 async function rotate(password: string): Promise<void> {
   await database.sql(`alter role purger password '${password}'`);
-  await putSecret(password);
+  putSecret(password);
 }
 
 function environment(): Record<string, string> {

@@ -232,9 +232,8 @@ async function setReadOnly(value: 'on' | 'off'): Promise<void> {
 
 /** Takes every connection that the server has for roles like the service's, as a service that grows its pool would. */
 async function takeAllConnections(service: Client[]): Promise<void> {
-  const login = await database.connection(PURGER).credentials.current(new AbortController().signal);
   while (true) {
-    const client = new Client({ ...login, application_name: 'service' });
+    const client = new Client({ ...database.login(PURGER), application_name: 'service' });
     client.on('error', () => {});
     try {
       await client.connect();
