@@ -1,10 +1,10 @@
 import { takeTurn } from './beside-service';
 import { ours } from './contenders';
 import { count, digits, duration, percent, times } from './figures';
+import { tokens } from './laboratory';
 import type { Section } from './section';
 import { NOBODY } from './service';
 import { percentile } from './statistics';
-import { fillTokens, REFRESH_TOKENS } from './tables';
 
 interface Backlog {
   readonly durationMs: number;
@@ -26,11 +26,7 @@ export const backlog: Section<Backlog> = {
   async run({ laboratory, scale, step, blame }) {
     const { backlogRows, backlogRunMs, serviceRate: rate } = scale;
     const bench = { laboratory, scale: { ...scale, serviceRows: 2 * backlogRows } };
-    const prepared = await laboratory.prepare({
-      title: 'a backlog',
-      table: REFRESH_TOKENS,
-      fill: (client) => fillTokens(client, { rows: 2 * backlogRows, deadShare: 0.5, indexed: true }),
-    });
+    const prepared = await laboratory.prepare(tokens('a backlog', { rows: 2 * backlogRows }));
     step('the service alone');
     const alone = await takeTurn(bench, prepared, NOBODY, { rate }, scale.serviceCapMs);
     step('a run beside it');

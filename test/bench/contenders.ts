@@ -99,16 +99,14 @@ export const OTHERS: readonly Contender[] = [
     name: 'Ory Hydra',
     detail: 'id in (… limit 100)',
     batched: true,
-    run: whileFound(100, async (client) => {
-      const { rowCount } = await client.query(
-        `delete from refresh_tokens
-         where id in (
-           select id
-           from (select id from refresh_tokens where ${DEAD} order by expires_at limit 100) as oldest
-         )`,
-      );
-      return rowCount ?? 0;
-    }),
+    run: whileFound(
+      100,
+      `delete from refresh_tokens
+       where id in (
+         select id
+         from (select id from refresh_tokens where ${DEAD} order by expires_at limit 100) as oldest
+       )`,
+    ),
   },
   {
     // riverqueue/river: JobDeleteBefore in riverdriver/riverpgxv5/internal/dbsqlc/river_job.sql, called by
@@ -118,17 +116,12 @@ export const OTHERS: readonly Contender[] = [
     batched: true,
     run: whileFound(
       10_000,
-      async (client) => {
-        const { rows } = await client.query<{ count: number }>(
-          `with deleted as (
-             delete from refresh_tokens
-             where id in (select id from refresh_tokens where ${DEAD} order by id limit 10000)
-             returning *
-           )
-           select count(*)::int as count from deleted`,
-        );
-        return rows[0]?.count ?? 0;
-      },
+      `with deleted as (
+         delete from refresh_tokens
+         where id in (select id from refresh_tokens where ${DEAD} order by id limit 10000)
+         returning *
+       )
+       select count(*)::int as count from deleted`,
       () => 50 + Math.random() * 950,
     ),
   },
@@ -164,28 +157,24 @@ export const OTHERS: readonly Contender[] = [
     name: 'ctid = any (array(…))',
     detail: 'limit 10000',
     batched: true,
-    run: whileFound(1, async (client) => {
-      const { rowCount } = await client.query(
-        `delete from refresh_tokens
-         where ctid = any (array(select ctid from refresh_tokens where ${DEAD} limit 10000 for update skip locked))`,
-      );
-      return rowCount ?? 0;
-    }),
+    run: whileFound(
+      1,
+      `delete from refresh_tokens
+       where ctid = any (array(select ctid from refresh_tokens where ${DEAD} limit 10000 for update skip locked))`,
+    ),
   },
   {
     // xmtp/xmtpd: DeleteExpiredEnvelopesBatch in pkg/db/sqlc/prune.sql; the batch size is that of pkg/config/pruneOptions.go.
     name: 'xmtpd',
     detail: 'order by expires_at limit 10000',
     batched: true,
-    run: whileFound(1, async (client) => {
-      const { rowCount } = await client.query(
-        `with to_delete as (
-           select id from refresh_tokens where ${DEAD} order by expires_at limit 10000 for update skip locked
-         )
-         delete from refresh_tokens using to_delete where refresh_tokens.id = to_delete.id`,
-      );
-      return rowCount ?? 0;
-    }),
+    run: whileFound(
+      1,
+      `with to_delete as (
+         select id from refresh_tokens where ${DEAD} order by expires_at limit 10000 for update skip locked
+       )
+       delete from refresh_tokens using to_delete where refresh_tokens.id = to_delete.id`,
+    ),
   },
   {
     // The careful form: a condition, an index and a cursor for each of the two reasons to be dead.
@@ -237,16 +226,13 @@ async function keysetArm(
   }
 }
 
-/** Repeats a batch, which resolves to the number of its rows, until there are fewer than these. */
-function whileFound(
-  leastRows: number,
-  batch: (client: Client) => Promise<number>,
-  usualRestMs?: () => number,
-): Contender['run'] {
+/** Repeats a batch until it deletes fewer rows than these. Its SQL deletes them, or returns their `count`. */
+function whileFound(leastRows: number, sql: string, usualRestMs?: () => number): Contender['run'] {
   return onConnection(async (client, arena) => {
     const rest = restOf(arena, usualRestMs);
     for (let rows = leastRows; rows >= leastRows && !arena.signal.aborted; ) {
-      rows = await batch(client);
+      const batch = await client.query<{ count: number }>(sql);
+      rows = batch.rows[0]?.count ?? batch.rowCount ?? 0;
       await rest(rows);
     }
   });

@@ -1,12 +1,12 @@
 import type { Client } from 'pg';
 import { systemClock } from '../../lambda/clock';
-import { fixedCredentials, Session } from '../../lambda/database/session';
+import { Session } from '../../lambda/database/session';
 import { vacuum } from '../../lambda/erasure/vacuum';
-import { documentedSql } from '../support/erasure';
-import { type Contender, ONE_DELETE, ours } from './contenders';
-import { count, duration, megabytes, percent, times, timesOf } from './figures';
+import { documentedSql } from '../support/readme';
+import { type Contender, connectionTo, ONE_DELETE, ours } from './contenders';
+import { count, duration, megabytes, times, timesOf } from './figures';
 import { connect } from './laboratory';
-import { race, type Standing } from './race';
+import { race, type Standing, timeOf } from './race';
 import type { Section } from './section';
 import { NOBODY, play, type Scene } from './service';
 import { median } from './statistics';
@@ -94,15 +94,12 @@ export const erasure: Section<Erased> = {
     {
       title: `A dead partition of ${count(rows)} rows, beside a live one`,
       head: ['', 'time', 'of one DELETE', 'log written'],
-      rows: partitions.map(({ contender, medianMs, turns }) => {
-        const { capped, done, wrong } = turns[0] ?? {};
-        return [
-          contender,
-          wrong ? `wrong: ${wrong}` : capped ? `> ${duration(capMs)} (${percent(done ?? 0)} done)` : duration(medianMs),
-          times(medianMs / (partitions[0]?.medianMs ?? Number.NaN)),
-          megabytes(median(turns.map(({ walBytes }) => walBytes))),
-        ];
-      }),
+      rows: partitions.map((standing) => [
+        standing.contender,
+        timeOf(standing, capMs),
+        times(standing.medianMs / (partitions[0]?.medianMs ?? Number.NaN)),
+        megabytes(median(standing.turns.map(({ walBytes }) => walBytes))),
+      ]),
     },
     {
       title:
@@ -145,7 +142,8 @@ function vacuumsOf(durationsMs: Map<string, number[]>): Contender[] {
     detail: '"vacuum": true',
     ours: true,
     run: async ({ url, signal }) => {
-      const session = sessionOn(url, signal);
+      const context = { clock: systemClock, stop: signal, abandon: signal, onRetry: () => {} };
+      const session = new Session(connectionTo(url), context);
       try {
         const { rows } = await session.query<{ oid: number }>(
           `select 'public.refresh_tokens'::regclass::oid::int as oid`,
@@ -171,10 +169,3 @@ function vacuumsOf(durationsMs: Map<string, number[]>): Contender[] {
 }
 
 const LONGEST_VACUUM_MS = 600_000;
-
-function sessionOn(url: string, signal: AbortSignal): Session {
-  const { hostname, port, pathname, username, password } = new URL(url);
-  const login = { host: hostname, port: Number(port), database: pathname.slice(1), user: username, password };
-  const context = { clock: systemClock, stop: signal, abandon: signal, onRetry: () => {} };
-  return new Session({ credentials: fixedCredentials(login), trustedCertificates: false }, context);
-}

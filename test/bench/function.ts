@@ -1,7 +1,7 @@
 import { count, duration, megabytes } from './figures';
+import { tokens } from './laboratory';
 import type { Section } from './section';
 import { median } from './statistics';
-import { fillTokens, REFRESH_TOKENS } from './tables';
 
 interface FunctionFigures {
   readonly bytes: number;
@@ -32,11 +32,7 @@ export const lambdaFunction: Section<FunctionFigures> = {
       imports.push(await bundle.importMs('function'));
       nothing.push(await bundle.importMs('nothing'));
     }
-    const prepared = await laboratory.prepare({
-      title: 'memory',
-      table: REFRESH_TOKENS,
-      fill: (client) => fillTokens(client, { rows, deadShare: 0.5, indexed: true }),
-    });
+    const prepared = await laboratory.prepare(tokens('memory', { rows }));
     const url = await laboratory.clone(prepared);
     step('memory');
     const busy = await bundle.invoke({ maxLoad: 1 }, url);

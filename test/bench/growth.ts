@@ -1,11 +1,11 @@
 import type { Bundle, BundledRun, Progress } from './bundle';
 import { type Contender, ONE_DELETE } from './contenders';
 import { count, digits, duration, megabytes, times } from './figures';
-import { type Course, connect } from './laboratory';
+import { type Course, connect, tokens } from './laboratory';
 import { race, type Standing } from './race';
 import type { Bench, Section } from './section';
 import { median } from './statistics';
-import { fillTokens, REFRESH_TOKENS, TOKEN_COLUMNS } from './tables';
+import { REFRESH_TOKENS, TOKEN_COLUMNS } from './tables';
 
 interface Step {
   readonly deadRows: number;
@@ -37,11 +37,7 @@ export const growth: Section<readonly Step[]> = {
     const bundle = await bench.bundle();
     const steps: Step[] = [];
     for (const deadRows of scale.growth) {
-      const prepared = await laboratory.prepare({
-        title: `${count(deadRows)} dead rows`,
-        table: REFRESH_TOKENS,
-        fill: (client) => fillTokens(client, { rows: 2 * deadRows, deadShare: 0.5, indexed: true }),
-      });
+      const prepared = await laboratory.prepare(tokens(`${count(deadRows)} dead rows`, { rows: 2 * deadRows }));
       for (const { rounds, oldSnapshot } of sizesOf(scale).filter((size) => size.deadRows === deadRows)) {
         const runs: BundledRun[] = [];
         const contenders = [ONE_DELETE, functionOf(bundle, runs)];

@@ -1,6 +1,6 @@
 import { Client } from 'pg';
 import { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
-import { type Census, census, type Table } from './tables';
+import { type Census, census, fillTokens, REFRESH_TOKENS, type Table, type TokenRows } from './tables';
 
 /** A kind of table in a certain state, on which contenders are compared. */
 export interface Course {
@@ -10,6 +10,15 @@ export interface Course {
   readonly fill: (client: Client) => Promise<void>;
   /** Whether its dead tuples stay, for contenders that vacuum. */
   readonly keepsDeadTuples?: boolean;
+}
+
+/** Refresh tokens, by default with indexes and half of them dead. */
+export function tokens(title: string, rows: Pick<TokenRows, 'rows'> & Partial<TokenRows>): Course {
+  return {
+    title,
+    table: REFRESH_TOKENS,
+    fill: (client) => fillTokens(client, { deadShare: 0.5, indexed: true, ...rows }),
+  };
 }
 
 /** A course that stands ready to be cloned. */

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { type Arena, type Contender, titleOf } from './contenders';
+import { duration, percent } from './figures';
 import { connect, type Laboratory, type Prepared } from './laboratory';
 import type { Bench } from './section';
 import { median } from './statistics';
@@ -79,6 +80,14 @@ export async function race(
       ratios: [Math.min(...ratios), Math.max(...ratios)],
     };
   });
+}
+
+/** How long a contender took, or why that does not count. */
+export function timeOf({ turns: [turn], medianMs }: Standing, capMs: number): string {
+  if (turn?.wrong) {
+    return `wrong: ${turn.wrong}`;
+  }
+  return turn?.capped ? `> ${duration(capMs)} (${percent(turn.done)} done)` : duration(medianMs);
 }
 
 function rate(turns: readonly Turn[]): number {

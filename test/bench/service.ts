@@ -3,11 +3,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Circumstances, type Turn, takeTurn } from './beside-service';
 import { BY_DEFAULT, type Contender, ONE_DELETE, OTHERS, OURS, titleOf } from './contenders';
 import { count, digits, duration, timesOf } from './figures';
-import type { Prepared } from './laboratory';
+import { type Prepared, tokens } from './laboratory';
 import type { Bench, Section } from './section';
 import { ServiceLoad } from './service-load';
 import { median, percentile } from './statistics';
-import { fillTokens, REFRESH_TOKENS } from './tables';
 
 /** A load of the service, and how contenders work beside it. */
 export interface Scene {
@@ -40,8 +39,6 @@ export interface Felt {
   /** The mistake in the result; absent if there is none. */
   readonly wrong?: string;
 }
-
-const DEAD_SHARE = 0.5;
 
 /** Of the operations that a service gets done when it is alone: near saturation, and stable. */
 const HIGH_LOAD = 0.7;
@@ -80,11 +77,7 @@ export const service: Section<readonly Scene[]> = {
 
   async run(bench) {
     const { laboratory, scale, step } = bench;
-    const prepared = await laboratory.prepare({
-      title: 'beside a token service',
-      table: REFRESH_TOKENS,
-      fill: (client) => fillTokens(client, { rows: scale.serviceRows, deadShare: DEAD_SHARE, indexed: true }),
-    });
+    const prepared = await laboratory.prepare(tokens('beside a token service', { rows: scale.serviceRows }));
     const rate = scale.serviceRate;
     const some = (contenders: readonly Contender[]) => contenders.slice(0, scale.laterServiceContenders);
     const usual = await play(bench, prepared, 'at their usual settings', {

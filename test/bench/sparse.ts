@@ -1,11 +1,11 @@
-import { RoundTrips } from '../support/round-trips';
+import { countRoundTrips } from '../support/round-trips';
 import { type Contender, ONE_DELETE, OTHERS, OURS, titleOf } from './contenders';
-import { count, digits, duration, percent, times } from './figures';
-import { connect, type Prepared } from './laboratory';
-import { blocksTouched, race, runCapped, type Standing } from './race';
+import { count, duration, percent, times } from './figures';
+import { connect, type Prepared, tokens } from './laboratory';
+import { blocksTouched, race, runCapped, type Standing, timeOf } from './race';
 import type { Bench, Section } from './section';
 import { median } from './statistics';
-import { fillTokens, REFRESH_TOKENS } from './tables';
+import { REFRESH_TOKENS } from './tables';
 
 interface Sparse {
   readonly fewDead: readonly { readonly title: string; readonly standings: readonly Standing[] }[];
@@ -40,11 +40,8 @@ export const sparse: Section<Sparse> = {
       const title = indexed
         ? 'with indexes on expires_at and on revoked rows'
         : 'without an index that finds dead rows';
-      const prepared = await laboratory.prepare({
-        title: `${percent(DEAD_SHARE)} dead, ${title}`,
-        table: REFRESH_TOKENS,
-        fill: (client) => fillTokens(client, { rows, deadShare: DEAD_SHARE, indexed }),
-      });
+      const state = { rows, deadShare: DEAD_SHARE, indexed };
+      const prepared = await laboratory.prepare(tokens(`${percent(DEAD_SHARE)} dead, ${title}`, state));
       const contenders = bench.chosen(indexed ? CONTENDERS.slice(0, scale.laterContenders) : CONTENDERS);
       fewDead.push({ title, standings: await race(bench, prepared, contenders, { rounds, capMs }) });
       if (indexed) {
@@ -59,21 +56,13 @@ export const sparse: Section<Sparse> = {
     ...fewDead.map(({ title, standings }) => ({
       title: `Little to do: ${count(sparseRows)} rows, ${percent(DEAD_SHARE)} dead, ${title}`,
       head: ['', 'time', 'of one DELETE', 'blocks touched', 'of one DELETE'],
-      rows: standings.map(({ contender, medianMs, turns }) => {
-        const { capped, done, wrong } = turns[0] ?? {};
-        const blocks = blocksOf(turns);
-        return [
-          contender,
-          wrong
-            ? `wrong: ${wrong}`
-            : capped
-              ? `> ${digits(capMs / 1_000)} s (${percent(done ?? 0)} done)`
-              : duration(medianMs),
-          times(medianMs / (standings[0]?.medianMs ?? Number.NaN)),
-          count(blocks),
-          times(blocks / blocksOf(standings[0]?.turns ?? [])),
-        ];
-      }),
+      rows: standings.map((standing) => [
+        standing.contender,
+        timeOf(standing, capMs),
+        times(standing.medianMs / (standings[0]?.medianMs ?? Number.NaN)),
+        count(blocksOf(standing.turns)),
+        times(blocksOf(standing.turns) / blocksOf(standings[0]?.turns ?? [])),
+      ]),
     })),
     {
       title: `Nothing to do: the same table, with indexes, no row dead`,
@@ -96,10 +85,6 @@ function blocksOf(turns: Standing['turns']): number {
 async function findNothing({ laboratory, scale, chosen, step }: Bench, prepared: Prepared): Promise<Idle[]> {
   const url = await laboratory.clone(prepared);
   const observer = await connect(url, 'observer');
-  const { hostname, port } = new URL(url);
-  const proxy = await RoundTrips.start(hostname, Number(port));
-  const counted = new URL(url);
-  counted.port = String(proxy.port);
   try {
     await observer.query(`delete from ${REFRESH_TOKENS.name} where ${REFRESH_TOKENS.dead}`);
     await observer.query('vacuum analyze');
@@ -113,19 +98,12 @@ async function findNothing({ laboratory, scale, chosen, step }: Bench, prepared:
       }
       await blocksTouched(observer); // no other session is connected
       await observer.query('select pg_stat_reset()');
-      const before = proxy.count;
-      await run(counted.href);
+      const { roundTrips } = await countRoundTrips(url, run);
       const blocks = await blocksTouched(observer);
-      found.push({
-        contender: titleOf(contender),
-        medianMs: median(durationsMs),
-        blocks,
-        roundTrips: proxy.count - before,
-      });
+      found.push({ contender: titleOf(contender), medianMs: median(durationsMs), blocks, roundTrips });
     }
     return found;
   } finally {
-    await proxy.stop();
     await observer.end();
   }
 

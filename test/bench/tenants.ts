@@ -2,7 +2,7 @@ import type { Client } from 'pg';
 import { parseTargets } from '../../lambda/configuration/targets';
 import type { RunReport } from '../../lambda/run/report';
 import { type TokenCleanupOptions, TokenCleanupService } from '../../lambda/token-cleanup-service';
-import { RoundTrips } from '../support/round-trips';
+import { countRoundTrips } from '../support/round-trips';
 import { connectionTo, SILENT } from './contenders';
 import { count, digits, duration } from './figures';
 import type { Course } from './laboratory';
@@ -123,15 +123,5 @@ async function measure(
   for (let round = 1; round <= ROUNDS; round += 1) {
     durationsMs.push((await run(url)).durationMs);
   }
-  const { hostname, port } = new URL(url);
-  const proxy = await RoundTrips.start(hostname, Number(port));
-  const counted = new URL(url);
-  counted.port = String(proxy.port);
-  try {
-    await run(counted.href);
-    const { count: roundTrips, connections } = proxy;
-    return { title, tenants: number, medianMs: median(durationsMs), roundTrips, connections };
-  } finally {
-    await proxy.stop();
-  }
+  return { title, tenants: number, medianMs: median(durationsMs), ...(await countRoundTrips(url, run)) };
 }

@@ -1,10 +1,10 @@
 import { type Contender, ONE_DELETE, OTHERS, OURS } from './contenders';
 import { count, digits, percent, times, timesOf } from './figures';
-import type { Course } from './laboratory';
+import { type Course, tokens } from './laboratory';
 import { PEERS } from './peers';
 import { type Company, race, type Standing, type TurnOptions } from './race';
 import type { Figures, Section } from './section';
-import { fillProtectedTokens, fillTokens, PROTECTED_TOKENS, REFRESH_TOKENS } from './tables';
+import { fillProtectedTokens, PROTECTED_TOKENS } from './tables';
 
 interface Heat {
   readonly title: string;
@@ -53,14 +53,11 @@ export const throughput: Section<readonly Heat[]> = {
         : 'without an index that finds dead rows';
       for (const deadShare of scale.deadShares) {
         const title = `${percent(deadShare)} dead`;
-        const prepared = await laboratory.prepare({
-          title: `${title}, ${group}`,
-          table: REFRESH_TOKENS,
-          fill: (client) => fillTokens(client, { rows, deadShare, indexed }),
-        });
+        const prepared = await laboratory.prepare(tokens(`${title}, ${group}`, { rows, deadShare, indexed }));
         const run = (options: Pick<TurnOptions, 'company'> = {}) =>
           race(bench, prepared, heats.length === 0 ? bench.chosen(TOKEN_CONTENDERS) : some(TOKEN_CONTENDERS), {
-            ...{ rounds, capMs },
+            rounds,
+            capMs,
             ...options,
           });
         heats.push({ title, group, rows, standings: await run() });

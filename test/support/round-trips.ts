@@ -1,53 +1,19 @@
-import { createServer, type Server, Socket } from 'node:net';
+import { TcpProxy } from './tcp-proxy';
 
-/** Stands between clients and a server on the loopback interface, and counts how often a client waits for an answer. */
-export class RoundTrips {
-  count = 0;
-  connections = 0;
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-
-  private constructor(host: string, port: number) {
-    this.#server = createServer((client) => {
-      const upstream = new Socket().connect(port, host);
-      let asking = false;
-      this.connections += 1;
-      client.on('data', (data) => {
-        this.count += asking ? 0 : 1;
-        asking = true;
-        upstream.write(data);
-      });
-      upstream.on('data', (data) => {
-        asking = false;
-        client.write(data);
-      });
-      for (const [socket, other] of [
-        [client, upstream],
-        [upstream, client],
-      ] as const) {
-        this.#sockets.add(socket);
-        socket.setNoDelay();
-        socket.on('error', () => other.destroy());
-        socket.on('end', () => other.end());
-        socket.on('close', () => this.#sockets.delete(socket));
-      }
-    });
-  }
-
-  static async start(host: string, port: number): Promise<RoundTrips> {
-    const proxy = new RoundTrips(host, port);
-    await new Promise<void>((listening) => proxy.#server.listen(0, '127.0.0.1', listening));
-    return proxy;
-  }
-
-  get port(): number {
-    return (this.#server.address() as { port: number }).port;
-  }
-
-  async stop(): Promise<void> {
-    for (const socket of this.#sockets) {
-      socket.destroy();
-    }
-    await new Promise((closed) => this.#server.close(closed));
+/** Counts how often clients of a server connect during some work, and how often they wait for an answer. */
+export async function countRoundTrips(
+  url: string,
+  work: (url: string) => Promise<unknown>,
+): Promise<{ readonly connections: number; readonly roundTrips: number }> {
+  const { hostname, port } = new URL(url);
+  const proxy = await TcpProxy.start(hostname, Number(port));
+  const counted = new URL(url);
+  counted.port = String(proxy.port);
+  try {
+    await work(counted.href);
+    const { connections, roundTrips } = proxy;
+    return { connections, roundTrips };
+  } finally {
+    await proxy.stop();
   }
 }

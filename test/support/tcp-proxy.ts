@@ -12,6 +12,8 @@ export class TcpProxy {
   target: Address;
   /** The number of accepted connections. */
   connections = 0;
+  /** How often a client began to wait for an answer. */
+  roundTrips = 0;
   /** Resets so many of the connections to come as soon as they are made. */
   refuse = 0;
   /** How many bytes of its answers the server gets through on a new connection before that is reset; no limit when undefined. */
@@ -105,11 +107,15 @@ export class TcpProxy {
     const link: Link = { client, upstream, forgotten: false, left: this.allowance?.() ?? Number.POSITIVE_INFINITY };
     this.#links.add(link);
     const swallowed = () => this.#stalled || link.forgotten;
+    let isWaiting = false;
     client.on('data', (data) => {
+      this.roundTrips += isWaiting ? 0 : 1;
+      isWaiting = true;
       this.#stalled ||= this.#stallText !== undefined && data.includes(this.#stallText);
       return !swallowed() && upstream.write(data);
     });
     upstream.on('data', (data) => {
+      isWaiting = false;
       if (swallowed()) {
         return;
       }
