@@ -7,11 +7,7 @@ const database = useDatabase();
 for (const timeZone of ['UTC', 'America/New_York']) {
   const given = timeZone === 'UTC' ? {} : { timeZone };
   const now = `(now() at time zone '${timeZone}')`;
-  // At least two hours from the boundary: when the clock is set back, an hour of the zone repeats.
-  const times = `
-    create function pg_temp.local_times(age interval) returns setof timestamp(0) language sql as $$
-      select (now() - age + distance) at time zone '${timeZone}'
-      from unnest('{-100 days, -2 hours, 2 hours, 5 days, null}'::interval[]) as distance $$;`;
+  const times = (age: string) => `(select fixture.local_times('${age}', '${timeZone}') union all select null)`;
 
   cleansLikeTheSystem(database, 'laravel', {
     given,
@@ -23,11 +19,11 @@ for (const timeZone of ['UTC', 'America/New_York']) {
       create index on sessions (user_id);
       create index on sessions (last_activity);
       create table password_reset_tokens (email varchar(255) primary key, token varchar(255) not null, created_at timestamp(0))`,
-    rows: `${times}
+    rows: `
       insert into sessions
       select gen_random_uuid(), owner, null, null, '', used
       from fixture.seconds('120 minutes') as used, unnest('{1, null}'::bigint[]) as owner;
-      insert into password_reset_tokens select gen_random_uuid(), '', at from pg_temp.local_times('60 minutes') as at`,
+      insert into password_reset_tokens select gen_random_uuid(), '', at from ${times('60 minutes')} as t (at)`,
     cleaner: `
       delete from sessions where last_activity <= fixture.now_s() - 120 * 60;
       delete from password_reset_tokens where created_at < ${now} - interval '60 minutes'`,
@@ -51,13 +47,13 @@ for (const timeZone of ['UTC', 'America/New_York']) {
         id char(80) primary key, access_token_id char(80) not null, revoked boolean not null, expires_at timestamp(0)
       );
       create index on oauth_refresh_tokens (access_token_id)`,
-    rows: `${times}
+    rows: `
       ${passport
         .map(
           (table) => `
             insert into ${table}
             select gen_random_uuid(), 1, gen_random_uuid(), null, gone, at
-            from pg_temp.local_times('168 hours') as at, unnest('{true, false}'::bool[]) as gone;`,
+            from ${times('168 hours')} as t (at), unnest('{true, false}'::bool[]) as gone;`,
         )
         .join('')}
       insert into oauth_refresh_tokens select id, '', revoked, expires_at from oauth_access_tokens`,
@@ -74,10 +70,10 @@ for (const timeZone of ['UTC', 'America/New_York']) {
         token varchar(64) not null unique, abilities text, last_used_at timestamp(0), expires_at timestamp(0),
         created_at timestamp(0), updated_at timestamp(0)
       )`,
-    rows: `${times}
+    rows: `
       insert into personal_access_tokens (tokenable_type, tokenable_id, name, token, expires_at, created_at)
       select 'User', 1, '', gen_random_uuid(), expires, made
-      from pg_temp.local_times('24 hours') as expires, pg_temp.local_times('31 days') as made`,
+      from ${times('24 hours')} as e (expires), ${times('31 days')} as m (made)`,
     cleaner: `
       delete from personal_access_tokens where expires_at < ${now} - interval '24 hours';
       delete from personal_access_tokens where created_at < ${now} - interval '30 days' - interval '24 hours'`,

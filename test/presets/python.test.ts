@@ -1,4 +1,5 @@
 import { useDatabase } from '../support/database';
+import { CLEANER, ROWS, TABLES } from './oauth-toolkit';
 import { cleansLikeTheSystem } from './system';
 
 const database = useDatabase();
@@ -13,6 +14,13 @@ cleansLikeTheSystem(database, 'django', {
     insert into django_session
     select md5(random()::text), '', at from fixture.moments('0') as at`,
   cleaner: 'delete from django_session where expire_date < now()',
+});
+
+cleansLikeTheSystem(database, 'django-oauth-toolkit', {
+  given: { refreshTokenExpire: '14d' },
+  tables: TABLES,
+  rows: ROWS,
+  cleaner: CLEANER,
 });
 
 /** All keys of Django are checked when the transaction ends. */

@@ -100,13 +100,9 @@ for (const timeZone of ['UTC', 'Europe/Berlin']) {
       create table account_lockouts (
         id bigint primary key references accounts, key varchar not null default '', deadline timestamp not null
       )`,
-    // At least two hours from the boundary: when the clock is set back, an hour of the zone repeats.
     rows: `
-      create function pg_temp.local_times(age interval) returns setof timestamp language sql as $$
-        select (now() - age + distance) at time zone '${timeZone}'
-        from unnest('{-100 days, -2 hours, 2 hours, 5 days}'::interval[]) as distance $$;
       create temporary table deadlines as
-        select row_number() over () as id, at as deadline from pg_temp.local_times('0') as at;
+        select row_number() over () as id, at as deadline from fixture.local_times('0', '${timeZone}') as at;
       insert into accounts select id from deadlines;
       ${[...ACCOUNT_KEYS, 'account_lockouts']
         .map((table) => `insert into ${table} (id, deadline) select id, deadline from deadlines;`)
@@ -114,7 +110,7 @@ for (const timeZone of ['UTC', 'Europe/Berlin']) {
       insert into account_jwt_refresh_keys (account_id, deadline) select 1, deadline from deadlines;
       insert into account_active_session_keys
       select 1, gen_random_uuid(), made, used
-      from pg_temp.local_times('30 days') as made, pg_temp.local_times('1 day') as used;
+      from fixture.local_times('30 days', '${timeZone}') as made, fixture.local_times('1 day', '${timeZone}') as used;
       drop table deadlines`,
     cleaner: `
       ${[...ACCOUNT_KEYS, 'account_jwt_refresh_keys']

@@ -26,6 +26,10 @@ export const ROW_SOURCES = `
     select extract(epoch from moment)::bigint from fixture.moments(age) as moment $$;
   create function fixture.milliseconds(age interval) returns setof bigint language sql as $$
     select (extract(epoch from moment) * 1000)::bigint from fixture.moments(age) as moment $$;
+  -- At least two hours from the boundary: when the clock is set back, an hour of the zone repeats.
+  create function fixture.local_times(age interval, zone text) returns setof timestamp language sql as $$
+    select (now() - age + distance) at time zone zone
+    from unnest('{-100 days, -2 hours, 2 hours, 5 days}'::interval[]) as distance $$;
   create function fixture.now_ms() returns bigint language sql as $$ select (extract(epoch from now()) * 1000)::bigint $$;
   create function fixture.now_s() returns bigint language sql as $$ select extract(epoch from now())::bigint $$;`;
 
