@@ -11,17 +11,18 @@ import { startReplica } from '../support/replica';
 
 const database = useDatabase({ max_prepared_transactions: 5, wal_level: 'logical', autovacuum: 'off' });
 
-/** A table of tokens, one of which holds a marker that occurs nowhere else. */
-async function createTokens(): Promise<string> {
-  const marker = randomBytes(16).toString('hex');
-  await database.sql('create table tokens (id int primary key, hash text unique, revoked bool not null)');
-  await database.sql(`insert into tokens select i, 'other ' || i, false from generate_series(1, 500) i`);
-  await database.sql('insert into tokens values (0, $1, true)', [marker]);
-  return marker;
-}
+/** In one of the tokens, and nowhere else. */
+const marker = randomBytes(16).toString('hex');
+
+beforeEach(() =>
+  database.sql(`
+    create table tokens (id int primary key, hash text unique, revoked bool not null);
+    insert into tokens select i, 'other ' || i, false from generate_series(1, 500) i;
+    insert into tokens values (0, '${marker}', true)`),
+);
 
 /** Where on the server's disk the marker is. */
-async function placesOf(marker: string): Promise<{ heap: boolean; index: boolean; log: boolean }> {
+async function places(): Promise<{ heap: boolean; index: boolean; log: boolean }> {
   await database.sql('checkpoint');
   const file = async (relation: string) => {
     const [row] = await database.sql<{ path: string }>('select pg_relation_filepath($1) as path', [relation]);
@@ -48,16 +49,14 @@ const deleteMarked = () => database.sql('delete from tokens where revoked');
 
 describe('the bytes of a deleted token', () => {
   test('stay in the table, its index and the log after the delete', async () => {
-    const marker = await createTokens();
     await deleteMarked();
-    await expect(placesOf(marker)).resolves.toEqual({ heap: true, index: true, log: true });
+    await expect(places()).resolves.toEqual({ heap: true, index: true, log: true });
   });
 
   test('are not overwritten by a vacuum, though nothing leads to them any more', async () => {
-    const marker = await createTokens();
     await deleteMarked();
     await database.sql('vacuum (index_cleanup on) tokens');
-    await expect(placesOf(marker)).resolves.toMatchObject({ heap: true, log: true });
+    await expect(places()).resolves.toMatchObject({ heap: true, log: true });
     // The statistics of PostgreSQL 14 are late.
     await eventually(async () => (await erasure())?.unlinked === true);
     await expect(erasure()).resolves.toMatchObject({
@@ -69,16 +68,14 @@ describe('the bytes of a deleted token', () => {
   });
 
   test('are gone from the table and its index after VACUUM FULL, and stay in the log', async () => {
-    const marker = await createTokens();
     await deleteMarked();
     await database.sql('vacuum full tokens');
-    await expect(placesOf(marker)).resolves.toEqual({ heap: false, index: false, log: true });
+    await expect(places()).resolves.toEqual({ heap: false, index: false, log: true });
   });
 });
 
 describe('a deleted token is still readable', () => {
   test('for a session with an older snapshot, which is named', async () => {
-    const marker = await createTokens();
     const reader = await database.connect();
     await reader.query(`set application_name = 'report'`);
     await reader.query('begin isolation level repeatable read');
@@ -99,7 +96,7 @@ describe('a deleted token is still readable', () => {
     const reader = await database.connect();
     await reader.query('begin isolation level repeatable read');
     await reader.query('select pg_sleep(2.6)');
-    await database.sql('create table tokens (id int)');
+    await database.sql('select pg_current_xact_id()');
     const session = database.session();
     let looks = 0;
     const counted: Queryable = {
@@ -122,7 +119,6 @@ describe('a deleted token is still readable', () => {
     ['replication slot', { primary_slot_name: 'standby' }, 'standby'],
     ['replica', {}, expect.stringMatching(/^\d+ walreceiver$/)],
   ])('for a query on a replica that sends feedback over a %s, which is named', async (kind, settings, name) => {
-    const marker = await createTokens();
     await database.sql(`select pg_create_physical_replication_slot('standby')`);
     const replica = await startReplica(database.server, {
       hot_standby_feedback: 'on',
@@ -151,7 +147,6 @@ describe('a deleted token is still readable', () => {
   });
 
   test('but not for a logical replication slot, which keeps only rows of the catalog', async () => {
-    await createTokens();
     await database.sql(`select pg_create_logical_replication_slot('subscriber', 'pgoutput')`);
     try {
       await deleteMarked();
@@ -162,7 +157,6 @@ describe('a deleted token is still readable', () => {
   });
 
   test('as long as a prepared transaction from before is not ended, which is named', async () => {
-    await createTokens();
     const client = await database.connect();
     await client.query('begin');
     await client.query('update tokens set id = -1 where id = 1');

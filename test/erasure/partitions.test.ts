@@ -1,45 +1,35 @@
+import type { ConnectionOptions } from '../../lambda/database/session';
 import { dropDeadPartitions } from '../../lambda/erasure/partitions';
 import { useDatabase } from '../support/database';
-import { documentedSql } from '../support/erasure';
+import { documentedSql } from '../support/readme';
 
 const database = useDatabase({ wal_level: 'logical' });
 const { signal } = new AbortController();
+let cleaner: ConnectionOptions;
 
-/** Three partitions of sessions: dead, half dead, and the default one. */
-async function createSessions(type = 'timestamptz'): Promise<void> {
-  await database.sql(
-    `create table sessions (id int not null, expires_at ${type} not null) partition by range (expires_at)`,
-  );
-  await database.sql(
-    `create table sessions_dead partition of sessions for values from ('2020-01-01') to ('2020-02-01')`,
-  );
-  await database.sql(`create table sessions_open partition of sessions for values from ('2020-02-01') to (maxvalue)`);
-  await database.sql(`create table sessions_rest partition of sessions default`);
-  await database.sql(`
-    insert into sessions
-    values (1, '2020-01-15'), (2, '2020-01-31 23:00'), (3, '2020-02-01'), (4, '2100-01-01'), (5, '2019-12-31')`);
-  await database.sql('analyze sessions');
-  await createRole('token_cleanup');
+/** Runs the SQL, and creates the role and the function of the owner by which it may drop partitions. */
+async function create(sql: string): Promise<void> {
+  await database.sql(sql);
+  cleaner = await database.createRole('token_cleanup');
   await database.sql(documentedSql('drop-partition'));
 }
 
-/** A session of a role that owns nothing. Roles are shared by all databases of the server. */
-function sessionOf(user: string) {
-  return database.session(database.connection({ user, password: 'secret' }));
-}
-
-async function createRole(name: string): Promise<void> {
-  const [role] = await database.sql('select from pg_roles where rolname = $1', [name]);
-  if (!role) {
-    await database.sql(`create role ${name} login password 'secret'`);
-  }
+/** Three partitions of sessions: dead, half dead, and the default one. */
+async function createSessions(type = 'timestamptz'): Promise<void> {
+  await create(`
+    create table sessions (id int not null, expires_at ${type} not null) partition by range (expires_at);
+    create table sessions_dead partition of sessions for values from ('2020-01-01') to ('2020-02-01');
+    create table sessions_open partition of sessions for values from ('2020-02-01') to (maxvalue);
+    create table sessions_rest partition of sessions default;
+    insert into sessions
+    values (1, '2020-01-15'), (2, '2020-01-31 23:00'), (3, '2020-02-01'), (4, '2100-01-01'), (5, '2019-12-31');
+    analyze sessions`);
 }
 
 async function drop(deadBefore = '2020-03-01T00:00:00Z', column = 'expires_at') {
-  const session = sessionOf('token_cleanup');
+  const session = database.session(cleaner);
   try {
-    const [row] = await database.sql<{ oid: number }>(`select 'sessions'::regclass::oid::int as oid`);
-    const target = { oid: row?.oid ?? 0, schema: 'public', column, deadBefore: new Date(deadBefore) };
+    const target = { oid: await database.oid('sessions'), schema: 'public', column, deadBefore: new Date(deadBefore) };
     return await dropDeadPartitions(session, target, signal);
   } finally {
     await session.close();
@@ -122,11 +112,10 @@ test.each([
   ['range (expires_at, id)', `from (minvalue, minvalue) to ('2020-02-01', 0)`],
   ['range (id)', 'from (0) to (10)'],
 ])('does not touch a table that is partitioned by %s', async (by, bound) => {
-  await database.sql(`create table sessions (id int, expires_at timestamptz) partition by ${by}`);
-  await database.sql(`create table sessions_dead partition of sessions for values ${bound}`);
-  await database.sql(`insert into sessions values (1, '2020-01-15'), (2, '2020-01-16')`);
-  await createRole('token_cleanup');
-  await database.sql(documentedSql('drop-partition'));
+  await create(`
+    create table sessions (id int, expires_at timestamptz) partition by ${by};
+    create table sessions_dead partition of sessions for values ${bound};
+    insert into sessions values (1, '2020-01-15'), (2, '2020-01-16')`);
   await expect(drop()).resolves.toEqual([]);
   await expect(
     database.column(`select public.token_cleanup_drop_partition('sessions_dead'::regclass, 'infinity')`),
@@ -139,11 +128,10 @@ test.each([
   ['maxvalue', `('2020-01-01') to (maxvalue)`],
   ['a time in another time zone', `('2020-01-01') to ('2020-02-29 23:00-12:00')`],
 ])('keeps a partition up to %s', async (_, bound) => {
-  await database.sql('create table sessions (id int, expires_at timestamptz) partition by range (expires_at)');
-  await database.sql(`create table sessions_open partition of sessions for values from ${bound}`);
-  await database.sql(`insert into sessions values (1, '2020-01-15')`);
-  await createRole('token_cleanup');
-  await database.sql(documentedSql('drop-partition'));
+  await create(`
+    create table sessions (id int, expires_at timestamptz) partition by range (expires_at);
+    create table sessions_open partition of sessions for values from ${bound};
+    insert into sessions values (1, '2020-01-15')`);
   await expect(drop()).resolves.toEqual([]);
   await expect(remaining()).resolves.toEqual([1]);
 });
@@ -165,7 +153,7 @@ test('keeps a partition that is being detached, whose rows belong to the table n
 
 describe('the function of the owner', () => {
   const call = async (partition: string, deadBefore: string) => {
-    const session = sessionOf('token_cleanup');
+    const session = database.session(cleaner);
     try {
       const text = `select public.token_cleanup_drop_partition('public.${partition}'::regclass, $1) as refusal`;
       return (await session.query<{ refusal: string | null }>(text, [deadBefore])).rows[0]?.refusal;
@@ -189,8 +177,7 @@ describe('the function of the owner', () => {
 
   test('cannot be called by any other role', async () => {
     await createSessions();
-    await createRole('stranger');
-    const session = sessionOf('stranger');
+    const session = database.session(await database.createRole('stranger'));
     await expect(
       session.query(`select public.token_cleanup_drop_partition('public.sessions_dead'::regclass, 'infinity')`),
     ).rejects.toThrow('permission denied for function');

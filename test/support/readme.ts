@@ -30,3 +30,13 @@ export function readmeCode(language: string, heading: string): string {
 export function readmeSql(heading: string, password = ''): string {
   return readmeCode('sql', heading).replace("'…'", `'${password}'`);
 }
+
+/** The SQL in lambda/erasure/README.md that begins with a comment of this name. */
+export function documentedSql(name: string): string {
+  const [, sql] =
+    new RegExp(`\`\`\`sql\\n-- ${name}.*?\\n(.*?)\`\`\``, 's').exec(readDocument('lambda/erasure/README.md')) ?? [];
+  if (sql === undefined) {
+    throw new Error(`lambda/erasure/README.md must show SQL that begins with "-- ${name}"`);
+  }
+  return sql;
+}
