@@ -1,19 +1,7 @@
 import { identityOf, isEnabled, readConfig } from '../../lambda/configuration/environment';
-import { InvalidInputError } from '../../lambda/configuration/validation';
+import { mistakesOf } from '../support/mistakes';
 
 const SECRET = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:tokens';
-
-function mistakes(step: () => unknown): readonly string[] {
-  try {
-    step();
-  } catch (error) {
-    if (error instanceof InvalidInputError) {
-      return error.mistakes;
-    }
-    throw error;
-  }
-  throw new Error('nothing was refused');
-}
 
 test('needs the secret only, and has a default for everything else', () => {
   expect(readConfig({ DB_SECRET_ARN: SECRET })).toEqual({
@@ -102,7 +90,7 @@ test('names the place of a mistake in a long list of targets on one line', () =>
     2,
   );
   const CLEANUP_TARGETS = `${list.slice(0, -3)},}]`;
-  const [mistake, ...others] = mistakes(() => readConfig({ DB_SECRET_ARN: SECRET, CLEANUP_TARGETS }));
+  const [mistake, ...others] = mistakesOf(() => readConfig({ DB_SECRET_ARN: SECRET, CLEANUP_TARGETS }));
 
   expect(mistake).toContain('CLEANUP_TARGETS must be JSON, got "[');
   expect(mistake).toContain(`at position ${CLEANUP_TARGETS.length - 2}`);
@@ -122,6 +110,11 @@ test.each<[string, Record<string, string>, string[]]>([
     'databases that are not JSON',
     { DB_SECRET_ARN: SECRET, DB_NAMES: 'tenant_*' },
     [expect.stringMatching(/^DB_NAMES must be JSON, got "tenant_\*": Unexpected token /)],
+  ],
+  [
+    'targets that are not JSON',
+    { DB_SECRET_ARN: SECRET, CLEANUP_TARGETS: 'refresh_tokens' },
+    [expect.stringMatching(/^CLEANUP_TARGETS must be JSON, got "refresh_tokens": /)],
   ],
   [
     'databases without a pattern, and a slip',
@@ -167,12 +160,12 @@ test.each<[string, Record<string, string>, string[]]>([
     ['DB_AUTH must be password or iam, got "IAM"', 'DB_PORT must be a whole number from 1 to 65535, got "x"'],
   ],
 ])('refuses %s', (_, environment, expected) => {
-  expect(mistakes(() => readConfig(environment))).toEqual(expected);
+  expect(mistakesOf(() => readConfig(environment))).toEqual(expected);
 });
 
 test('lists every mistake of the environment, each with its name, its rule and its value', () => {
   expect(
-    mistakes(() =>
+    mistakesOf(() =>
       readConfig({
         DB_HOST: '',
         DB_PORT: '0',
@@ -198,21 +191,15 @@ test('lists every mistake of the environment, each with its name, its rule and i
 test.each(['', ' ', 'NaN', '1e1', '0x1', '1.5', '-1', '1 ', 'Infinity'])(
   'does not take %j for a number of connections',
   (value) => {
-    expect(mistakes(() => readConfig({ DB_SECRET_ARN: SECRET, CLEANUP_CONCURRENCY: value }))).toEqual([
+    expect(mistakesOf(() => readConfig({ DB_SECRET_ARN: SECRET, CLEANUP_CONCURRENCY: value }))).toEqual([
       `CLEANUP_CONCURRENCY must be a whole number from 1 to 16, got ${JSON.stringify(value)}`,
     ]);
   },
 );
 
 test.each(['0', '0.0', '1.01', '-0.5', '.5', ''])('does not take %j for a load', (value) => {
-  expect(mistakes(() => readConfig({ DB_SECRET_ARN: SECRET, CLEANUP_MAX_LOAD: value }))).toEqual([
+  expect(mistakesOf(() => readConfig({ DB_SECRET_ARN: SECRET, CLEANUP_MAX_LOAD: value }))).toEqual([
     `CLEANUP_MAX_LOAD must be above 0 and at most 1, got ${JSON.stringify(value)}`,
-  ]);
-});
-
-test('refuses targets that are not JSON', () => {
-  expect(mistakes(() => readConfig({ DB_SECRET_ARN: SECRET, CLEANUP_TARGETS: 'refresh_tokens' }))).toEqual([
-    expect.stringMatching(/^CLEANUP_TARGETS must be JSON, got "refresh_tokens": /),
   ]);
 });
 

@@ -1,15 +1,6 @@
 import { readRequest } from '../../lambda/configuration/event';
 import { DEFAULT_TARGETS, parseTargets } from '../../lambda/configuration/targets';
-import type { InvalidInputError } from '../../lambda/configuration/validation';
-
-function mistakes(read: () => unknown): readonly string[] {
-  try {
-    read();
-  } catch (error) {
-    return (error as InvalidInputError).mistakes;
-  }
-  throw new Error('nothing was refused');
-}
+import { mistakesOf } from '../support/mistakes';
 
 describe('the event', () => {
   const targets = parseTargets(DEFAULT_TARGETS);
@@ -45,14 +36,14 @@ describe('the event', () => {
   test('may have rounds only from a state machine', () => {
     const rounds = { count: 1, rowsDeleted: 7, durationMs: 1000, status: 'succeeded' };
 
-    expect(mistakes(() => readRequest({ rounds }, { targets }))).toEqual([
+    expect(mistakesOf(() => readRequest({ rounds }, { targets }))).toEqual([
       `event.rounds must not be set unless execution is, got ${JSON.stringify(rounds)}`,
     ]);
   });
 
   test('is refused by name for any other key, type or range', () => {
     expect(
-      mistakes(() =>
+      mistakesOf(() =>
         readRequest({ dryrun: true, dryRun: 'yes', tables: ['users'], concurrency: 0, maxLoad: 1.5 }, { targets }),
       ),
     ).toEqual([
@@ -63,7 +54,7 @@ describe('the event', () => {
       'event.dryrun is not a known key (did you mean dryRun?)',
     ]);
     expect(
-      mistakes(() =>
+      mistakesOf(() =>
         readRequest(
           { execution: '', until: '6:00', timeZone: 'Mars', scheduledAt: 'today', rounds: { count: -1 } },
           { targets },
@@ -79,28 +70,30 @@ describe('the event', () => {
       'event.rounds.durationMs is required',
       'event.rounds.status is required',
     ]);
-    expect(mistakes(() => readRequest({ tables: [] }, { targets }))).toEqual([
+    expect(mistakesOf(() => readRequest({ tables: [] }, { targets }))).toEqual([
       'event.tables must be a list of configured tables (refresh_tokens), got []',
     ]);
-    expect(mistakes(() => readRequest('run', { targets }))).toEqual(['event must be an object, got "run"']);
-    expect(mistakes(() => readRequest({ source: 'aws.s3' }, { targets }))).toEqual(['event.source is not a known key']);
+    expect(mistakesOf(() => readRequest('run', { targets }))).toEqual(['event must be an object, got "run"']);
+    expect(mistakesOf(() => readRequest({ source: 'aws.s3' }, { targets }))).toEqual([
+      'event.source is not a known key',
+    ]);
   });
 
   test.each(['aws.scheduler', 'aws.events'])('is refused if it is both a request and an envelope of %s', (source) => {
     const refusal = (key: string) => `event.${key} must not be in an EventBridge envelope, whose source is ${source}`;
-    expect(mistakes(() => readRequest({ source, dryRun: true, tables: ['refresh_tokens'] }, { targets }))).toEqual([
+    expect(mistakesOf(() => readRequest({ source, dryRun: true, tables: ['refresh_tokens'] }, { targets }))).toEqual([
       refusal('dryRun'),
       refusal('tables'),
     ]);
     // A slip in the key deletes as much as none.
-    expect(mistakes(() => readRequest({ source, dryrun: true, dry_run: true }, { targets }))).toEqual([
+    expect(mistakesOf(() => readRequest({ source, dryrun: true, dry_run: true }, { targets }))).toEqual([
       refusal('dryrun'),
       refusal('dry_run'),
     ]);
-    expect(mistakes(() => readRequest({ source, detail: { dryRun: true } }, { targets }))).toEqual([
+    expect(mistakesOf(() => readRequest({ source, detail: { dryRun: true } }, { targets }))).toEqual([
       refusal('detail.dryRun'),
     ]);
-    expect(mistakes(() => readRequest({ source, detail: '{"maxLoad":1}' }, { targets }))).toEqual([
+    expect(mistakesOf(() => readRequest({ source, detail: '{"maxLoad":1}' }, { targets }))).toEqual([
       refusal('detail.maxLoad'),
     ]);
   });

@@ -2,18 +2,10 @@ import { readFileSync } from 'node:fs';
 import { SCHEMA_FILE, targetsJsonSchema } from '../../bin/targets-schema';
 import { matchesPattern } from '../../lambda/configuration/name-pattern';
 import { DEFAULT_TARGETS, parseTargets } from '../../lambda/configuration/targets';
-import { InvalidInputError } from '../../lambda/configuration/validation';
+import { mistakesOf } from '../support/mistakes';
 
 function mistakesIn(input: unknown, name?: string): readonly string[] {
-  try {
-    parseTargets(input, name);
-  } catch (error) {
-    if (error instanceof InvalidInputError) {
-      return error.mistakes;
-    }
-    throw error;
-  }
-  return [];
+  return mistakesOf(() => parseTargets(input, name));
 }
 
 test('lists every mistake of the targets, with the values and suggestions', () => {

@@ -1,5 +1,5 @@
-import { InvalidInputError } from '../../lambda/configuration/validation';
 import { parseManifest } from '../../lambda/fleet/manifest';
+import { mistakesOf } from '../support/mistakes';
 
 const SECRET = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:fleet/a-AbCdEf';
 
@@ -7,15 +7,9 @@ const LISTS = ['default', 'keycloak'];
 
 const SERVER = { name: 'a', host: 'a.db.internal', secretArn: SECRET, databases: ['auth'] };
 
-function mistakes(...lines: readonly (object | string)[]): string[] {
+function mistakesIn(...lines: readonly (object | string)[]): readonly string[] {
   const text = lines.map((line) => (typeof line === 'string' ? line : JSON.stringify(line))).join('\n');
-  try {
-    parseManifest(text, LISTS);
-  } catch (error) {
-    expect(error).toBeInstanceOf(InvalidInputError);
-    return [...(error as InvalidInputError).mistakes];
-  }
-  return [];
+  return mistakesOf(() => parseManifest(text, LISTS));
 }
 
 test('reads a server from each line', () => {
@@ -37,7 +31,7 @@ test('reads a server from each line', () => {
 
 test('lists every mistake with its line, its field, its rule and the value', () => {
   expect(
-    mistakes(
+    mistakesIn(
       SERVER,
       { ...SERVER, name: 'a/b', host: 'postgres://c', port: 0 },
       { name: 'd', hots: 'd', secretArn: 'd', iamUser: 'd', databases: [] },
@@ -75,7 +69,7 @@ test('requires the list of targets of a server where none is called default', ()
 
 test('refuses two lines of the same name, and two of the same server, whatever the case of its host', () => {
   expect(
-    mistakes(
+    mistakesIn(
       SERVER,
       { ...SERVER, host: 'b.db.internal' },
       { ...SERVER, name: 'c', host: 'A.DB.internal', port: 5432 },
@@ -88,5 +82,5 @@ test('refuses two lines of the same name, and two of the same server, whatever t
 });
 
 test('refuses an empty manifest', () => {
-  expect(mistakes('')).toEqual(['line 1: must be a server as JSON, got ""']);
+  expect(mistakesIn('')).toEqual(['line 1: must be a server as JSON, got ""']);
 });

@@ -3,18 +3,13 @@ import { tmpdir, userInfo } from 'node:os';
 import { join, relative } from 'node:path';
 import { parseDatabaseUrl, storedPassword } from '../../bin/local/database-url';
 import { encryptionOfFleet } from '../../bin/local/encryption';
-import type { InvalidInputError } from '../../lambda/configuration/validation';
+import { mistakesOf } from '../support/mistakes';
 
 const folder = mkdtempSync(join(tmpdir(), 'database-url-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function mistakesOf(url: string): readonly string[] {
-  try {
-    parseDatabaseUrl(url, {});
-  } catch (error) {
-    return (error as InvalidInputError).mistakes;
-  }
-  return [];
+function mistakesIn(url: string): readonly string[] {
+  return mistakesOf(() => parseDatabaseUrl(url, {}));
 }
 
 describe('a database URL', () => {
@@ -63,7 +58,7 @@ describe('a database URL', () => {
     'postgres://app:canary,/x@h/d',
     'postgres://app:canary x@h canary/d',
   ])('whose password breaks it is answered with how to write that: %s', (url) => {
-    expect(mistakesOf(url)).toEqual([ENCODE]);
+    expect(mistakesIn(url)).toEqual([ENCODE]);
   });
 
   test.each([
@@ -78,8 +73,8 @@ describe('a database URL', () => {
     [`postgres://u@h/d?sslmode=disable&sslrootcert=${__filename}`, 'sslrootcert must not be set with sslmode=disable'],
     ['postgres://u@h/d?sslmode=on', 'sslmode must be verify-full or disable, got "on"'],
   ])('is refused with the rule: %s', (url, mistake) => {
-    expect(mistakesOf(url)).toEqual([expect.stringContaining(`--database-url: ${mistake}`)]);
-    expect(mistakesOf(url).join()).not.toContain('canary');
+    expect(mistakesIn(url)).toEqual([expect.stringContaining(`--database-url: ${mistake}`)]);
+    expect(mistakesIn(url).join()).not.toContain('canary');
   });
 
   test.each([
@@ -94,7 +89,7 @@ describe('a database URL', () => {
     ['host=h password=canary', '--database-url must look like postgres://USER@HOST:PORT/DATABASE'],
     ['postgres://u:canary@h1:5432,h2:5432/d', '--database-url must name one host: the one that accepts writes'],
   ])('of another form is answered with the form: %s', (url, mistake) => {
-    expect(mistakesOf(url)).toEqual([mistake]);
+    expect(mistakesIn(url)).toEqual([mistake]);
   });
 
   test.each([
@@ -106,7 +101,7 @@ describe('a database URL', () => {
     const because = `must be verify-full or disable, got "${mode}", which sends the password to ${recipient}. Write `;
     const otherwise = '=FILE if the authority is not a public one (Amazon RDS: global-bundle.pem)';
 
-    expect(mistakesOf(`postgres://u@h/d?sslmode=${mode}`)).toEqual([
+    expect(mistakesIn(`postgres://u@h/d?sslmode=${mode}`)).toEqual([
       `--database-url: sslmode ${because}sslmode=verify-full, and sslrootcert${otherwise}`,
     ]);
     expect(() => encryptionOfFleet({ PGSSLMODE: mode })).toThrow(

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Options, parseOptions } from '../../bin/local/options';
-import type { InvalidInputError } from '../../lambda/configuration/validation';
+import { mistakesOf } from '../support/mistakes';
 
 const folder = mkdtempSync(join(tmpdir(), 'options-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -13,13 +13,8 @@ function options(args: readonly string[], { isTerminal = true, environment = {} 
   return parseOptions(args, environment, () => isTerminal) as Options;
 }
 
-function mistakesOf(...[args, where]: Parameters<typeof options>): readonly string[] {
-  try {
-    options(args, where);
-  } catch (error) {
-    return (error as InvalidInputError).mistakes;
-  }
-  return [];
+function mistakesIn(...given: Parameters<typeof options>): readonly string[] {
+  return mistakesOf(() => options(...given));
 }
 
 test.each([
@@ -40,22 +35,16 @@ test.each([
   [['--max-load', '2'], '--max-load must be above 0 and at most 1, got "2"'],
   [['--max-rows', '0'], '--max-rows must be a whole number from 1 to 1000000000000, got "0"'],
 ])('refuses %j without repeating what may be a secret', (args, mistake) => {
-  expect(mistakesOf(args)).toEqual([mistake]);
+  expect(mistakesIn(args)).toEqual([mistake]);
 });
 
 test('lists every mistake in values', () => {
   const args = [
-    '--database-url',
-    'postgres://u@h/d?sslmode=on&x=y',
-    '--concurrency',
-    'two',
-    '--max-load',
-    '0',
-    '--stage',
-    'x',
+    ...['--database-url', 'postgres://u@h/d?sslmode=on&x=y', '--concurrency', 'two'],
+    ...['--max-load', '0', '--stage', 'x'],
   ];
 
-  expect(mistakesOf(args, { isTerminal: false, environment: { npm_config_dry_run: 'true' } })).toEqual([
+  expect(mistakesIn(args, { isTerminal: false, environment: { npm_config_dry_run: 'true' } })).toEqual([
     '--dry-run went to npm, not to this command: npm start -- --dry-run',
     expect.stringContaining('the parameter x is not supported'),
     expect.stringContaining('sslmode must be verify-full or disable, got "on"'),
@@ -81,7 +70,7 @@ describe('a run that deletes from a given database', () => {
     ['goes on in a pipe with --json', [...URL, '--json'], false, false],
   ])('%s', (_, args, isTerminal, expected) => {
     if (typeof expected === 'string') {
-      expect(mistakesOf(args, { isTerminal })).toEqual([expected]);
+      expect(mistakesIn(args, { isTerminal })).toEqual([expected]);
     } else {
       expect(options(args, { isTerminal }).asks).toBe(expected);
     }
@@ -123,7 +112,7 @@ describe('a stage', () => {
   });
 
   test.each(['prod', 'prod/absent', 'prod/auth/x'])('with several databases needs the name of one: %s', (stage) => {
-    expect(mistakesOf(['--stage', stage])).toEqual([
+    expect(mistakesIn(['--stage', stage])).toEqual([
       `--stage must name a database of the stage: prod/auth or prod/partners, got "${stage}"`,
     ]);
   });
@@ -142,7 +131,7 @@ describe('a file of targets', () => {
   ])('that is not JSON is answered in one line with the place: %s', (name, content, mistake) => {
     const file = join(folder, name);
     writeFileSync(file, content);
-    const [message, ...others] = mistakesOf(['--targets', file]);
+    const [message, ...others] = mistakesIn(['--targets', file]);
 
     expect(others).toEqual([]);
     expect(message).not.toContain('\n');
@@ -158,7 +147,7 @@ describe('a file of targets', () => {
   });
 
   test('that is missing is named', () => {
-    expect(mistakesOf(['--targets', 'absent.json'])).toEqual([
+    expect(mistakesIn(['--targets', 'absent.json'])).toEqual([
       expect.stringContaining('--targets must be a readable file: ENOENT'),
     ]);
   });
