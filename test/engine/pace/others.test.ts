@@ -34,10 +34,7 @@ async function elsewhere(): Promise<Client> {
 const clients: Client[] = [];
 
 beforeEach(async () => {
-  await database.sql(`do $$ begin
-    if to_regrole('nobody') is null then create role nobody login password 'none'; end if;
-  end $$`);
-  session = database.session(database.connection({ user: 'nobody', password: 'none' }));
+  session = database.session(await database.createRole('nobody'));
   cluster = new ClusterState(systemClock, BATCH_LIMITS);
   others = new Others();
   await look();
@@ -183,7 +180,7 @@ test('calls no function and no operator of another schema, on any search path', 
     create operator trap.- (function = trap.minus, leftarg = timestamptz, rightarg = timestamptz);
     grant usage on schema trap to nobody;
     alter role nobody in database "${database.name}" set search_path = trap, pg_catalog`);
-  const trapped = database.session(database.connection({ user: 'nobody', password: 'none' }));
+  const trapped = database.session(database.connection({ user: 'nobody', password: 'nobody' }));
 
   expect((await cluster.look(trapped, OID))?.pid).toBeGreaterThan(0);
   await trapped.close();

@@ -81,39 +81,37 @@ export class Purge {
 
   /** The share of this time in which batches were under way, the network not counted. */
   share(fromMs: number, toMs: number): number {
-    const within = this.batches.filter(({ begunAt }) => begunAt >= fromMs && begunAt < toMs);
+    const within = this.#begun(fromMs, toMs);
     return within.reduce((sum, { begunAt, endedAt }) => sum + endedAt - begunAt, 0) / (toMs - fromMs);
   }
 
   rowsPerSecond(fromMs: number, toMs: number): number {
-    const within = this.batches.filter(({ begunAt }) => begunAt >= fromMs && begunAt < toMs);
+    const within = this.#begun(fromMs, toMs);
     return (within.reduce((sum, { blocks }) => sum + blocks, 0) * ROWS_PER_BLOCK * 1_000) / (toMs - fromMs);
   }
 
   /** The longest batch that began in this time. */
   longestMs(fromMs: number, toMs: number): number {
-    return Math.max(
-      ...this.batches
-        .filter(({ begunAt }) => begunAt >= fromMs && begunAt < toMs)
-        .map(({ begunAt, endedAt }) => endedAt - begunAt),
-    );
+    return Math.max(...this.#begun(fromMs, toMs).map(({ begunAt, endedAt }) => endedAt - begunAt));
   }
 
   /** The longest time in which no batch began. */
   longestRestMs(fromMs: number, toMs: number): number {
-    const begun = this.batches.map(({ begunAt }) => begunAt).filter((at) => at >= fromMs && at < toMs);
+    const begun = this.#begun(fromMs, toMs).map(({ begunAt }) => begunAt);
     return Math.max(...[...begun, toMs].map((at, index) => at - (begun[index - 1] ?? fromMs)));
   }
 
   /** How many batches each connection had. */
   turnsOfEach(fromMs: number, toMs: number): number[] {
     const turns = new Map<number, number>();
-    for (const { pid, begunAt } of this.batches) {
-      if (begunAt >= fromMs && begunAt < toMs) {
-        turns.set(pid, (turns.get(pid) ?? 0) + 1);
-      }
+    for (const { pid } of this.#begun(fromMs, toMs)) {
+      turns.set(pid, (turns.get(pid) ?? 0) + 1);
     }
     return [...turns.values()];
+  }
+
+  #begun(fromMs: number, toMs: number): BatchSeen[] {
+    return this.batches.filter(({ begunAt }) => begunAt >= fromMs && begunAt < toMs);
   }
 
   async #work(lane: Lane): Promise<void> {
