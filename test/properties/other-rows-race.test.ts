@@ -1,13 +1,13 @@
 import { systemClock } from '../../lambda/clock';
-import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
+import type { TargetsInput } from '../../lambda/configuration/targets';
 import type { Queryable } from '../../lambda/database/queryable';
 import type { Session } from '../../lambda/database/session';
 import { conditionOf } from '../../lambda/engine/conditions/condition';
 import { FixedPace } from '../../lambda/engine/pace/fixed-pace';
 import { Turns } from '../../lambda/engine/pace/turns';
-import { inspect, PreflightError } from '../../lambda/engine/preflight/preflight';
 import { Sweep } from '../../lambda/engine/sweep';
 import { useDatabase } from '../support/database';
+import { inspectFirst } from '../support/inspected';
 
 /** Rules that look at other rows, while these change under a DELETE that waits for a lock. */
 
@@ -34,16 +34,7 @@ async function ids(table: string): Promise<number[]> {
 
 /** Deletes the dead rows of a target with a DELETE that waits for a lock as long as it takes. */
 async function sweepPatiently(session: Session, input: TargetsInput) {
-  const targets = parseTargets(input);
-  const [target] = targets;
-  if (!target) {
-    throw new Error('a target is missing');
-  }
-  const found = await inspect(session, { configured: targets, requested: targets, needs: 'delete' });
-  const inspected = found.get(target);
-  if (!inspected || inspected instanceof PreflightError) {
-    throw inspected ?? new Error('nothing was inspected');
-  }
+  const { target, inspected } = await inspectFirst(session, input);
   const patient: Queryable = {
     get reconnections() {
       return session.reconnections;
@@ -73,13 +64,13 @@ async function sweepPatiently(session: Session, input: TargetsInput) {
 /** What another session does before the DELETE begins, and while it waits. */
 interface Race {
   readonly before: string;
-  readonly meanwhile: string;
+  readonly meanwhile?: string;
   /** A further session, which is done before the first one ends. */
   readonly beside?: string;
   readonly end?: 'commit' | 'rollback';
 }
 
-async function race(targets: TargetsInput, { before, meanwhile, beside, end = 'commit' }: Race) {
+async function race(targets: TargetsInput, { before, meanwhile = 'select', beside, end = 'commit' }: Race) {
   const service = await database.connect();
   await service.query(`begin; ${before}`);
   const session = database.session();
@@ -96,46 +87,37 @@ async function race(targets: TargetsInput, { before, meanwhile, beside, end = 'c
   }
 }
 
+const revived = (...parents: number[]) =>
+  `update parents set dies_at = now() + interval '1 day' where id in (${parents})`;
+const locked = (table: string, ...rows: number[]) => `select from ${table} where id in (${rows}) for update`;
+
 describe('refersTo', () => {
   const CHILDREN_OF_DEAD: TargetsInput = [{ table: 'children', deleteWhen: [{ parent_id: { refersTo: DEAD } }] }];
 
   test.each<[string, Race, readonly number[]]>([
     [
       'keeps a row whose parent comes back to life while only the row is locked',
-      {
-        before: 'select from children where id = 40 for update',
-        meanwhile: `update parents set dies_at = now() + interval '1 day' where id = 4`,
-      },
+      { before: locked('children', 40), meanwhile: revived(4) },
       [10, 30, 40, 50],
     ],
     [
       'keeps rows that nobody locked whose parents come back to life meanwhile',
-      {
-        before: 'select from children where id = 20 for update',
-        meanwhile: 'select 1',
-        beside: `update parents set dies_at = null where id in (4, 6)`,
-      },
+      { before: locked('children', 20), beside: 'update parents set dies_at = null where id in (4, 6)' },
       [10, 30, 40, 50, 60],
     ],
     [
       'keeps a row that is changed along with its parent',
-      {
-        before: `update children set note = 'used' where id = 40`,
-        meanwhile: `update parents set dies_at = now() + interval '1 day' where id = 4`,
-      },
+      { before: `update children set note = 'used' where id = 40`, meanwhile: revived(4) },
       [10, 30, 40, 50],
     ],
     [
       'keeps a row that is given to a live parent',
-      { before: 'update children set parent_id = 3 where id = 40', meanwhile: 'select 1' },
+      { before: 'update children set parent_id = 3 where id = 40' },
       [10, 30, 40, 50],
     ],
     [
       'keeps a row that is given to a parent that comes back to life',
-      {
-        before: 'update children set parent_id = 2 where id = 40',
-        meanwhile: `update parents set dies_at = now() + interval '1 day' where id = 2`,
-      },
+      { before: 'update children set parent_id = 2 where id = 40', meanwhile: revived(2) },
       [10, 20, 30, 40, 50],
     ],
     [
@@ -145,24 +127,17 @@ describe('refersTo', () => {
     ],
     [
       'deletes a row that is given to another dead parent',
-      { before: 'update children set parent_id = 2 where id = 40', meanwhile: 'select 1' },
+      { before: 'update children set parent_id = 2 where id = 40' },
       [10, 30, 50],
     ],
     [
       'deletes a row whose parent changes and stays dead',
-      {
-        before: 'select from children where id = 40 for update',
-        meanwhile: `update parents set note = 'seen' where id = 4`,
-      },
+      { before: locked('children', 40), meanwhile: `update parents set note = 'seen' where id = 4` },
       [10, 30, 50],
     ],
     [
       'deletes a row whose parent came back to life in a transaction that failed',
-      {
-        before: 'select from children where id = 40 for update',
-        meanwhile: `update parents set dies_at = now() + interval '1 day' where id = 4`,
-        end: 'rollback',
-      },
+      { before: locked('children', 40), meanwhile: revived(4), end: 'rollback' },
       [10, 30, 50],
     ],
   ])('%s', async (_, steps, survivors) => {
@@ -179,10 +154,7 @@ describe('refersTo', () => {
 
     const outcome = await race(
       [{ table: 'children', deleteWhen: [{ parent_id: { refersTo: DEAD } }, { revoked: true }] }],
-      {
-        before: 'select from children where id in (40, 60) for update',
-        meanwhile: `update parents set dies_at = now() + interval '1 day' where id in (4, 6)`,
-      },
+      { before: locked('children', 40, 60), meanwhile: revived(4, 6) },
     );
 
     expect(outcome).toMatchObject({ stopReason: 'drained', rowsDeleted: 3 });
@@ -199,54 +171,33 @@ describe.each([
   'no action deferrable initially deferred',
 ])('unlessReferredToBy, on delete %s', (onDelete) => {
   const CHILDLESS: TargetsInput = [{ table: 'parents', deleteWhen: [DEAD], unlessReferredToBy: ['children'] }];
+  const REFER_TO_4 =
+    'select from parents where id = 4 for key share; insert into children (id, parent_id) values (1, 4)';
 
   test.each<[string, Race, readonly number[]]>([
-    [
-      'keeps a row that is referred to while it is waited for',
-      {
-        before: 'select from parents where id = 4 for key share; insert into children (id, parent_id) values (1, 4)',
-        meanwhile: 'select 1',
-      },
-      [1, 3, 4, 5],
-    ],
+    ['keeps a row that is referred to while it is waited for', { before: REFER_TO_4 }, [1, 3, 4, 5]],
     [
       'keeps a row that is referred to after the DELETE has begun',
-      {
-        before: 'select from parents where id = 2 for update',
-        meanwhile: 'select 1',
-        beside: 'insert into children (id, parent_id) values (1, 6)',
-      },
+      { before: locked('parents', 2), beside: 'insert into children (id, parent_id) values (1, 6)' },
       [1, 3, 5, 6],
     ],
     [
       'keeps a row that another row is given to',
       {
-        before: 'select from parents where id = 2 for update',
-        meanwhile: 'select 1',
+        before: locked('parents', 2),
         beside: 'insert into children (id, parent_id) values (1, 3); update children set parent_id = 4 where id = 1',
       },
       [1, 3, 4, 5],
     ],
-    [
-      'keeps a row that comes back to life',
-      {
-        before: `update parents set dies_at = now() + interval '1 day' where id = 4`,
-        meanwhile: 'select 1',
-      },
-      [1, 3, 4, 5],
-    ],
+    ['keeps a row that comes back to life', { before: revived(4) }, [1, 3, 4, 5]],
     [
       'deletes a row that was to be referred to in a transaction that failed',
-      {
-        before: 'select from parents where id = 4 for key share; insert into children (id, parent_id) values (1, 4)',
-        meanwhile: 'select 1',
-        end: 'rollback',
-      },
+      { before: REFER_TO_4, end: 'rollback' },
       [1, 3, 5],
     ],
     [
       'deletes a row that changes and stays dead',
-      { before: `update parents set note = 'seen' where id = 4`, meanwhile: 'select 1' },
+      { before: `update parents set note = 'seen' where id = 4` },
       [1, 3, 5],
     ],
   ])('%s', async (_, steps, survivors) => {

@@ -23,8 +23,7 @@ test.each<[string, () => Promise<unknown>]>([
   [
     'the server is read-only for a while (25006)',
     async () => {
-      await setReadOnly('on');
-      await faults.terminateSweep();
+      await reconnecting(() => setReadOnly('on'));
       await delay(500);
       await setReadOnly('off');
     },
@@ -32,10 +31,9 @@ test.each<[string, () => Promise<unknown>]>([
   [
     'there are too many connections for a while (53300)',
     async () => {
-      await database.sql('alter role purger connection limit 0');
-      await faults.terminateSweep();
+      await reconnecting(() => limitConnections(0));
       await delay(500);
-      await database.sql('alter role purger connection limit -1');
+      await limitConnections(-1);
     },
   ],
   ['a migration holds the whole table for a while', () => holdTable(500)],
@@ -65,21 +63,12 @@ test('comes to a good end when the service takes all connections of the server f
 test.each<[string, Trouble, RegExp]>([
   [
     'the password is wrong for good',
-    {
-      before: () => database.sql(`alter role purger password 'changed'`),
-      after: () => database.sql(`alter role purger password 'right'`),
-    },
+    { before: () => setPassword('changed'), after: () => setPassword('right') },
     /^the server refused the credentials \(SQLSTATE 28P01\)$/,
   ],
   [
     'the password is changed in mid-run and nobody tells',
-    {
-      strike: async () => {
-        await database.sql(`alter role purger password 'changed'`);
-        await faults.terminateSweep();
-      },
-      after: () => database.sql(`alter role purger password 'right'`),
-    },
+    { strike: () => reconnecting(() => setPassword('changed')), after: () => setPassword('right') },
     /^refresh_tokens: the server refused the credentials \(SQLSTATE 28P01\)$/,
   ],
   [
@@ -89,24 +78,12 @@ test.each<[string, Trouble, RegExp]>([
   ],
   [
     'the server becomes read-only in mid-run and stays so (25006)',
-    {
-      strike: async () => {
-        await setReadOnly('on');
-        await faults.terminateSweep();
-      },
-      after: () => setReadOnly('off'),
-    },
+    { strike: () => reconnecting(() => setReadOnly('on')), after: () => setReadOnly('off') },
     /^refresh_tokens: cannot execute DELETE in a read-only transaction \(SQLSTATE 25006\)$/,
   ],
   [
     'there are too many connections from mid-run on (53300)',
-    {
-      strike: async () => {
-        await database.sql('alter role purger connection limit 0');
-        await faults.terminateSweep();
-      },
-      after: () => database.sql('alter role purger connection limit -1'),
-    },
+    { strike: () => reconnecting(() => limitConnections(0)), after: () => limitConnections(-1) },
     /^refresh_tokens: too many connections \(SQLSTATE 53300\)$/,
   ],
   [
@@ -162,15 +139,14 @@ test.each<[string, Trouble, RegExp]>([
 });
 
 test('does not try a refused password again, on any of its connections', async () => {
-  await database.sql(`alter role purger password 'changed'`);
+  await setPassword('changed');
   expect(await faults.run({ concurrency: 4 })).toMatchObject({ status: 'failed' });
   expect(faults.proxy.connections).toBe(1);
 
-  await database.sql(`alter role purger password 'right'`);
+  await setPassword('right');
   const strike = async () => {
     faults.proxy.connections = 0;
-    await database.sql(`alter role purger password 'changed'`);
-    await faults.terminateSweep();
+    await reconnecting(() => setPassword('changed'));
   };
   expect(await faults.run({ concurrency: 4, strike })).toMatchObject({ status: 'failed' });
   // Each of them once, and the first once more to confirm what was deleted.
@@ -222,6 +198,16 @@ test('reports the truth about the remaining rows when another table takes the na
 
   await faults.expectNoHarm(report);
 });
+
+/** Changes something, and has the run connect again after that. */
+async function reconnecting(change: () => Promise<unknown>): Promise<void> {
+  await change();
+  await faults.terminateSweep();
+}
+
+const setPassword = (password: string) => database.sql(`alter role purger password '${password}'`);
+
+const limitConnections = (number: number) => database.sql(`alter role purger connection limit ${number}`);
 
 async function setReadOnly(value: 'on' | 'off'): Promise<void> {
   await database.sql(`
