@@ -1,8 +1,8 @@
-import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
+import type { TargetsInput } from '../../lambda/configuration/targets';
 import { adviseOnIndexes, type IndexAdvice } from '../../lambda/dry-run/index-advice';
 import { conditionOf } from '../../lambda/engine/conditions/condition';
-import { inspect, PreflightError } from '../../lambda/engine/preflight/preflight';
 import { useDatabase } from '../support/database';
+import { inspectFirst } from '../support/inspected';
 
 const database = useDatabase();
 
@@ -10,17 +10,11 @@ type Rules = Exclude<TargetsInput[number], { preset: string }>['deleteWhen'];
 
 /** The advice for a table that is too large to read in a second, and the plan by which a sweep finds few dead rows. */
 async function advised(deleteWhen: Rules): Promise<{ advice: IndexAdvice; plan: string }> {
-  const [target] = parseTargets([{ table: 'tokens', deleteWhen }]);
   const session = database.session();
   try {
-    if (!target) {
-      throw new Error('a target is missing');
-    }
-    const found = await inspect(session, { configured: [target], requested: [target], needs: 'read' });
-    const inspected = found.get(target);
-    if (!inspected || inspected instanceof PreflightError) {
-      throw inspected ?? new Error('nothing was inspected');
-    }
+    const { target, inspected } = await inspectFirst(session, [
+      { table: 'tokens', deleteWhen, timeZone: 'Europe/Berlin' },
+    ]);
     const large = { largest: inspected.oid, heapBytes: 2 ** 30, rows: 1_000_000, dead: 10 };
     const advice = await adviseOnIndexes(session, { target, inspected, ...large });
     const { text, values } = conditionOf(target, new Date(), inspected);
@@ -44,13 +38,16 @@ beforeEach(() =>
     create table "Sessions" (id int primary key, ends_at timestamptz);
     insert into "Sessions" select id, now() + interval '1 day' from generate_series(1, 100) as id;
     create table tokens (
-      "isRevoked" boolean default false, seconds int, ms bigint, at timestamptz, ends_at timestamptz, lifetime int,
+      "isRevoked" boolean default false, seconds int, ms bigint, exact numeric, day date, local_at timestamp,
+      at timestamptz, ends_at timestamptz, lifetime int, number smallint default 1,
       status text, short varchar(20), padded char(8), folded text collate folding, state state default 'active',
       code code default 1, big bigint default 1, key uuid default gen_random_uuid(), successor json,
       "sessionId" int references "Sessions", filler text default repeat('x', 100)
     );
-    insert into tokens (seconds, ms, at, ends_at, lifetime, status, short, padded, folded, successor, "sessionId")
-    select s, s * 1000::bigint, to_timestamp(s), to_timestamp(s), 60, 'active', 'active', 'active', 'active', '{}', n % 100 + 1
+    insert into tokens (
+      seconds, ms, exact, day, local_at, at, ends_at, lifetime, status, short, padded, folded, successor, "sessionId"
+    )
+    select s, s * 1000::bigint, s, to_timestamp(s), to_timestamp(s), to_timestamp(s), to_timestamp(s), 60, 'active', 'active', 'active', 'active', '{}', n % 100 + 1
     from generate_series(1, 4000) as n, lateral (select extract(epoch from now())::int + 300000 as s) as moment;
     analyze tokens`),
 );
@@ -118,21 +115,32 @@ test.each<[string, Rules[number], string]>([
 });
 
 test.each<[string, Rules[number], string]>([
-  ['a time', { at: { olderThan: '0s' } }, '(at) where at is not null'],
-  ['seconds', { seconds: { olderThan: '0s', epoch: 's' } }, '(seconds) where seconds is not null'],
-  ['values', { short: { in: ['revoked', 'used'] } }, '(short) where short is not null'],
+  ['epoch on an integer', { seconds: { olderThan: '0s', epoch: 's' } }, '(seconds)'],
+  ['epoch on a bigint', { ms: { olderThan: '0s', epoch: 'ms' } }, '(ms)'],
+  ['epoch on a numeric', { exact: { olderThan: '0s', epoch: 's' } }, '(exact)'],
+  ['values of a text', { status: { in: ['revoked', 'used'] } }, '(status)'],
+  ['values of a varchar', { short: { in: ['revoked'] } }, '(short)'],
+  ['values of an enum', { state: { in: ['revoked'] } }, '(state)'],
+  ['values of an integer', { number: { in: [6] } }, '(number)'],
+  ['a date', { day: { olderThan: '0s' } }, '(day)'],
+  ['a timestamp of a zone', { local_at: { olderThan: '0s' } }, '(local_at)'],
+  ['a lifetime', { at: { olderThan: '0s', plusSeconds: 'lifetime' } }, '(at)'],
+  ['a time that is not NULL', { at: { olderThan: '0s' } }, '(at) where at is not null'],
+  ['seconds that are not NULL', { seconds: { olderThan: '0s', epoch: 's' } }, '(seconds) where seconds is not null'],
+  ['values that are not NULL', { short: { in: ['revoked', 'used'] } }, '(short) where short is not null'],
   [
-    'a time beside values',
+    'a time beside values that are not NULL',
     { at: { olderThan: '0s' }, status: { in: ['used'] } },
     '(at) where status is not null and at is not null',
   ],
-])('takes an index of the rows in which %s is not NULL for one that serves', async (_, rule, definition) => {
+])('takes the index for %s for one that serves, as the sweep does', async (_, rule, definition) => {
   await database.sql(`create index sought on tokens ${definition}`);
 
   const { advice, plan } = await advised([rule]);
 
   expect(advice).toEqual({ verdict: 'exists', statements: [] });
-  expect(plan).toContain('sought');
+  expect(plan).toMatch(/Index.* Scan (using|on) sought/);
+  expect(plan).not.toContain('Seq Scan');
 });
 
 test.each<[string, Rules[number], string, string]>([

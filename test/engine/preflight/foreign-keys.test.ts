@@ -1,9 +1,9 @@
-import { parseTargets, type TargetsInput } from '../../../lambda/configuration/targets';
+import type { TargetsInput } from '../../../lambda/configuration/targets';
 import type { ReferringKey } from '../../../lambda/engine/conditions/referring-key';
 import { statementsOf } from '../../../lambda/engine/preflight/finding';
-import { type Inspected, inspect, PreflightError } from '../../../lambda/engine/preflight/preflight';
 import type { RunReport } from '../../../lambda/run/report';
 import { REFRESH_TOKENS, useDatabase } from '../../support/database';
+import { inspectFirst } from '../../support/inspected';
 
 const database = useDatabase();
 
@@ -32,15 +32,9 @@ async function warningsOf(targets: TargetsInput = REFRESH_TOKENS): Promise<reado
 }
 
 async function keysOf(input: TargetsInput = REFRESH_TOKENS, login: { user?: string; password?: string } = {}) {
-  const targets = parseTargets(input);
   const session = database.session(database.connection(login));
-  const found = await inspect(session, { configured: targets, requested: targets, needs: 'delete' });
-  await session.close();
-  const [first] = found.values();
-  if (!first || first instanceof PreflightError) {
-    throw first ?? new Error('nothing was inspected');
-  }
-  return (first as Inspected).referringKeys;
+  const { inspected } = await inspectFirst(session, input).finally(() => session.close());
+  return inspected.referringKeys;
 }
 
 /** Without what is different on every server. */
