@@ -10,6 +10,7 @@ import {
 } from '../../lambda/fleet/server-round';
 import { emitFleetReport } from '../../lambda/metrics';
 import type { RunStatus, TargetReport } from '../../lambda/run/report';
+import { targetReport } from '../support/reports';
 
 const FIRST = '2027-01-29T03:00:00.000Z';
 const SECOND = '2027-01-30T03:00:00.000Z';
@@ -226,28 +227,19 @@ test('leaves out results, and then failures, that would be too long for an event
 });
 
 test('sums up the tables of each database of a round', () => {
-  const table = (database: string | undefined, other: Partial<TargetReport> = {}): TargetReport => ({
-    ...(database !== undefined && { database }),
-    table: 'tokens',
-    status: 'succeeded',
-    stopReason: 'drained',
-    rowsDeleted: 2,
-    rowsRemaining: 0,
-    batches: 1,
-    longestBatchMs: 1,
-    durationMs: 5,
-    ...other,
-  });
-  const { rowsRemaining, stopReason, ...notSwept } = table('b');
+  const drained = { stopReason: 'drained', rowsRemaining: 0 } as const;
+  const table = (database: string, other: Partial<TargetReport> = drained): TargetReport =>
+    targetReport({ database, table: 'tokens', rowsDeleted: 2, durationMs: 5, ...other });
+  const { database: _, ...ofNoDatabase } = table('d');
 
   expect(
     databaseResults([
       table('a'),
       table('a', { status: 'partial', stopReason: 'blocked', rowsRemaining: 1 }),
       table('b'),
-      { ...notSwept, status: 'failed', rowsDeleted: 0, error: 'no privilege' },
-      table('c', { status: 'partial', stopReason: 'deadline' }),
-      table(undefined),
+      table('b', { status: 'failed', rowsDeleted: 0, error: 'no privilege' }),
+      table('c', { status: 'partial', stopReason: 'deadline', rowsRemaining: 0 }),
+      ofNoDatabase,
     ]),
   ).toEqual([
     { database: 'a', status: 'partial', isSwept: true, rowsDeleted: 4, rowsRemaining: 1, durationMs: 10 },

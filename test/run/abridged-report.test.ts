@@ -1,18 +1,14 @@
 import { abridged, LONGEST_ANSWER, LONGEST_STATE } from '../../lambda/run/abridged-report';
 import { joinAlike, MOST_LINES } from '../../lambda/run/alike-lines';
-import type { RunReport, TargetReport } from '../../lambda/run/report';
+import type { TargetReport } from '../../lambda/run/report';
+import { runReport, targetReport } from '../support/reports';
 
 function target(table: string, rest: Partial<TargetReport> = {}): TargetReport {
-  const counts = { rowsDeleted: 0, rowsRemaining: 0, batches: 0, longestBatchMs: 0, durationMs: 0 };
-  return { table, status: 'succeeded', ...counts, ...rest };
-}
-
-function report(targets: readonly TargetReport[]): RunReport {
-  return { status: 'failed', stage: 'local', dryRun: false, rowsDeleted: 0, durationMs: 0, targets };
+  return targetReport({ table, rowsRemaining: 0, ...rest });
 }
 
 test('leaves a report of ordinary size as it is', () => {
-  const whole = report([target('refresh_tokens')]);
+  const whole = runReport({ targets: [target('refresh_tokens')] });
 
   expect(abridged(whole, LONGEST_STATE)).toBe(whole);
 });
@@ -26,7 +22,7 @@ test('keeps of thousands of tables those that failed, that have rows left and th
     target('failed.sessions', { status: 'failed', error: 'x'.repeat(1_000) }),
   ];
 
-  const short = abridged(report([...idle, ...busy]), LONGEST_STATE);
+  const short = abridged(runReport({ targets: [...idle, ...busy] }), LONGEST_STATE);
 
   expect(Buffer.byteLength(JSON.stringify(short))).toBeLessThan(256_000);
   expect(short.targets.slice(-4)).toEqual(busy);
@@ -38,9 +34,9 @@ test.each([
   [25_000, 0],
   [50_000, expect.any(Number)],
 ])('keeps within the answer of Lambda: leaves out of %d tables %p', (tables, leftOut) => {
-  const whole = report(Array.from({ length: tables }, (_, index) => target(`tenant_${index}.sessions`)));
+  const targets = Array.from({ length: tables }, (_, index) => target(`tenant_${index}.sessions`));
 
-  const short = abridged(whole, LONGEST_ANSWER);
+  const short = abridged(runReport({ targets }), LONGEST_ANSWER);
 
   expect(Buffer.byteLength(JSON.stringify(short))).toBeLessThan(6_000_000);
   expect(short.targetsLeftOut ?? 0).toEqual(leftOut);

@@ -1,6 +1,7 @@
 import type { FunctionRequest } from '../../lambda/configuration/event';
 import type { RunReport, TargetReport } from '../../lambda/run/report';
 import { answerOf, isWhole, windowLeftMs } from '../../lambda/run/rounds';
+import { runReport, targetReport } from '../support/reports';
 
 const NOW = new Date('2026-11-25T04:00:00Z');
 beforeEach(() => jest.useFakeTimers({ now: NOW, doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] }));
@@ -14,28 +15,11 @@ const WINDOW: FunctionRequest = {
 };
 
 function target(part: Partial<TargetReport> = {}): TargetReport {
-  return {
-    table: 'refresh_tokens',
-    status: 'partial',
-    stopReason: 'deadline',
-    rowsDeleted: 7,
-    batches: 1,
-    longestBatchMs: 1,
-    durationMs: 1,
-    ...part,
-  };
+  return targetReport({ status: 'partial', stopReason: 'deadline', rowsDeleted: 7, ...part });
 }
 
 function report(part: Partial<RunReport> = {}): RunReport {
-  return {
-    status: 'partial',
-    stage: 'prod',
-    dryRun: false,
-    rowsDeleted: 7,
-    durationMs: 100,
-    targets: [target()],
-    ...part,
-  };
+  return runReport({ status: 'partial', rowsDeleted: 7, durationMs: 100, targets: [target()], ...part });
 }
 
 const SUCCESS = { status: 'succeeded', stopReason: 'drained' } as const;
