@@ -26,20 +26,13 @@ afterEach(async () => {
   await replica.remove();
 });
 
-/** Makes the sweep take some seconds. */
-async function dawdle(): Promise<void> {
-  await database.sql(`
-    create function dawdle() returns trigger language plpgsql as 'begin perform pg_sleep(0.001); return old; end';
-    create trigger dawdle before delete on refresh_tokens for each row execute function dawdle()`);
-}
-
 /** Waits until the replica has replayed all that the primary has written. */
 async function untilReplayed(): Promise<void> {
   await database.until('select bool_and(replay_lsn = pg_current_wal_lsn()) from pg_stat_replication');
 }
 
 test('pauses while a replica is too far behind, warns, and resumes once it has caught up', async () => {
-  await dawdle();
+  await database.slowDown('refresh_tokens', 0.001);
   await replicate();
   await untilReplayed();
   await onReplica.query('select pg_wal_replay_pause()');
@@ -68,7 +61,7 @@ test('pauses while a replica is too far behind, warns, and resumes once it has c
 });
 
 test('deletes one batch more than the limit allows while a replica stands still, and is partial', async () => {
-  await dawdle();
+  await database.slowDown('refresh_tokens', 0.001);
   await database.sql(`
     create table batches (at timestamptz);
     create function note() returns trigger language plpgsql as
@@ -93,7 +86,7 @@ test('deletes one batch more than the limit allows while a replica stands still,
 
 test('deletes in bursts beside a replica that replays everything late, and reports the pauses', async () => {
   await database.sql('delete from refresh_tokens where id > 400');
-  await dawdle();
+  await database.slowDown('refresh_tokens', 0.001);
   // It reports as little as possible, so that the server keeps showing the last lag after it has caught up.
   await replicate({ recovery_min_apply_delay: '1500ms', wal_receiver_status_interval: 0 });
 

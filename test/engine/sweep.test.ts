@@ -17,45 +17,34 @@ test('deletes revoked and expired rows, and keeps the live, the NULLs and the on
   const report = await database.service().run();
 
   const rows = await database.sql<{ id: number; at: Date | null }>('select id, expires_at as at from refresh_tokens');
-  expect(
-    rows
-      .filter(({ id }) => id < 100)
-      .map(({ id }) => id)
-      .sort(),
-  ).toEqual([5, 6, 7]);
+  const ids = rows.map(({ id }) => id);
+  expect(ids.filter((id) => id < 100).sort()).toEqual([5, 6, 7]);
   const cutoff = new Date(report.cutoff ?? '');
   const first = rows.filter(({ id }) => id >= 100).reduce((earliest, row) => (row.id < earliest.id ? row : earliest));
   expect(first.at).toEqual(cutoff);
-  expect(rows.filter(({ id }) => id >= 100)).toHaveLength(5100 - first.id + 1);
+  expect(ids.filter((id) => id >= 100)).toHaveLength(5100 - first.id + 1);
 });
 
-test('keeps a row whose expiry is extended while the sweep waits for it', async () => {
+test.each([
+  ['whose expiry is extended', `expires_at = now() + interval '1 day'`, 5],
+  ['that is taken back from revocation', 'revoked = false', 4],
+])('keeps a row %s while the sweep waits for it', async (_, change, id) => {
   await fillTokens(database, 10);
   await database.sql(`update refresh_tokens set expires_at = now() - interval '1 day' where id = 5`);
   const service = await database.connect();
-  await service.query('begin');
-  await service.query(`update refresh_tokens set expires_at = now() + interval '1 day' where id = 5`);
+  await service.query(`begin; update refresh_tokens set ${change} where id = ${id}`);
 
   const run = database.service().run();
   await database.untilSweepWaits();
   await service.query('commit');
 
-  expect(await run).toMatchObject({ status: 'succeeded', rowsDeleted: 5, targets: [{ rowsRemaining: 0 }] });
-  expect(await survivors(database)).toEqual([1, 3, 5, 7, 9]);
-});
-
-test('keeps a row that is taken back from revocation while the sweep waits for it', async () => {
-  await fillTokens(database, 10);
-  const service = await database.connect();
-  await service.query('begin');
-  await service.query('update refresh_tokens set revoked = false where id = 4');
-
-  const run = database.service().run();
-  await database.untilSweepWaits();
-  await service.query('commit');
-
-  expect(await run).toMatchObject({ status: 'succeeded', rowsDeleted: 4 });
-  expect(await survivors(database)).toEqual([1, 3, 4, 5, 7, 9]);
+  const kept = [1, 3, 7, 9, id].sort();
+  expect(await run).toMatchObject({
+    status: 'succeeded',
+    rowsDeleted: 10 - kept.length,
+    targets: [{ rowsRemaining: 0 }],
+  });
+  expect(await survivors(database)).toEqual(kept);
 });
 
 test('makes another pass for rows that a trigger revokes behind the sweep', async () => {
@@ -149,25 +138,9 @@ test('deletes all dead rows even if outdated statistics show few', async () => {
   expect(report.targets).toMatchObject([{ status: 'succeeded', rowsDeleted: 50_000, rowsRemaining: 0 }]);
 });
 
-test('counts the dead rows in a dry run, and deletes nothing', async () => {
-  await fillTokens(database, 1_000);
-
-  const report = await database.service().run({ dryRun: true });
-
-  expect(report).toMatchObject({
-    status: 'succeeded',
-    dryRun: true,
-    rowsDeleted: 0,
-    targets: [{ rowsDeleted: 0, rowsRemaining: 500, batches: 0 }],
-  });
-  expect(await survivors(database)).toHaveLength(1_000);
-});
-
 test('ends in time, reports what remains, and deletes it in the next run', async () => {
   await fillTokens(database, 6_000);
-  await database.sql(`
-    create function dawdle() returns trigger language plpgsql as 'begin perform pg_sleep(0.002); return old; end';
-    create trigger dawdle before delete on refresh_tokens for each row execute function dawdle()`);
+  await database.slowDown('refresh_tokens', 0.002);
   // A crowded machine needs part of it to count what the trigger may have kept, once the last batch is over.
   const timeLeftMs = 4_000;
   const startedAt = systemClock.now();
@@ -194,29 +167,4 @@ test('ends after the batch under way when it is interrupted', async () => {
 
   expect(report).toMatchObject({ status: 'partial', targets: [{ stopReason: 'interrupted', batches: 1 }] });
   expect(await survivors(database)).toHaveLength(50_000 - report.rowsDeleted);
-});
-
-test('treats an attempted injection as a name', async () => {
-  const evil = `x"; drop table victims; --`;
-  await database.sql(`
-    create schema "Odd ""Schema""";
-    create table victims (id int);
-    create table "Odd ""Schema"""."${evil.replaceAll('"', '""')}" (id int, "is ""revoked""?" boolean, "Ablauf-Däte 🕰" timestamp);
-    insert into "Odd ""Schema"""."${evil.replaceAll('"', '""')}"
-    values (1, true, null), (2, false, '2000-01-01'), (3, false, '9999-01-01'), (4, null, null)`);
-
-  const report = await database
-    .service({
-      targets: [
-        {
-          schema: 'Odd "Schema"',
-          table: evil,
-          deleteWhen: [{ 'is "revoked"?': true }, { 'Ablauf-Däte 🕰': { olderThan: '1d' } }],
-        },
-      ],
-    })
-    .run();
-
-  expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 2, targets: [{ table: evil }] });
-  expect(await database.sql('select * from victims')).toEqual([]);
 });

@@ -63,16 +63,14 @@ test(
         // Dead and alive in turn.
         await database.sql(`
           drop table if exists refresh_tokens, alive;
+          drop function if exists dawdle;
           create table refresh_tokens (id int, revoked boolean, expires_at timestamptz, filler text);
           insert into refresh_tokens
           select id, id % 4 = 0, now() + case when id % 4 = 2 then '-1 day' else '1 day' end::interval, repeat('x', 900)
           from generate_series(1, ${2 * dead}) as id;
           create table alive as select * from refresh_tokens where id % 2 = 1`);
         if (dawdles) {
-          await database.sql(`
-            create or replace function dawdle() returns trigger language plpgsql as
-            'begin perform pg_sleep(0.001); return old; end';
-            create trigger dawdle before delete on refresh_tokens for each row execute function dawdle()`);
+          await database.slowDown('refresh_tokens', 0.001);
         }
         const proxy = await TcpProxy.start(database.server.host, database.server.port);
         const connection = database.connection({ port: proxy.port });

@@ -4,6 +4,7 @@ import { systemClock } from '../../lambda/clock';
 import { parseTargets, type TargetsInput } from '../../lambda/configuration/targets';
 import type { Credentials } from '../../lambda/database/connection';
 import { type ConnectionOptions, fixedCredentials, Session, type SessionContext } from '../../lambda/database/session';
+import type { SweepProgress } from '../../lambda/engine/pass';
 import type { RunLogger } from '../../lambda/run/report';
 import { type TokenCleanupOptions, TokenCleanupService } from '../../lambda/token-cleanup-service';
 import { eventually } from './eventually';
@@ -210,15 +211,26 @@ export class TestDatabase {
   }
 
   /** A logger with which something happens, once, as soon as a run makes progress; and the end of that. */
-  atProgress(happen: () => unknown): { readonly logger: RunLogger; readonly happened: () => Promise<unknown> } {
+  atProgress(happen: (progress: SweepProgress) => unknown): {
+    readonly logger: RunLogger;
+    readonly happened: () => Promise<unknown>;
+  } {
     let happened: Promise<unknown> | undefined;
     const debug: RunLogger['debug'] = (_, { progress }) => {
       if (progress) {
-        happened ??= Promise.resolve(happen());
+        happened ??= Promise.resolve(happen(progress as SweepProgress));
+        happened.catch(() => {}); // whoever waits for it learns of it
       }
     };
     const end = () => happened ?? Promise.reject(new Error('the run made no progress'));
     return { logger: { ...this.logger, debug }, happened: end };
+  }
+
+  /** Makes each delete of a row take some time. */
+  async slowDown(table: string, seconds: number): Promise<void> {
+    await this.sql(`
+      create function dawdle() returns trigger language plpgsql as 'begin perform pg_sleep(${seconds}); return old; end';
+      create trigger dawdle before delete on ${table} for each row execute function dawdle()`);
   }
 
   /** Waits until a statement of the sweep waits for a lock. */

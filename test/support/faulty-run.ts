@@ -1,7 +1,6 @@
 import type { RunRequest } from '../../lambda/configuration/event';
 import type { TargetsInput } from '../../lambda/configuration/targets';
 import type { CredentialSource } from '../../lambda/database/session';
-import type { SweepProgress } from '../../lambda/engine/pass';
 import type { RunReport } from '../../lambda/run/report';
 import type { TokenCleanupOptions } from '../../lambda/token-cleanup-service';
 import { type TestDatabase, useDatabase } from './database';
@@ -63,29 +62,22 @@ class FaultyRuns {
 
   /** A run through the proxy that rests most of the time, so that a fault finds it half done. */
   async run({ request, credentials, reconnectTimeoutMs = 10_000, strike, ...options }: Circumstances = {}) {
-    let struck: Promise<unknown> | undefined;
-    const debug = (_: string, { progress }: Record<string, unknown>) => {
-      if (strike && !struck) {
-        const { blocksVisited, blocksTotal } = progress as SweepProgress;
-        expect(blocksVisited).toBeLessThan(blocksTotal);
-      }
-      struck ??= strike?.().then(
-        () => 'struck',
-        (error: unknown) => error,
-      );
-    };
+    const { logger, happened } = this.database.atProgress(async ({ blocksVisited, blocksTotal }) => {
+      expect(blocksVisited).toBeLessThan(blocksTotal);
+      await strike?.();
+    });
     const connection = this.database.connection({ ...PURGER, port: this.proxy.port });
     const report = await this.database
       .service({
         targets: TARGETS,
         connection: { ...connection, ...(credentials && { credentials }), reconnectTimeoutMs },
-        logger: { ...this.database.logger, debug },
+        logger: strike ? logger : this.database.logger,
         concurrency: 2,
         maxLoad: 0.2,
         ...options,
       })
       .run(request);
-    expect(await struck).toBe(strike && 'struck');
+    await (strike && happened());
     return report;
   }
 
