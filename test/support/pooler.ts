@@ -153,7 +153,7 @@ interface Backend {
   onFrame: (frame: Buffer) => void;
 }
 
-const SSL_REQUEST = 80_877_103;
+export const SSL_REQUEST = 80_877_103;
 const READY = 'Z'.charCodeAt(0);
 const IDLE = 'I'.charCodeAt(0);
 
@@ -186,7 +186,8 @@ class Frames {
   }
 }
 
-function message(type: string, body: Buffer): Buffer {
+/** A message of the protocol. */
+export function message(type: string, body: Buffer): Buffer {
   const head = Buffer.alloc(5);
   head.write(type);
   head.writeInt32BE(4 + body.length, 1);

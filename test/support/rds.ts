@@ -6,6 +6,7 @@ import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
 import { Client } from 'pg';
 import { generate } from 'selfsigned';
 import type { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
+import { message, SSL_REQUEST } from './pooler';
 import { faultsOf, type Keys } from './rds-token';
 
 export interface RdsOptions {
@@ -16,7 +17,6 @@ export interface RdsOptions {
   readonly keys: Keys;
 }
 
-const SSL_REQUEST = 80_877_103;
 const CLEARTEXT_PASSWORD = 3;
 
 /**
@@ -161,10 +161,6 @@ function textOf(message: Buffer): string {
 function parametersOf(startup: Buffer): Record<string, string | undefined> {
   const parts = startup.subarray(8).toString().split('\0');
   return Object.fromEntries(parts.flatMap((part, i) => (i % 2 === 0 ? [[part, parts[i + 1]]] : [])));
-}
-
-function message(type: string, body: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(type), int32(body.length + 4), body]);
 }
 
 function int32(value: number): Buffer {
