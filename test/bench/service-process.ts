@@ -66,18 +66,9 @@ class TokenService {
       for (let i = 0; i < CONNECTIONS; i += 1) {
         void this.#issueAgainAndAgain();
       }
-      await new Promise((warm) => setTimeout(warm, this.#load.warmUpMs));
-      return;
+    } else {
+      this.#issueEvery(1_000 / this.#load.rate);
     }
-    const intervalMs = 1_000 / this.#load.rate;
-    let dueAt = performance.now();
-    const issue = () => {
-      for (; dueAt <= performance.now(); dueAt += intervalMs) {
-        this.#issue(dueAt);
-      }
-      this.#timer = setTimeout(issue, dueAt - performance.now());
-    };
-    issue();
     await new Promise((warm) => setTimeout(warm, this.#load.warmUpMs));
   }
 
@@ -97,6 +88,17 @@ class TokenService {
       liveChange: this.#liveChange,
       revoked: this.#revoked,
     };
+  }
+
+  #issueEvery(intervalMs: number): void {
+    let dueAt = performance.now();
+    const issue = () => {
+      for (; dueAt <= performance.now(); dueAt += intervalMs) {
+        this.#issue(dueAt);
+      }
+      this.#timer = setTimeout(issue, dueAt - performance.now());
+    };
+    issue();
   }
 
   async #issueAgainAndAgain(): Promise<void> {
