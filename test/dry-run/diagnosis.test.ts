@@ -259,17 +259,3 @@ test.each([
   expect(server?.clockDifferenceMs).toBeGreaterThanOrEqual(atLeast);
   expect(server?.clockDifferenceMs).toBeLessThanOrEqual(atLeast + 60_000);
 });
-
-test('is interrupted, not failed, if it was waiting for a lock on the whole table', async () => {
-  await database.sql('create table refresh_tokens (id int, revoked boolean, expires_at timestamptz)');
-  const migration = await database.connect();
-  await migration.query('begin; lock table refresh_tokens');
-  const interrupt = new AbortController();
-  const run = database.service().run({ dryRun: true, signal: interrupt.signal });
-  await database.untilSweepWaits();
-
-  interrupt.abort();
-
-  expect(await run).toMatchObject({ status: 'partial', targets: [{ stopReason: 'interrupted' }] });
-  await migration.query('rollback');
-});

@@ -34,9 +34,9 @@ class FakeHeap implements Queryable {
   readonly visits: { blocks: number; from: number; to: number; lockTimeoutMs: number | undefined }[] = [];
 
   constructor(
-    private readonly clock: FakeClock,
-    private readonly cost: (fromBlock: number, toBlock: number) => number,
+    private readonly cost: (fromBlock: number, toBlock: number) => number = () => TARGET_MS,
     private readonly fail: (from: number, to: number) => string | undefined = () => undefined,
+    readonly clock = new FakeClock(),
   ) {}
 
   query: Queryable['query'] = async (_text, values = [], limits) => {
@@ -57,9 +57,8 @@ function turnsOf(clock: Clock, share: number): Turns {
 
 function walkOf(
   sessions: Queryable[],
-  clock: Clock,
   what: number | readonly Piece[],
-  options: Partial<WalkOptions<never>> = {},
+  { clock = (sessions[0] as FakeHeap).clock, ...options }: Partial<WalkOptions<never>> = {},
 ) {
   const done: Done<never>[] = [];
   const pieces = typeof what === 'number' ? [new BlockRange(RELATION, 0, what)] : what;
@@ -99,11 +98,9 @@ function covered(done: Done<never>[]): number {
 }
 
 test('widens the ranges while they are fast, at most twofold, and narrows them at once if they are slow', async () => {
-  const clock = new FakeClock();
   // Up to block 10,000 there is nothing to do; from there on, much.
-  const cost = (from: number, to: number) => (to - from) * (from < 10_000 ? 0.001 : 0.5);
-  const heap = new FakeHeap(clock, cost);
-  const { walk, done } = walkOf([heap], clock, 20_000);
+  const heap = new FakeHeap((from, to) => (to - from) * (from < 10_000 ? 0.001 : 0.5));
+  const { walk, done } = walkOf([heap], 20_000);
 
   expect(await walk.run()).toBe('finished');
 
@@ -115,19 +112,17 @@ test('widens the ranges while they are fast, at most twofold, and narrows them a
 });
 
 test('rests between statements for the share of time that is not its own', async () => {
-  const clock = new FakeClock();
-  const heap = new FakeHeap(clock, () => TARGET_MS);
+  const heap = new FakeHeap();
 
-  await walkOf([heap], clock, 640, { turns: turnsOf(clock, 0.25) }).walk.run();
+  await walkOf([heap], 640, { turns: turnsOf(heap.clock, 0.25) }).walk.run();
 
-  expect(clock.rests).toEqual(heap.visits.slice(1).map(() => 3 * TARGET_MS));
+  expect(heap.clock.rests).toEqual(heap.visits.slice(1).map(() => 3 * TARGET_MS));
 });
 
 test('begins a walk backwards with the last blocks', async () => {
-  const clock = new FakeClock();
-  const heap = new FakeHeap(clock, () => TARGET_MS);
+  const heap = new FakeHeap();
 
-  const { walk, done } = walkOf([heap], clock, 150, { backwards: true });
+  const { walk, done } = walkOf([heap], 150, { backwards: true });
   await walk.run();
 
   expect(heap.visits.map(({ from, to }) => [from, to])).toEqual([
@@ -139,9 +134,8 @@ test('begins a walk backwards with the last blocks', async () => {
 });
 
 test('counts an outage neither as a long statement nor as work to rest from', async () => {
-  const clock = new FakeClock();
-  const heap = new FakeHeap(clock, () => TARGET_MS);
-  const { query } = heap;
+  const heap = new FakeHeap();
+  const { query, clock } = heap;
   heap.query = async (...args) => {
     if (heap.visits.length === 2) {
       heap.reconnections += 1;
@@ -151,7 +145,7 @@ test('counts an outage neither as a long statement nor as work to rest from', as
   };
   const durations: number[] = [];
 
-  await walkOf([heap], clock, 256, {
+  await walkOf([heap], 256, {
     turns: turnsOf(clock, 0.5),
     onStatement: (ms) => durations.push(ms),
   }).walk.run();
@@ -162,8 +156,8 @@ test('counts an outage neither as a long statement nor as work to rest from', as
 
 test('shares the ranges among the sessions, each block once', async () => {
   const clock = new FakeClock();
-  const heaps = [1, 2, 3].map(() => new FakeHeap(clock, () => TARGET_MS));
-  const { walk, done } = walkOf(heaps, clock, 6_400);
+  const heaps = [1, 2, 3].map(() => new FakeHeap(undefined, undefined, clock));
+  const { walk, done } = walkOf(heaps, 6_400);
 
   await walk.run();
 
@@ -172,14 +166,9 @@ test('shares the ranges among the sessions, each block once', async () => {
 });
 
 test('halves a range down to the one row that is in the way, and waits for its lock only briefly', async () => {
-  const clock = new FakeClock();
   const row = 100 + 7 / 2_048;
-  const heap = new FakeHeap(
-    clock,
-    () => 1,
-    (from, to) => (from <= row && row < to ? '55P03' : undefined),
-  );
-  const { walk, done } = walkOf([heap], clock, 200);
+  const heap = new FakeHeap(undefined, (from, to) => (from <= row && row < to ? '55P03' : undefined));
+  const { walk, done } = walkOf([heap], 200);
 
   expect(await walk.run()).toBe('finished');
 
@@ -209,7 +198,7 @@ test('finds the one row of a list that is in the way, and visits each of the oth
       return { rows: [], rowCount: visited.length };
     },
   };
-  const { walk } = walkOf([session], new FakeClock(), [new RowList(RELATION, tids)]);
+  const { walk } = walkOf([session], [new RowList(RELATION, tids)], { clock: new FakeClock() });
 
   expect(await walk.run()).toBe('finished');
 
@@ -219,14 +208,12 @@ test('finds the one row of a list that is in the way, and visits each of the oth
 });
 
 test('narrows a range that is cancelled for taking too long', async () => {
-  const clock = new FakeClock();
   const tooLong = (blocks: number) => blocks * 10 > 200;
   const heap = new FakeHeap(
-    clock,
     (from, to) => Math.min(200, (to - from) * 10),
     (from, to) => (tooLong(to - from) ? '57014' : undefined),
   );
-  const { walk, done } = walkOf([heap], clock, 500);
+  const { walk, done } = walkOf([heap], 500);
 
   expect(await walk.run()).toBe('finished');
 
@@ -236,13 +223,11 @@ test('narrows a range that is cancelled for taking too long', async () => {
 });
 
 test('gives up on a table whose rows take too long one by one', async () => {
-  const clock = new FakeClock();
   const heap = new FakeHeap(
-    clock,
     () => 200,
     (from, to) => (to > from ? '57014' : undefined),
   );
-  const { walk } = walkOf([heap], clock, 500);
+  const { walk } = walkOf([heap], 500);
 
   expect(await walk.run()).toBe('blocked');
 
@@ -255,11 +240,11 @@ test('waits while the whole table is locked instead of searching it, and gives u
   const clock = new FakeClock();
   let lockedUntilMs = 30_000;
   const heap = new FakeHeap(
-    clock,
     () => 1,
     () => (clock.ms < lockedUntilMs ? '55P03' : undefined),
+    clock,
   );
-  const patient = walkOf([heap], clock, 200);
+  const patient = walkOf([heap], 200);
 
   expect(await patient.walk.run()).toBe('finished');
   expect(patient.walk.obstacles).toEqual([]);
@@ -267,7 +252,7 @@ test('waits while the whole table is locked instead of searching it, and gives u
 
   lockedUntilMs = Number.POSITIVE_INFINITY;
   const startedMs = clock.ms;
-  const { walk, done } = walkOf([heap], clock, 200);
+  const { walk, done } = walkOf([heap], 200);
   expect(await walk.run()).toBe('blocked');
   expect(walk.isTableLocked).toBe(true);
   expect(walk.obstacles).toEqual([]);
@@ -277,10 +262,8 @@ test('waits while the whole table is locked instead of searching it, and gives u
 });
 
 test('undoes some hundred statements at most, then leaves ranges as a whole, and at last the rest', async () => {
-  const clock = new FakeClock();
   // Every block has a protected row; the empty range that asks about the table itself has none.
   const heap = new FakeHeap(
-    clock,
     () => 1,
     (from, to) => {
       const inFirstBlock = Math.floor(from) + 3 / 2_048;
@@ -288,7 +271,7 @@ test('undoes some hundred statements at most, then leaves ranges as a whole, and
       return next < to ? '23503' : undefined;
     },
   );
-  const { walk, done } = walkOf([heap], clock, 60_000);
+  const { walk, done } = walkOf([heap], 60_000);
 
   expect(await walk.run()).toBe('blocked');
 
@@ -302,13 +285,9 @@ test('undoes some hundred statements at most, then leaves ranges as a whole, and
 
 test('ends all sessions when one meets an error that no row has caused', async () => {
   const clock = new FakeClock();
-  const good = new FakeHeap(clock, () => TARGET_MS);
-  const bad = new FakeHeap(
-    clock,
-    () => TARGET_MS,
-    () => '42501',
-  );
-  const { walk, done } = walkOf([good, bad], clock, 100_000);
+  const good = new FakeHeap(undefined, undefined, clock);
+  const bad = new FakeHeap(undefined, () => '42501', clock);
+  const { walk, done } = walkOf([good, bad], 100_000);
 
   await expect(walk.run()).rejects.toMatchObject({ code: '42501' });
 
@@ -316,14 +295,13 @@ test('ends all sessions when one meets an error that no row has caused', async (
 });
 
 test('begins nothing once it is asked to stop', async () => {
-  const clock = new FakeClock();
   const stop = new AbortController();
-  const heap = new FakeHeap(clock, () => {
+  const heap = new FakeHeap(() => {
     stop.abort();
     return 20;
   });
 
-  expect(await walkOf([heap], clock, 1_000, { until: stop.signal }).walk.run()).toBe('stopped');
+  expect(await walkOf([heap], 1_000, { until: stop.signal }).walk.run()).toBe('stopped');
 
   expect(heap.visits).toHaveLength(1);
 });

@@ -132,40 +132,6 @@ test.each(ORMS.map((orm, i) => ({ ...orm, targets: TARGETS[i] })))(
   },
 );
 
-describe('a status and a time that is kept as a number', () => {
-  beforeEach(() =>
-    database.sql(`
-      create type token_status as enum ('active', 'revoked', 'used');
-      create table sessions (id text, status token_status not null, expires bigint not null);
-      insert into sessions
-      select id, status::token_status, extract(epoch from now())::bigint + seconds
-      from (values ('live', 'active', 60), ('revoked', 'revoked', 60), ('used', 'used', 60), ('expired', 'active', -60))
-        as session (id, status, seconds)`),
-  );
-
-  test('are cleaned by rules that name the values and the unit', async () => {
-    const deleteWhen = [{ status: { in: ['revoked', 'used'] } }, { expires: { olderThan: '0s', epoch: 's' as const } }];
-
-    const report = await database.service({ targets: [{ table: 'sessions', deleteWhen }] }).run();
-
-    expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 3 });
-    expect(await database.column('select id from sessions')).toEqual(['live']);
-  });
-
-  test('are refused as a flag and as a time', async () => {
-    const deleteWhen = [{ status: true }, { expires: { olderThan: '0s' } }];
-
-    const report = await database.service({ targets: [{ table: 'sessions', deleteWhen }] }).run();
-
-    expect(report.error).toBe(
-      'sessions: column "status" of "public"."sessions" must be of type boolean, is public.token_status\n' +
-        'sessions: column "expires" of "public"."sessions" is of type bigint: ' +
-        'give its unit with "epoch": "s" or "epoch": "ms"',
-    );
-    expect(await database.column('select count(*)::int from sessions')).toEqual([4]);
-  });
-});
-
 describe('tokens that refer to one another by a foreign key', () => {
   /** Families of ten tokens each, every one issued after all of the one before; `reference` is what a token refers to. */
   async function createFamilies(reference: string, action: string, dead: string): Promise<void> {
@@ -195,16 +161,6 @@ describe('tokens that refer to one another by a foreign key', () => {
     expect(await database.column('select count(*)::int from refresh_tokens where not revoked')).toEqual([500]);
   });
 
-  test('are deleted from their newest end if each refers to its predecessor', async () => {
-    await createFamilies(PREDECESSOR, 'no action', 'true');
-
-    expect(await database.service().run()).toMatchObject({
-      status: 'succeeded',
-      rowsDeleted: 10_000,
-      targets: [{ rowsRemaining: 0 }],
-    });
-  });
-
   test.each(['refresh_tokens', 'devices'])(
     'are refused where a live one would go by a cascade over %s',
     async (over) => {
@@ -225,22 +181,4 @@ describe('tokens that refer to one another by a foreign key', () => {
       await database.sql('drop table devices cascade');
     },
   );
-
-  test('stay if a live one refers to them, and are reported', async () => {
-    await createFamilies('case when id = 9999 then 1 end', 'no action', 'id < 9000');
-
-    expect(await database.service().run()).toMatchObject({
-      status: 'partial',
-      rowsDeleted: 8_999,
-      targets: [
-        {
-          stopReason: 'blocked',
-          rowsRemaining: 1,
-          blockedBy: [{ reason: 'foreign key "other" of "public"."refresh_tokens"', rows: 1 }],
-        },
-      ],
-    });
-    expect(await database.column('select id from refresh_tokens where revoked')).toEqual([1]);
-    expect(await database.column('select count(*)::int from refresh_tokens where not revoked')).toEqual([1_000]);
-  });
 });

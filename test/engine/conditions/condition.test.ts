@@ -7,128 +7,97 @@ type Rules = TargetsInput extends readonly (infer Target)[]
   ? Extract<Target, { deleteWhen: unknown }>['deleteWhen']
   : never;
 
-interface Case {
-  readonly type: string;
-  readonly test: Rules[number][string];
-  /** Values as SQL. */
-  readonly dead: readonly string[];
-  readonly alive: readonly string[];
-  /** Of the target. */
-  readonly timeZone?: string;
-}
+/** The type of a column, a test, values that are dead and values that are not, as SQL, and the zone of the target. */
+type Case = [string, Rules[number][string], readonly string[], readonly string[], string?];
 
 const S = 'extract(epoch from now())';
 
 const EPOCH_S: readonly string[] = [`${S} - 7201`, '100000001'];
 const ALIVE_S: readonly string[] = [`${S} - 7190`, S, `${S} + 10`, '100000000', '0', '-1', 'null'];
+const UUID = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11';
 
 const CASES: readonly Case[] = [
-  { type: 'boolean', test: true, dead: ['true'], alive: ['false', 'null'] },
-  { type: 'boolean', test: false, dead: ['false'], alive: ['true', 'null'] },
-  {
-    type: 'timestamptz',
-    test: { olderThan: '2h' },
-    dead: [`now() - interval '2 h 1 s'`, `'-infinity'`, `'4713-01-01 BC'`],
-    alive: [`now() - interval '119 min'`, `now() + interval '1 day'`, `'infinity'`, `'294276-12-31'`, 'null'],
-  },
-  {
-    type: 'timestamptz',
-    test: { olderThan: '2h', orNull: true },
-    dead: [`now() - interval '2 h 1 s'`, 'null'],
-    alive: [`now() - interval '119 min'`, `'infinity'`],
-  },
-  {
-    type: 'timestamp(0)',
-    test: { olderThan: '0s' },
-    dead: [`now() at time zone 'UTC' - interval '2 s'`, `'-infinity'`],
-    alive: [`now() at time zone 'UTC' + interval '1 min'`, `'infinity'`, 'null'],
-  },
-  {
-    type: 'timestamp',
-    test: { olderThan: '0s' },
-    timeZone: 'Asia/Kathmandu',
-    dead: [`now() at time zone 'Asia/Kathmandu' - interval '2 s'`, `now() at time zone 'UTC'`],
-    alive: [`now() at time zone 'Asia/Kathmandu' + interval '1 min'`, 'null'],
-  },
-  {
-    type: 'date',
-    test: { olderThan: '1d' },
-    dead: [`(now() at time zone 'UTC')::date - 2`, `'-infinity'`],
-    alive: [`(now() at time zone 'UTC')::date - 1`, `(now() at time zone 'UTC')::date`, `'infinity'`, 'null'],
-  },
-  ...['integer', 'bigint', 'numeric'].map(
-    (type): Case => ({ type, test: { olderThan: '2h', epoch: 's' }, dead: EPOCH_S, alive: ALIVE_S }),
-  ),
-  {
-    type: 'integer',
-    test: { olderThan: '2h', epoch: 's', orNull: true },
-    dead: [...EPOCH_S, 'null'],
-    alive: ALIVE_S.filter((value) => value !== 'null'),
-  },
-  {
-    type: 'bigint',
-    test: { olderThan: '2h', epoch: 'ms' },
-    dead: [...EPOCH_S.map((value) => `1000::bigint * (${value})`), '100000000001'],
+  ['boolean', true, ['true'], ['false', 'null']],
+  ['boolean', false, ['false'], ['true', 'null']],
+  ['flag', true, ['true'], ['false', 'null']],
+  [
+    'timestamptz',
+    { olderThan: '2h' },
+    [`now() - interval '2 h 1 s'`, `'-infinity'`, `'4713-01-01 BC'`],
+    [`now() - interval '119 min'`, `now() + interval '1 day'`, `'infinity'`, `'294276-12-31'`, 'null'],
+  ],
+  [
+    'timestamptz(3)',
+    { olderThan: '2h', orNull: true },
+    [`now() - interval '2 h 1 s'`, 'null'],
+    [`now() - interval '119 min'`, `'infinity'`],
+  ],
+  [
+    'timestamp(0)',
+    { olderThan: '0s' },
+    [`now() at time zone 'UTC' - interval '2 s'`, `'-infinity'`],
+    [`now() at time zone 'UTC' + interval '1 min'`, `'infinity'`, 'null'],
+  ],
+  [
+    'timestamp',
+    { olderThan: '0s' },
+    [`now() at time zone 'Asia/Kathmandu' - interval '2 s'`, `now() at time zone 'UTC'`],
+    [`now() at time zone 'Asia/Kathmandu' + interval '1 min'`, 'null'],
+    'Asia/Kathmandu',
+  ],
+  [
+    'date',
+    { olderThan: '1d' },
+    [`(now() at time zone 'UTC')::date - 2`, `'-infinity'`],
+    [`(now() at time zone 'UTC')::date - 1`, `(now() at time zone 'UTC')::date`, `'infinity'`, 'null'],
+  ],
+  ...['integer', 'bigint', 'numeric'].map((type): Case => [type, { olderThan: '2h', epoch: 's' }, EPOCH_S, ALIVE_S]),
+  [
+    'integer',
+    { olderThan: '2h', epoch: 's', orNull: true },
+    [...EPOCH_S, 'null'],
+    ALIVE_S.filter((value) => value !== 'null'),
+  ],
+  [
+    'bigint',
+    { olderThan: '2h', epoch: 'ms' },
+    [...EPOCH_S.map((value) => `1000::bigint * (${value})`), '100000000001'],
     // Seconds that are declared as milliseconds match nothing.
-    alive: [...ALIVE_S.map((value) => `1000::bigint * (${value})`), S, '2147483647', '9223372036854775807'],
-  },
-  {
-    type: 'bigint',
-    test: { olderThan: '2h', epoch: 's' },
-    dead: EPOCH_S,
+    [...ALIVE_S.map((value) => `1000::bigint * (${value})`), S, '2147483647', '9223372036854775807'],
+  ],
+  [
+    'bigint',
+    { olderThan: '2h', epoch: 's' },
+    EPOCH_S,
     // Milliseconds that are declared as seconds match nothing either.
-    alive: [...ALIVE_S, `1000 * (${S} - 86400 * 365)`, '9223372036854775807', '-9223372036854775808'],
-  },
-  {
-    type: 'numeric',
-    test: { olderThan: '0s', epoch: 's' },
-    dead: [`${S} - 0.001`],
-    alive: [`${S} + 60`, `'NaN'`, `'Infinity'`, `'-Infinity'`, '1e100', 'null'],
-  },
-  { type: 'smallint', test: { olderThan: '0s', epoch: 's' }, dead: [], alive: ['-1', '0', '32767', 'null'] },
-  {
-    type: 'text',
-    test: { in: ['revoked', 'used'] },
-    dead: [`'revoked'`, `'used'`],
-    alive: [`'Revoked'`, `'used '`, `''`, 'null'],
-  },
-  {
-    type: 'varchar(20)',
-    test: { in: [`it's "1"`, 'a,b', '{}'] },
-    dead: [`'it''s "1"'`, `'a,b'`, `'{}'`],
-    alive: [`'a'`, `'b'`, 'null'],
-  },
-  { type: 'char(10)', test: { in: ['used'] }, dead: [`'used'`, `'used  '`], alive: [`'Used'`, `'unused'`, 'null'] },
-  { type: 'text collate folding', test: { in: ['used'] }, dead: [`'used'`], alive: [`'USED'`, 'null'] },
-  {
-    type: 'status',
-    test: { in: ['revoked', 'Über "1"'] },
-    dead: [`'revoked'`, `'Über "1"'`],
-    alive: [`'active'`, 'null'],
-  },
-  { type: 'state', test: { in: [6] }, dead: ['6'], alive: ['0', '60', 'null'] },
-  { type: 'smallint', test: { in: [1, 2, 70_000] }, dead: ['1', '2'], alive: ['0', 'null'] },
-  {
-    type: 'bigint',
-    test: { in: [9_007_199_254_740_991] },
-    dead: ['9007199254740991'],
-    alive: ['9007199254740992', 'null'],
-  },
-  {
-    type: 'uuid',
-    test: { in: ['A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'] },
-    dead: [`'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'`],
-    alive: ['gen_random_uuid()', 'null'],
-  },
+    [...ALIVE_S, `1000 * (${S} - 86400 * 365)`, '9223372036854775807', '-9223372036854775808'],
+  ],
+  [
+    'numeric',
+    { olderThan: '0s', epoch: 's' },
+    [`${S} - 0.001`],
+    [`${S} + 60`, `'NaN'`, `'Infinity'`, `'-Infinity'`, '1e100', 'null'],
+  ],
+  ['smallint', { olderThan: '0s', epoch: 's' }, [], ['-1', '0', '32767', 'null']],
+  ['text', { in: ['revoked', 'used'] }, [`'revoked'`, `'used'`], [`'Revoked'`, `'used '`, `''`, 'null']],
+  ['varchar(20)', { in: [`it's "1"`, 'a,b', '{}'] }, [`'it''s "1"'`, `'a,b'`, `'{}'`], [`'a'`, `'b'`, 'null']],
+  ['char(10)', { in: ['used'] }, [`'used'`, `'used  '`], [`'Used'`, `'unused'`, 'null']],
+  ['text collate folding', { in: ['used'] }, [`'used'`], [`'USED'`, 'null']],
+  ['status', { in: ['revoked', 'Über "1"'] }, [`'revoked'`, `'Über "1"'`], [`'active'`, 'null']],
+  ['state', { in: [6] }, ['6'], ['0', '60', 'null']],
+  ['smallint', { in: [1, 2, 70_000] }, ['1', '2'], ['0', 'null']],
+  ['bigint', { in: [9_007_199_254_740_991] }, ['9007199254740991'], ['9007199254740992', 'null']],
+  ['uuid', { in: [UUID.toUpperCase()] }, [`'${UUID}'`], ['gen_random_uuid()', 'null']],
 ];
 
 const TYPES = `
   create type status as enum ('active', 'revoked', 'Über "1"');
+  create domain flag as boolean;
   create domain short as smallint;
   create domain state as short;
   create collation folding (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`;
 
-test.each(CASES)('a column of $type with the test $test', async ({ type, test: columnTest, dead, alive, timeZone }) => {
+test.each(CASES)('a column of %s with the test %j', async (...[type, columnTest, dead, alive, timeZone]) => {
   // What accepts NULL needs a test beside it that does not.
   const rule = JSON.stringify(columnTest).includes('orNull')
     ? { flag: true, tested: columnTest }
@@ -183,13 +152,8 @@ describe('a time with a lifetime beside it', () => {
         (1, ${moment('2 h 1 min')}, 3600), (2, ${moment('2 h')}, 3660), (3, ${moment('1 h 1 min')}, 0), (4, ${moment('59 min')}, 0),
         (5, ${moment('90 d')}, null), (6, null, 3600), (7, ${moment('90 d')}, -1), (8, ${moment('-1 h')}, -30000)`);
 
-    const report = await database
-      .service({
-        targets: [
-          { table: 'tokens', deleteWhen: [{ created_at: { olderThan: '1h', plusSeconds: 'expires_in', ...epoch } }] },
-        ],
-      })
-      .run();
+    const deleteWhen = [{ created_at: { olderThan: '1h', plusSeconds: 'expires_in', ...epoch } }];
+    const report = await database.service({ targets: [{ table: 'tokens', deleteWhen }] }).run();
 
     expect(report).toMatchObject({ status: 'succeeded' });
     expect(await database.column('select id from tokens')).toEqual([2, 4, 5, 6, 7, 8]);
@@ -202,23 +166,12 @@ describe('a time with a lifetime beside it', () => {
         (1, '-infinity', '-infinity', 0, 0), (2, '4713-01-01 BC', '4713-01-01 BC', 0, 0), (3, 'infinity', 'infinity', 0, 0),
         (4, '294276-12-31', '294276-12-31', ${BIG}, 1e1000), (5, now() - interval '1 d', now() - interval '1 d', ${BIG}, 'NaN'),
         (6, now() - interval '1 d', now() - interval '1 d', -${BIG}, '-Infinity'), (7, '-infinity', '-infinity', ${BIG}, 'Infinity')`);
-    const ages = (column: string, seconds: string) => ({ [column]: { olderThan: '0s', plusSeconds: seconds } });
+    const deleteWhen = ['bigint_s', 'many'].flatMap((plusSeconds) =>
+      ['created_at', 'local_at'].map((column) => ({ [column]: { olderThan: '0s', plusSeconds } })),
+    );
 
     const report = await database
-      .service({
-        targets: [
-          {
-            table: 'tokens',
-            timeZone: 'Pacific/Auckland',
-            deleteWhen: [
-              ages('created_at', 'bigint_s'),
-              ages('local_at', 'bigint_s'),
-              ages('created_at', 'many'),
-              ages('local_at', 'many'),
-            ],
-          },
-        ],
-      })
+      .service({ targets: [{ table: 'tokens', timeZone: 'Pacific/Auckland', deleteWhen }] })
       .run();
 
     expect(report).toMatchObject({ status: 'succeeded', targets: [{ stopReason: 'drained' }] });
