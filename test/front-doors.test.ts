@@ -133,14 +133,8 @@ test.each<[string, () => Promise<RunReport | undefined>]>([
   const report = await run();
 
   expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 10 });
-  expect(await database.column('select id from tokens')).toEqual([
-    'active',
-    'ahead',
-    'long',
-    'never',
-    'new',
-    'succeeded',
-  ]);
+  const tokens = ['active', 'ahead', 'long', 'never', 'new', 'succeeded'];
+  expect(await database.column('select id from tokens')).toEqual(tokens);
   expect(await database.column('select id from shop.sessions')).toEqual(['active']);
   expect(await database.column('select email from shop.password_reset_tokens')).toEqual(['new']);
   for (const tenant of TENANTS) {

@@ -90,12 +90,6 @@ describe('over HTTP', () => {
     expect(endpoint.requests).toBe(2);
   });
 
-  test('passes on why the service refused', async () => {
-    await expect(new SecretCredentials(client, `${ARN}2`).current(never)).rejects.toThrow(
-      "the secret could not be read: ResourceNotFoundException: Secrets Manager can't find the specified secret.",
-    );
-  });
-
   test('outlasts a service that is throttled for a moment', async () => {
     endpoint.fault = { error: 'ThrottlingException' };
     const current = new SecretCredentials(client, ARN).current(never);

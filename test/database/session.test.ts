@@ -176,11 +176,3 @@ test('is cut off when the time is up, in the middle of a statement and of a conn
     'the time was up before the database or Secrets Manager answered',
   );
 });
-
-test('leaves no connection behind on the server', async () => {
-  const session = open();
-  await pidOf(session);
-  await session.close();
-
-  await database.untilGone();
-});
