@@ -133,7 +133,7 @@ test.each<[string, Rules[number], string]>([
     { at: { olderThan: '0s' }, status: { in: ['used'] } },
     '(at) where status is not null and at is not null',
   ],
-])('takes the index for %s for one that serves, as the sweep does', async (_, rule, definition) => {
+])('counts on an index for %s, as the sweep does', async (_, rule, definition) => {
   await database.sql(`create index sought on tokens ${definition}`);
 
   const { advice, plan } = await advised([rule]);

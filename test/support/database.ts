@@ -34,10 +34,7 @@ export function useDatabase(settings: Record<string, string | number> = {}): Tes
     database.server = await startPostgres({ settings: { ...FAST, ...settings } });
   });
   beforeEach(() => database.create());
-  afterEach(async () => {
-    await database.dropRoles();
-    await database.disconnect();
-  });
+  afterEach(() => database.dropRoles().finally(() => database.disconnect()));
   afterAll(() => database.server.remove());
   return database;
 }
