@@ -8,7 +8,8 @@ export type Arguments<Options extends Definitions> = ReturnType<typeof parseArgs
 /**
  * Reads options of a command line.
  *
- * @param remedy how to write what is not an option. The parser's own message quotes it, and it may be a URL with a password
+ * @param remedy advice for an argument that is not an option. The parser's own message quotes it, and it may be a URL with
+ *   a password
  * @throws InvalidInputError with the first mistake of syntax
  */
 export function readArguments<Options extends Definitions>(

@@ -34,9 +34,9 @@ const SECRET_ARN = 'arn:aws:secretsmanager:eu-central-1:000000000000:secret:toke
 /** One execution of `npm start`. */
 export class Command {
   readonly #options: Options;
-  /** Safe to be shown. */
+  /** Without unprintable characters. */
   readonly #job: Job;
-  /** All but a result in JSON goes here. */
+  /** Receives everything except a result in JSON. */
   readonly #output: NodeJS.WriteStream;
   readonly #terminal: Terminal;
   readonly #interrupt = new AbortController();

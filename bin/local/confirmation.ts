@@ -5,7 +5,7 @@ import type { Queryable } from '../../lambda/database/queryable';
 const LIMITS = { statementTimeoutMs: 2_000, lockTimeoutMs: 500 };
 
 /**
- * Looks up how many rows each table has, as the server estimates it. Reads no table.
+ * Reads the server's estimates of the rows of each table, and none of the tables.
  *
  * @returns a number for each target; undefined if the server has no estimate
  */

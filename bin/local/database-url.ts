@@ -20,7 +20,7 @@ export interface Database extends Encryption {
   readonly exposesPassword: boolean;
 }
 
-/** Given to a server if there is no password, since a secret must hold one. A server that trusts the role ignores it. */
+/** Used if there is no password, since a secret must have one. A server that trusts the role ignores it. */
 export const NO_PASSWORD = 'none';
 
 const OPTION = '--database-url';
@@ -34,7 +34,7 @@ const PARAMETERS = ['host', 'port', 'user', 'password', 'dbname', 'sslmode', 'ss
 /** Parameters of ORMs and drivers that choose a schema, which a target names here. */
 const SCHEMA_PARAMETERS = ['schema', 'currentSchema', 'search_path', 'options'];
 
-/** Stands for a host that the URL leaves out, which the WHATWG parser refuses behind a user and before a port. */
+/** Takes the place of a missing host, since the WHATWG parser refuses a URL with a user or a port and no host. */
 const NO_HOST = 'no-host.invalid';
 
 /** Where servers put their sockets: Linux distributions, and everybody else. */
@@ -146,7 +146,7 @@ export async function storedPassword({ host, port, name: database, user }: Datab
   return await new Promise((found) => lookUp({ host: listed, port, database, user }, found));
 }
 
-/** Adds to the text of an error what helps if the server refused a login for which nobody gave a password. */
+/** Adds a hint to the text of an error if the server refused a login without a password. */
 export function withPasswordHint(text: string, { password }: Database): string {
   return password === undefined && text.includes('SQLSTATE 28P01')
     ? `${text}; no password was given: set PGPASSWORD, or write it into ~/.pgpass`

@@ -110,13 +110,9 @@ export class DemoTables {
     return rows[0];
   }
 
-  async #compare(
-    table: string,
-    dead: string,
-    dryRun: boolean,
-  ): Promise<Pick<Census, 'gone' | 'toStay' | 'missing' | 'dead'>> {
+  async #compare(table: string, dead: string, dryRun: boolean) {
     const toStay = dryRun ? 'true' : `not ${dead}`;
-    const { rows } = await this.#client.query(
+    const { rows } = await this.#client.query<Pick<Census, 'gone' | 'toStay' | 'missing' | 'dead'>>(
       `select
          (select count(*) from copy.${table})::float8 - (select count(*) from ${table})::float8 as gone,
          (select count(*) from copy.${table} where ${toStay})::float8 as "toStay",
@@ -125,7 +121,7 @@ export class DemoTables {
          ) as missing)::float8 as missing,
          (select count(*) from ${table} where ${dead})::float8 as dead`,
     );
-    return rows[0];
+    return rows[0] as (typeof rows)[number];
   }
 }
 

@@ -5,7 +5,7 @@ import { showStatements } from './findings';
 import { printableJson, printableValue } from './printable';
 import type { Terminal } from './terminal';
 
-/** The targets of a discovery that are sure enough to be tried. */
+/** The targets that are certain or likely. */
 export function targetsOf({ found }: Discovery): Found['target'][] {
   return found.flatMap(({ sureness, target }) => (sureness === 'possible' ? [] : target));
 }

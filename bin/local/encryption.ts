@@ -10,7 +10,7 @@ export interface Encryption {
   readonly rootCertificateFile?: string;
 }
 
-/** To whom the modes of libpq that are not taken would send the password. */
+/** The servers to which the other modes of libpq would send the password. */
 const RECIPIENTS: Readonly<Record<string, string>> = {
   allow: 'any server that answers',
   prefer: 'any server that answers',
@@ -39,7 +39,7 @@ export function readEncryption(parameters: URLSearchParams, environment: Environ
 }
 
 /**
- * Reads the variables of psql, which hold for every server of a manifest.
+ * Reads the variables of psql, which apply to every server of a manifest.
  *
  * @returns variables of the function
  * @throws InvalidInputError with every mistake

@@ -5,7 +5,7 @@ export function stepOf({ unreadable, unlinked }: Erasure): string {
   return unlinked ? 'unlinked' : unreadable ? 'unreadable' : 'deleted';
 }
 
-/** The same as a sentence, with what keeps them from the next step. */
+/** The same as a sentence, with the obstacle to the next step. */
 export function stepInWords({ unreadable, unlinked, heldBackBy = [], vacuumedAt, hoursUnlinked }: Erasure): string {
   if (unlinked) {
     return 'unlinked: neither the table nor an index leads to one';

@@ -54,7 +54,7 @@ export function nameOf({ database, table }: TargetReport): string {
   return database === undefined ? table : `${database}: ${table}`;
 }
 
-/** Whether the table does not exist, or is not as the target says. */
+/** Whether the table does not exist, or does not fit the target. */
 function isUnfit({ status, diagnosis }: TargetReport): boolean {
   return (
     status === 'failed' && diagnosis?.tableBytes === undefined && statementsOf(diagnosis?.findings ?? []).length === 0

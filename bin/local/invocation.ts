@@ -115,7 +115,7 @@ async function resultOf(runtime: ChildProcess, onLog?: (line: LogLine) => void):
   return { report: answer.report, logs };
 }
 
-/** They locate programs, temporary files, and the certificates of a company's network. */
+/** Variables for the places of programs, of temporary files, and of the certificates of a company's network. */
 const INHERITED = ['PATH', 'HOME', 'USERPROFILE', 'TMPDIR', 'TEMP', 'TMP', 'SystemRoot', 'NODE_EXTRA_CA_CERTS'];
 
 function inherited(): Record<string, string | undefined> {

@@ -135,7 +135,7 @@ function readJson(file: string, option: string): unknown {
   }
 }
 
-/** The place of a mistake, which the messages of JSON.parse may lack, and quote several lines of the file instead. */
+/** The place of a mistake. The messages of JSON.parse may lack it, and quote several lines of the file instead. */
 function jsonMistake(file: string, text: string): string {
   try {
     transformSync(text, { loader: 'json', logLevel: 'silent' });

@@ -38,7 +38,7 @@ export class SecretsEndpoint {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** Variables that lead the SDK to this endpoint, with a region and keys that are of no use elsewhere. */
+  /** Variables that direct the SDK to this endpoint, with a region and keys that are useless elsewhere. */
   get environment(): Readonly<Record<string, string>> {
     return {
       AWS_ENDPOINT_URL_SECRETS_MANAGER: this.url,

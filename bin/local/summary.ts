@@ -10,7 +10,7 @@ import type { Job } from './job';
 import { ruleSql, tableSql } from './target-sql';
 import type { Terminal } from './terminal';
 
-/** Shows what a run is about to do, and where. A dry run shows the rules later, with the rows that they match. */
+/** Shows the database, the tables and the rules of a run before it begins. A dry run shows the rules later, with their rows. */
 export function announce(
   terminal: Terminal,
   database: Database,

@@ -21,7 +21,7 @@ function serverIn(input = '{}'): string {
   return server?.name ?? '';
 }
 
-/** An error that the function throws arrives as JSON, any other as text. */
+/** The text of an error, which is JSON if the function threw it. */
 function messageOf(error = 'the execution failed', cause = ''): string {
   try {
     const { errorMessage } = JSON.parse(cause) as { errorMessage?: string };

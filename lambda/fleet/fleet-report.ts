@@ -25,9 +25,9 @@ export interface FleetReport extends FleetRun {
   readonly servers: Counts<ServerResult['outcome']>;
   readonly databases: Counts<RunStatus>;
   readonly rowsDeleted: number;
-  /** The dead rows that are left where they were counted; in a dry run those that would go. */
+  /** The dead rows that remain, where they were counted; in a dry run those that a run would delete. */
   readonly rowsRemaining: number;
-  /** Databases that were not swept to their end, though their server was reached. */
+  /** Databases whose server was reached, and that were not swept to their end. */
   readonly databasesCutShort: number;
   /** Whether databases were cut short or not reached, or, after a whole run, more dead rows remain than after the last. */
   readonly backlogGrows: boolean;

@@ -22,8 +22,8 @@ interface FleetAnswer extends ServerRound {
  * Entry point of Lambda for a fleet: a round on the server in the event, which is its line in the manifest. Nothing is kept
  * from one invocation to the next, which may be for another server.
  *
- * @throws RunFailed if no database of the server was swept and nothing was deleted, after the failure was logged: the state
- * machine sees no other, and keeps no report of it
+ * @throws RunFailed if no database of the server was swept and nothing was deleted, after the failure was logged: a state
+ * machine can see no other failure. It keeps no report of this one
  */
 export async function handler(
   event: unknown,
