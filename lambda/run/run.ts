@@ -5,8 +5,7 @@ import { type Query, Session, type SessionContext } from '../database/session';
 import { BATCH_LIMITS } from '../engine/batch-limits';
 import { conditionOf } from '../engine/conditions/condition';
 import { ClusterState } from '../engine/pace/cluster-state';
-import { FixedPace } from '../engine/pace/fixed-pace';
-import { AutomaticPace } from '../engine/pace/pace';
+import { Pace } from '../engine/pace/pace';
 import { Turns } from '../engine/pace/turns';
 import type { SweepProgress } from '../engine/pass';
 import { findingOf, messageOf } from '../engine/preflight/finding';
@@ -67,7 +66,7 @@ export class Run {
     const { maxLoad } = options;
     const cluster = new ClusterState(clock, BATCH_LIMITS);
     this.#turns = new Turns({
-      pace: maxLoad === undefined ? new AutomaticPace() : new FixedPace(maxLoad),
+      pace: new Pace(maxLoad),
       clock,
       deletingUntil: deadlines.deletingUntil,
       look: (session, oid) => cluster.look(session, oid),

@@ -1,7 +1,7 @@
 import type { Clock } from '../../lambda/clock';
 import type { Queryable } from '../../lambda/database/queryable';
 import { deletion } from '../../lambda/engine/deletion';
-import { FixedPace } from '../../lambda/engine/pace/fixed-pace';
+import { Pace } from '../../lambda/engine/pace/pace';
 import { Turns } from '../../lambda/engine/pace/turns';
 import { BlockRange, blocksOf, type Piece, RowList } from '../../lambda/engine/pieces';
 import { type Done, Walk, type WalkOptions } from '../../lambda/engine/walk';
@@ -52,7 +52,7 @@ class FakeHeap implements Queryable {
 }
 
 function turnsOf(clock: Clock, share: number): Turns {
-  return new Turns({ pace: new FixedPace(share), clock, look: async () => undefined });
+  return new Turns({ pace: new Pace(share), clock, look: async () => undefined });
 }
 
 function walkOf(

@@ -3,7 +3,7 @@ import type { TargetsInput } from '../../lambda/configuration/targets';
 import type { Queryable } from '../../lambda/database/queryable';
 import type { Session } from '../../lambda/database/session';
 import { conditionOf } from '../../lambda/engine/conditions/condition';
-import { FixedPace } from '../../lambda/engine/pace/fixed-pace';
+import { Pace } from '../../lambda/engine/pace/pace';
 import { Turns } from '../../lambda/engine/pace/turns';
 import { Sweep } from '../../lambda/engine/sweep';
 import { useDatabase } from '../support/database';
@@ -52,7 +52,7 @@ async function sweepPatiently(session: Session, input: TargetsInput) {
     isInherited: false,
     startAt: 0,
     condition: conditionOf(target, rows[0]?.now ?? new Date(), inspected),
-    turns: new Turns({ pace: new FixedPace(1), clock: systemClock, look: async () => undefined }),
+    turns: new Turns({ pace: new Pace(1), clock: systemClock, look: async () => undefined }),
     clock: systemClock,
     stopDeleting: signal,
     stopCounting: signal,

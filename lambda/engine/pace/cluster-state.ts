@@ -1,13 +1,8 @@
 import type { Clock } from '../../clock';
 import { kindOf, sqlStateOf } from '../../database/database-error';
 import type { Limits, Queryable } from '../../database/queryable';
-import type { Reading } from './others';
+import type { Look } from './others';
 import { deadTuplesPileUp } from './vacuum-lag';
-
-/** The result of a look at the cluster, and the time that the server spent on it. */
-export interface Look extends Reading {
-  readonly workedMs: number;
-}
 
 /** The statistics of a table lag behind by this much anyway. */
 const VACUUM_CHECK_INTERVAL_MS = 5_000;
@@ -43,7 +38,8 @@ export class ClusterState {
         this.#vacuumCheckedAt = this.#clock.now();
         this.#deadTuplesPileUp = await deadTuplesPileUp(session, oid, this.#limits);
       }
-      return rows[0] && { ...lookOf(rows[0], rows), deadTuplesPileUp: this.#deadTuplesPileUp };
+      const sessions = rows.flatMap(({ session: pid, xid, xmin }) => (pid === null ? [] : [{ pid, xid, xmin }]));
+      return rows[0] && { ...rows[0], sessions, deadTuplesPileUp: this.#deadTuplesPileUp };
     } catch (error) {
       if (sqlStateOf(error) === undefined) {
         throw error;
@@ -59,25 +55,9 @@ export class ClusterState {
   }
 }
 
-function lookOf(first: ReadingRow, rows: readonly ReadingRow[]): Omit<Look, 'deadTuplesPileUp'> {
-  const { ownPid, nextId, unflushedBytes, walSenders, workedMs } = first;
-  return {
-    pid: ownPid,
-    nextId,
-    ...(unflushedBytes !== null && { unflushedBytes }),
-    walSenders: walSenders ?? [],
-    sessions: rows.flatMap(({ pid, xid, xmin }) => (pid === null ? [] : [{ pid, xid, xmin }])),
-    workedMs,
-  };
-}
-
-interface ReadingRow {
-  readonly ownPid: number;
-  readonly nextId: number;
-  readonly unflushedBytes: number | null;
-  readonly walSenders: number[] | null;
-  readonly workedMs: number;
-  readonly pid: number | null;
+/** A session, next to what is the same in all rows. */
+interface ReadingRow extends Omit<Look, 'sessions' | 'deadTuplesPileUp'> {
+  readonly session: number | null;
   readonly xid: string | null;
   readonly xmin: string | null;
 }
@@ -90,15 +70,15 @@ interface ReadingRow {
 function readingSql(unflushedBytes: string): string {
   return `
     select
-      pg_catalog.pg_backend_pid() as "ownPid",
+      pg_catalog.pg_backend_pid() as pid,
       pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text::pg_catalog.float8 as "nextId",
       ${unflushedBytes} as "unflushedBytes",
-      (select pg_catalog.array_agg(sender.pid) from pg_catalog.pg_stat_get_wal_senders() as sender) as "walSenders",
+      array(select sender.pid from pg_catalog.pg_stat_get_wal_senders() as sender) as "walSenders",
       pg_catalog.date_part(
         'epoch',
         pg_catalog.clock_timestamp() operator(pg_catalog.-) pg_catalog.statement_timestamp()
       ) operator(pg_catalog.*) 1000::pg_catalog.float8 as "workedMs",
-      session.pid,
+      session.pid as session,
       session.backend_xid::pg_catalog.text as xid,
       session.backend_xmin::pg_catalog.text as xmin
     from (select) as here
@@ -106,7 +86,7 @@ function readingSql(unflushedBytes: string): string {
       on session.usesysid is not null and (session.backend_xid is not null or session.backend_xmin is not null)`;
 }
 
-const READING_SQL = readingSql('null::pg_catalog.float8');
+const READING_SQL = readingSql('0::pg_catalog.float8');
 
 const READING_WITH_LOG_SQL = readingSql(`
       pg_catalog.pg_wal_lsn_diff(

@@ -1,16 +1,18 @@
 /** The state of the cluster at one moment. */
-export interface Reading {
+export interface Look {
   /** The session that read it. */
   readonly pid: number;
   /** The next transaction id, which all databases of the cluster share. */
   readonly nextId: number;
-  /** Log that is not on disk yet, in bytes; absent if that cannot be read. */
-  readonly unflushedBytes?: number;
+  /** Log that is not on disk yet, in bytes; 0 if that cannot be read, as on Aurora. */
+  readonly unflushedBytes: number;
   /** Whether autovacuum does not keep up with the dead tuples of the table. */
   readonly deadTuplesPileUp: boolean;
   readonly walSenders: readonly number[];
   /** The sessions that hold a transaction id or a snapshot, the reading one among them. */
   readonly sessions: readonly { readonly pid: number; readonly xid: string | null; readonly xmin: string | null }[];
+  /** The time that the server spent on the look. */
+  readonly workedMs: number;
 }
 
 /**
@@ -40,10 +42,10 @@ export class Others {
     this.#ownIds += ids;
   }
 
-  /** Whether others worked since the previous reading. The first reading has none to compare with, and shows no others. */
-  compare(reading: Reading): boolean {
-    this.#ownPids.add(reading.pid);
-    const [idsWent, sessionsMoved] = [this.#otherIdsWent(reading.nextId), this.#sessionsMoved(reading)];
+  /** Whether others worked since the previous look. The first look has none to compare with, and shows no others. */
+  compare(look: Pick<Look, 'pid' | 'nextId' | 'walSenders' | 'sessions'>): boolean {
+    this.#ownPids.add(look.pid);
+    const [idsWent, sessionsMoved] = [this.#otherIdsWent(look.nextId), this.#sessionsMoved(look)];
     return idsWent || sessionsMoved;
   }
 
@@ -62,7 +64,7 @@ export class Others {
     return went;
   }
 
-  #sessionsMoved({ sessions, walSenders }: Reading): boolean {
+  #sessionsMoved({ sessions, walSenders }: Pick<Look, 'sessions' | 'walSenders'>): boolean {
     const before = this.#sessions;
     const others = sessions.filter(({ pid }) => !this.#ownPids.has(pid) && !walSenders.includes(pid));
     this.#sessions = new Set(others.map(({ pid, xid, xmin }) => `${pid} ${xid} ${xmin}`));

@@ -8,7 +8,6 @@ export interface PaceReport {
 export type PaceState = keyof typeof REASONS;
 
 export const REASONS = {
-  fixed: '',
   alone: 'no other session was active',
   beside: 'other sessions were active',
   vacuum: 'other sessions were active, and autovacuum did not keep up with the dead tuples',
@@ -23,14 +22,14 @@ export class Times {
   #workedMs = 0;
 
   /** Notes that the state was this one since the last note. */
-  tick(now: number, state: PaceState = 'fixed'): void {
+  tick(now: number, state: PaceState): void {
     this.#startedAt ??= now;
     const sinceMs = now - Math.max(this.#tickedAt, this.#startedAt);
     this.#states.set(state, (this.#states.get(state) ?? 0) + sinceMs);
     this.#tickedAt = now;
   }
 
-  work(ms: number, now: number, state?: PaceState): void {
+  work(ms: number, now: number, state: PaceState): void {
     this.#workedMs += ms;
     this.tick(now, state);
   }

@@ -1,51 +1,11 @@
+import type { Look } from './others';
 import { type PaceReport, type PaceState, REASONS, Times } from './pace-report';
 import { type Batch, FIRST_WIDTH_WITH_KEYS_BLOCKS, FULL_SPEED_BATCH_MS, Width } from './width';
 
-/** Decides when the next batch of a run may begin and how wide it is. Keeps neither a clock nor a connection. */
-export interface Pace {
-  /** Whether the connections of a run share one pace, so that each waits for those before it. */
-  readonly shared: boolean;
-  /** Blocks for the next batch. */
-  readonly width: number;
-  /** Whether log should be flushed before the next batch, so that no commit of the service has to do it. */
-  readonly flushIsDue: boolean;
-  /**
-   * Begins a table. The pace forgets the batches of the previous one.
-   *
-   * @param hasKeys whether foreign keys point at it
-   */
-  start(now: number, hasKeys: boolean): void;
-  /** Whether to look at the other sessions before the next batch. */
-  lookIsDue(now: number): boolean;
-  /** Takes note of a look at the other sessions, and of the time that the server spent on it. */
-  see(signs: Signs, workedMs: number, now: number): void;
-  /** Takes note of the work that is left, and of the time until the run stops deleting. */
-  plan(blocksLeft: number, msLeft: number, now: number): void;
-  /**
-   * The time to wait before the next batch, in milliseconds; 0 if it may begin.
-   *
-   * @param lane the connection of the batch
-   * @returns Infinity if another batch has to end first
-   */
-  restMs(lane: object, now: number): number;
-  begin(lane: object, now: number): void;
-  end(lane: object, batch: Batch, now: number): void;
-  /** The sum of the shares of time that the connections may work, at most their number. */
-  load(connections: number, now: number): number;
-  /** The reason for the current pace. */
-  reason(now: number): string;
-  /** A report on the time since the table was begun; undefined if there was no batch. */
-  report(now: number): PaceReport | undefined;
-}
-
 /** Signs of other sessions on the server. */
-export interface Signs {
+export interface Signs extends Pick<Look, 'unflushedBytes' | 'deadTuplesPileUp' | 'workedMs'> {
   /** Whether other sessions worked since the last look; true if that cannot be read. */
   readonly othersWorked: boolean;
-  /** Log that is not on disk yet, in bytes; 0 if that cannot be read, as on Aurora. */
-  readonly unflushedBytes: number;
-  /** Whether dead tuples pile up because autovacuum does not keep up. */
-  readonly deadTuplesPileUp: boolean;
 }
 
 /** The interval of the looks while a run is alone. Beside others, it looks before every batch. */
@@ -102,14 +62,25 @@ const LONGEST_GENTLE_INTERVAL_MS = 2_000;
 /** How fast the estimates follow: the last batch counts for this much. */
 const SMOOTHING = 0.05;
 
+/** Some 2,000 dead rows of a token table of which half is dead; from there the width adapts. */
+const FIRST_FIXED_WIDTH_BLOCKS = 64;
+
+/** The server ends our sessions after two idle minutes. */
+const LONGEST_REST_MS = 60_000;
+
 /**
- * The automatic pace: full speed while no other session is active; beside others, short batches and 5 % of the time,
- * unless the deadline demands more. The shares are those of the run: beside others its connections take turns.
+ * Decides when the next batch of a run may begin and how wide it is. Keeps neither a clock nor a connection.
+ *
+ * The automatic pace is full speed while no other session is active; beside others, it is short batches and 5 % of the
+ * time, unless the deadline demands more. The shares are those of the run: beside others its connections take turns. A
+ * fixed pace does not look at others, and is a share of the time of each connection.
  */
-export class AutomaticPace implements Pace {
-  readonly shared = true;
-  #width = new Width(MOST_CHANGED_BLOCKS);
+export class Pace {
+  readonly #maxLoad: number | undefined;
+  #width: Width;
   #times = new Times();
+  /** When the next batch of a connection may begin at a fixed pace. */
+  readonly #nextOf = new WeakMap<object, number>();
   #looks = 0;
   #lookedAt = Number.NEGATIVE_INFINITY;
   #othersAt = Number.NEGATIVE_INFINITY;
@@ -130,30 +101,53 @@ export class AutomaticPace implements Pace {
   /** The part of the blocks in which rows were deleted. */
   #changedPart = 1;
 
+  /** @param maxLoad the share of a fixed pace, above 0 up to 1; absent for the automatic one */
+  constructor(maxLoad?: number) {
+    this.#maxLoad = maxLoad;
+    this.#width = this.#firstWidth(false);
+  }
+
+  /** Whether the connections of a run share the pace, so that each waits for those before it. */
+  get shared(): boolean {
+    return this.#maxLoad === undefined;
+  }
+
+  /** Blocks for the next batch. */
   get width(): number {
     return this.#width.blocks;
   }
 
+  /** Whether log should be flushed before the next batch, so that no commit of the service has to do it. */
   get flushIsDue(): boolean {
     return this.#flushIsDue;
   }
 
+  /**
+   * Begins a table. The pace forgets the batches of the previous one.
+   *
+   * @param hasKeys whether foreign keys point at it
+   */
   start(now: number, hasKeys: boolean): void {
-    this.#width = new Width(hasKeys ? FIRST_WIDTH_WITH_KEYS_BLOCKS : MOST_CHANGED_BLOCKS);
+    this.#width = this.#firstWidth(hasKeys);
     this.#times = new Times();
     this.#times.tick(now, this.#state(now));
     this.#msPerBlock = undefined;
     this.#changedPart = 1;
   }
 
+  /** Whether to look at the other sessions before the next batch. */
   lookIsDue(now: number): boolean {
+    if (!this.shared) {
+      return false;
+    }
     if (this.#looks < FIRST_LOOKS || this.#besideOthers(now)) {
       return this.#lookedAt <= this.#endedAt || this.#looks === 0;
     }
     return now - this.#lookedAt >= LOOK_INTERVAL_MS;
   }
 
-  see({ othersWorked, unflushedBytes, deadTuplesPileUp }: Signs, workedMs: number, now: number): void {
+  /** Takes note of a look at the other sessions. */
+  see({ othersWorked, unflushedBytes, deadTuplesPileUp, workedMs }: Signs, now: number): void {
     this.#times.tick(now, this.#state(now));
     const wasAlone = !this.#besideOthers(now);
     this.#looks += 1;
@@ -179,6 +173,7 @@ export class AutomaticPace implements Pace {
     }
   }
 
+  /** Takes note of the work that is left, and of the time until the run stops deleting. */
   plan(blocksLeft: number, msLeft: number, now: number): void {
     if (this.#msPerBlock === undefined || !this.#besideOthers(now) || now - this.#steppedAt < STEP_INTERVAL_MS) {
       return;
@@ -190,26 +185,32 @@ export class AutomaticPace implements Pace {
     this.#steppedAt = now;
   }
 
-  restMs(_lane: object, now: number): number {
+  /**
+   * The time to wait before the next batch of a connection, in milliseconds; 0 if it may begin, and Infinity if another
+   * batch has to end first.
+   */
+  restMs(connection: object, now: number): number {
     if (!this.#besideOthers(now)) {
-      return 0;
+      return Math.max(0, (this.#nextOf.get(connection) ?? now) - now);
     }
     return this.#underWay > 0 ? Number.POSITIVE_INFINITY : Math.max(0, this.#nextAt - now);
   }
 
-  begin(_lane: object, now: number): void {
+  begin(now: number): void {
     this.#times.tick(now, this.#state(now));
     this.#begunAt = now;
     this.#underWay += 1;
   }
 
-  end(_lane: object, batch: Batch, now: number): void {
+  end(connection: object, batch: Batch, now: number): void {
     const { blocks, rows } = batch;
     this.#underWay -= 1;
     this.#endedAt = now;
     const beside = this.#besideOthers(now);
     const workedMs = Math.max(batch.workedMs - this.#queueMs, Math.min(batch.workedMs, LEAST_BATCH_MS));
     const restFromMs = this.#width.learn({ ...batch, workedMs }, this.#targetMs(now));
+    const restMs = restFromMs * (1 / (this.#maxLoad ?? 1) - 1);
+    this.#nextOf.set(connection, now + Math.min(restMs, LONGEST_REST_MS));
     // Beside others the rest counts from the beginning of the batch: the network is a rest, too.
     const costMs = restFromMs + this.#lookMs;
     const paidFrom = Math.max(beside ? this.#nextAt : Number.NEGATIVE_INFINITY, this.#begunAt);
@@ -228,16 +229,20 @@ export class AutomaticPace implements Pace {
     }
   }
 
+  /** The sum of the shares of time that the connections may work, at most their number. */
   load(connections: number, now: number): number {
-    return this.#besideOthers(now) ? this.#share : connections;
+    return this.#besideOthers(now) ? this.#share : connections * (this.#maxLoad ?? 1);
   }
 
+  /** The reason for the current pace. */
   reason(now: number): string {
-    return REASONS[this.#state(now)];
+    return this.shared ? REASONS[this.#state(now)] : `maxLoad is ${this.#maxLoad}`;
   }
 
+  /** A report on the time since the table was begun; undefined if there was no batch. */
   report(now: number): PaceReport | undefined {
-    return this.#times.report(now);
+    const report = this.#times.report(now);
+    return report && { ...report, ...(!this.shared && { reason: this.reason(now) }) };
   }
 
   #besideOthers(now: number): boolean {
@@ -255,6 +260,11 @@ export class AutomaticPace implements Pace {
       return FULL_SPEED_BATCH_MS;
     }
     return this.#step === 0 ? GENTLE_BATCH_MS : HURRIED_BATCH_MS;
+  }
+
+  #firstWidth(hasKeys: boolean): Width {
+    const blocks = this.shared ? MOST_CHANGED_BLOCKS : FIRST_FIXED_WIDTH_BLOCKS;
+    return new Width(hasKeys ? FIRST_WIDTH_WITH_KEYS_BLOCKS : blocks);
   }
 
   #limitWidth(): void {

@@ -1,8 +1,7 @@
 import type { Clock } from '../../clock';
 import type { Queryable } from '../../database/queryable';
-import type { Look } from './cluster-state';
-import { Others } from './others';
-import type { Pace } from './pace';
+import { type Look, Others } from './others';
+import type { Pace, Signs } from './pace';
 import type { PaceReport } from './pace-report';
 import type { Batch } from './width';
 
@@ -151,7 +150,7 @@ export class Turns {
   #begin(session: Queryable): (outcome: Outcome) => void {
     const { pace, clock } = this.#options;
     const begunAt = clock.now();
-    pace.begin(session, begunAt);
+    pace.begin(begunAt);
     this.#others.began();
     return ({ waitedMs, ids, ...batch }) => {
       const now = clock.now();
@@ -167,16 +166,13 @@ export class Turns {
     const { pace, clock, look, onChange } = this.#options;
     const reasonBefore = pace.reason(clock.now());
     const begunAt = clock.now();
-    const reading = await look(session, oid);
+    const seen = await look(session, oid);
     const now = clock.now();
     this.#looked.set(session, session.reconnections);
-    if (reading) {
-      const { workedMs, unflushedBytes = 0, deadTuplesPileUp } = reading;
-      this.#noteNetwork(now - begunAt - workedMs);
-      pace.see({ othersWorked: this.#others.compare(reading), unflushedBytes, deadTuplesPileUp }, workedMs, now);
-    } else {
-      pace.see({ othersWorked: true, unflushedBytes: 0, deadTuplesPileUp: false }, 0, now);
+    if (seen) {
+      this.#noteNetwork(now - begunAt - seen.workedMs);
     }
+    pace.see(seen ? { ...seen, othersWorked: this.#others.compare(seen) } : UNSEEN, now);
     if (pace.reason(now) !== reasonBefore) {
       onChange?.(pace.reason(now));
     }
@@ -187,6 +183,8 @@ export class Turns {
     this.#networkMs = Math.max(0, Math.min(ms, known + NETWORK_SMOOTHING * (ms - known)));
   }
 }
+
+const UNSEEN: Signs = { othersWorked: true, unflushedBytes: 0, deadTuplesPileUp: false, workedMs: 0 };
 
 /** A promise, and the means to fulfil it. */
 function gate() {

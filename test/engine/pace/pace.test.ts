@@ -1,5 +1,4 @@
-import { FixedPace } from '../../../lambda/engine/pace/fixed-pace';
-import { AutomaticPace, type Pace } from '../../../lambda/engine/pace/pace';
+import { Pace } from '../../../lambda/engine/pace/pace';
 import { Purge, type PurgeOptions } from './simulation/purge';
 import { Server } from './simulation/server';
 import { Simulation } from './simulation/simulation';
@@ -14,7 +13,7 @@ const OPERATIONS_A_SECOND = 300;
 const ENDLESS = { blocks: 10_000_000 };
 
 /** The pace of the versions before. */
-const HALF_OF_THE_TIME = () => new FixedPace(0.5);
+const HALF_OF_THE_TIME = () => new Pace(0.5);
 
 /** A server with two processors, a token service and purges, in virtual time. */
 class World {
@@ -26,7 +25,7 @@ class World {
     this.service = new TokenService(this.simulation, this.server, service);
   }
 
-  purge(options: PurgeOptions = ENDLESS, pace: Pace = new AutomaticPace()): Purge {
+  purge(options: PurgeOptions = ENDLESS, pace: Pace = new Pace()): Purge {
     const purge = new Purge(this.simulation, this.server, pace, options);
     purge.start();
     return purge;
@@ -98,7 +97,7 @@ describe('while no other session is active', () => {
   test('looks at others at the cost of less than 3 % of the speed', async () => {
     const rate = async (pace: Pace) => (await alone(ENDLESS, pace)).rowsPerSecond(SECOND, 10 * SECOND);
 
-    expect((await rate(new AutomaticPace())) / (await rate(new FixedPace(1)))).toBeGreaterThan(0.97);
+    expect((await rate(new Pace())) / (await rate(new Pace(1)))).toBeGreaterThan(0.97);
   });
 
   test('works on all connections at once', async () => {
@@ -128,12 +127,12 @@ describe('beside a token service', () => {
     ['', OPERATIONS_A_SECOND],
     [', near saturation', 2_900],
   ])('keeps its p99 within 1.2 times the p99 without a run%s', async (_, operationsPerSecond) => {
-    expect(await p99Ratio(() => new AutomaticPace(), { operationsPerSecond })).toBeLessThan(1.2);
+    expect(await p99Ratio(() => new Pace(), { operationsPerSecond })).toBeLessThan(1.2);
   });
 
   test.each([
     ['half of the time', HALF_OF_THE_TIME, 5],
-    ['10 % of the time', () => new FixedPace(0.1), 2.5],
+    ['10 % of the time', () => new Pace(0.1), 2.5],
   ])('shows that batches of 10 ms in %s do not', async (_, pace, ratio) => {
     expect(await p99Ratio(pace)).toBeGreaterThan(ratio);
   });
@@ -202,7 +201,7 @@ describe('beside a token service', () => {
       }
     };
 
-    expect(await p99Ratio(() => new AutomaticPace(), { prepare })).toBeLessThan(1.6);
+    expect(await p99Ratio(() => new Pace(), { prepare })).toBeLessThan(1.6);
     expect(await p99Ratio(HALF_OF_THE_TIME, { prepare })).toBeGreaterThan(100);
   });
 
@@ -227,7 +226,7 @@ describe('beside a token service', () => {
       await world.run(WHILE);
 
       expect(purge.rowsPerSecond(SECOND, WHILE)).toBeGreaterThan(1_000);
-      expect(await p99Ratio(() => new AutomaticPace(), { prepare, operationsPerSecond: 20 })).toBeLessThan(1.2);
+      expect(await p99Ratio(() => new Pace(), { prepare, operationsPerSecond: 20 })).toBeLessThan(1.2);
     },
   );
 

@@ -1,4 +1,4 @@
-import type { Look } from '../../../../lambda/engine/pace/cluster-state';
+import type { Look } from '../../../../lambda/engine/pace/others';
 import type { Pace } from '../../../../lambda/engine/pace/pace';
 import type { PaceReport } from '../../../../lambda/engine/pace/pace-report';
 import { Turns } from '../../../../lambda/engine/pace/turns';
