@@ -45,3 +45,13 @@ export interface QueryResult<Row> {
   readonly rows: Row[];
   readonly rowCount: number | null;
 }
+
+/** Saves a round trip if it is known that a query would find nothing. */
+export async function rowsIf<Row>(
+  mayFindSome: boolean,
+  session: Queryable,
+  text: string,
+  values: readonly unknown[],
+): Promise<readonly Row[]> {
+  return mayFindSome ? (await session.query<Row>(text, values)).rows : [];
+}

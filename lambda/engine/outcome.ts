@@ -13,25 +13,29 @@ import type { Piece } from './pieces';
  */
 export type StopReason = 'drained' | 'deadline' | 'interrupted' | 'blocked' | 'replica-lag' | 'max-rows';
 
-export interface SweepOutcome {
-  /** Absent when there is an error. */
+/** The outcome of a sweep in numbers. */
+export interface SweepCounts {
+  /** Absent if the sweep failed, or did not begin. */
   readonly stopReason?: StopReason;
-  readonly error?: unknown;
   readonly rowsDeleted: number;
   /**
-   * The dead rows that the sweep met and could not delete, and those of blocks that it did not visit; absent if these could
-   * not be counted.
+   * The dead rows that the sweep met and could not delete, and those of blocks that it did not visit; in a dry run the rows
+   * that a run would delete. Absent if they could not be counted.
    */
   readonly rowsRemaining?: number;
   /** The number of batches, those that were undone included. */
   readonly batches: number;
   readonly longestBatchMs: number;
+  /** The rows of other tables that `on delete cascade` deleted along; absent if there is no cascade. */
+  readonly cascaded?: readonly Cascaded[];
+  /** The share of the time in which the server worked for the sweep, and the reason; absent if there was nothing to do. */
+  readonly pace?: PaceReport;
+}
+
+export interface SweepOutcome extends SweepCounts {
+  readonly error?: unknown;
   /** The obstacles that kept rows from being deleted. */
   readonly blockedBy: readonly Blockage[];
-  /** The rows of other tables that `on delete cascade` deleted. */
-  readonly cascaded?: readonly Cascaded[];
-  /** Absent if there was nothing to do. */
-  readonly pace?: PaceReport;
 }
 
 export interface Blockage {

@@ -76,7 +76,8 @@ async function readBlocks({ options: { sessions } }: Sized, tables: readonly Siz
 /** If one of the relations is locked as a whole, only its size stays unknown. */
 async function sizesOf(session: Queryable, relations: readonly Relation[]): Promise<readonly Size[]> {
   try {
-    return (await session.query<Size>(SIZES_SQL, [relations.map(oidOf), relations.map(nameOf)], BATCH_LIMITS)).rows;
+    const values = [relations.map(({ oid }) => oid), relations.map(({ quotedName }) => quotedName)];
+    return (await session.query<Size>(SIZES_SQL, values, BATCH_LIMITS)).rows;
   } catch (error) {
     // Whatever else went wrong is reported by the sweep of the table that it concerns.
     const middle = kindOf(error) === 'locked' ? Math.floor(relations.length / 2) : 0;
@@ -84,14 +85,6 @@ async function sizesOf(session: Queryable, relations: readonly Relation[]): Prom
       ? []
       : [...(await sizesOf(session, relations.slice(0, middle))), ...(await sizesOf(session, relations.slice(middle)))];
   }
-}
-
-function oidOf({ oid }: Relation): number {
-  return oid;
-}
-
-function nameOf({ quotedName }: Relation): string {
-  return quotedName;
 }
 
 interface Size {

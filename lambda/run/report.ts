@@ -1,8 +1,7 @@
 import type { Target } from '../configuration/targets';
 import { describeError, printable } from '../database/database-error';
 import type { Diagnosis } from '../dry-run/diagnosis';
-import type { Blockage, Cascaded, StopReason } from '../engine/outcome';
-import type { PaceReport } from '../engine/pace/pace-report';
+import type { Blockage, SweepCounts } from '../engine/outcome';
 import { messageOf } from '../engine/preflight/finding';
 import type { PreflightError } from '../engine/preflight/preflight';
 import type { Erased } from '../erasure/erasing-purge';
@@ -53,28 +52,16 @@ export interface RunReport {
 }
 
 /** The result of a run for one table. */
-export interface TargetReport {
+export interface TargetReport extends SweepCounts {
   /** Only if the run sweeps the databases of a server by pattern. */
   readonly database?: string;
   readonly table: string;
   /** The name of the configured target, if a pattern of schemas matched its table. Metrics carry this name. */
   readonly pattern?: string;
   readonly status: RunStatus;
-  /** Absent if the table was not swept. */
-  readonly stopReason?: StopReason;
-  readonly rowsDeleted: number;
-  /** The dead rows that remain, in a dry run those that a run would delete; absent if they could not be counted. */
-  readonly rowsRemaining?: number;
-  /** The number of batches, those that were undone included. */
-  readonly batches: number;
-  readonly longestBatchMs: number;
   readonly durationMs: number;
-  /** The share of the time in which the server worked for the run, and the reason; absent if there was nothing to do. */
-  readonly pace?: PaceReport;
   /** The obstacles that kept rows from being deleted; absent if there were none. */
   readonly blockedBy?: readonly Blockage[];
-  /** The rows of other tables that `on delete cascade` deleted along; absent if there is no cascade. */
-  readonly cascaded?: readonly Cascaded[];
   /** How far the deleted rows are gone; absent if that could not be read. */
   readonly erasure?: Erasure;
   /** The dropped partitions, whose rows are not part of `rowsDeleted`; absent if there are none. */

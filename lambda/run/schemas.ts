@@ -1,7 +1,7 @@
 import { matchesPattern } from '../configuration/name-pattern';
 import type { Target } from '../configuration/targets';
 import { printable } from '../database/database-error';
-import type { Queryable } from '../database/queryable';
+import { type Queryable, rowsIf } from '../database/queryable';
 import { subjectsOf } from './alike-lines';
 
 /** The tables of a target. */
@@ -24,7 +24,7 @@ export async function expandSchemas(
 ): Promise<ReadonlyMap<Target, Expanded>> {
   const patterns = targets.filter(({ schemas }) => schemas);
   const names = [...new Set(patterns.map(({ table }) => table))];
-  const { rows } = patterns.length > 0 ? await session.query<Schema>(SCHEMAS_SQL, [names]) : { rows: [] };
+  const rows = await rowsIf<Schema>(patterns.length > 0, session, SCHEMAS_SQL, [names]);
   const idOf = (schema: string, table: string) => JSON.stringify([schema, table]);
   const taken = new Set(targets.flatMap(({ schemas, schema, table }) => (schemas ? [] : [idOf(schema, table)])));
   return new Map(

@@ -1,5 +1,5 @@
 import { isReference, type Target } from '../../configuration/targets';
-import type { Queryable } from '../../database/queryable';
+import { type Queryable, rowsIf } from '../../database/queryable';
 import { ByTable } from './by-table';
 import type { ColumnTypes } from './column-tests';
 import { quoteIdentifier, quoteTable } from './sql';
@@ -32,13 +32,10 @@ export async function readReferences(
   tables: readonly { readonly target: Target; readonly oid: number }[],
 ): Promise<(target: Target) => References> {
   const following = tables.filter(({ target }) => columnsFollowed(target).length > 0);
-  const { rows } =
-    following.length > 0
-      ? await session.query<Key>(REFERENCES_SQL, [
-          following.map(({ oid }) => oid),
-          [...new Set(following.flatMap(({ target }) => columnsFollowed(target)))],
-        ])
-      : { rows: [] };
+  const rows = await rowsIf<Key>(following.length > 0, session, REFERENCES_SQL, [
+    following.map(({ oid }) => oid),
+    [...new Set(following.flatMap(({ target }) => columnsFollowed(target)))],
+  ]);
   const keys = new ByTable(rows, ({ ownOid }) => [ownOid]);
   const references = new Map(following.map(({ target, oid }) => [target, chooseKeys(target, keys.at([oid]))]));
   return (target) => references.get(target) ?? { byColumn: new Map(), findings: [] };

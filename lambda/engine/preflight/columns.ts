@@ -8,7 +8,7 @@ import {
   type Target,
 } from '../../configuration/targets';
 import { alike, didYouMean } from '../../configuration/validation';
-import type { Queryable } from '../../database/queryable';
+import { type Queryable, rowsIf } from '../../database/queryable';
 import type { ColumnType, ColumnTypes } from '../conditions/column-tests';
 import { type Reference, readReferences } from '../conditions/references';
 import { literal, quoteIdentifier, quoteTable } from '../conditions/sql';
@@ -85,8 +85,7 @@ function judge(
 /** The types of the columns of tables. */
 async function readTypes(session: Queryable, oids: readonly number[]): Promise<(oid: number) => ColumnTypes> {
   const types = new Map(oids.map((oid) => [oid, new Map<string, ColumnType>()]));
-  const { rows } = oids.length > 0 ? await session.query<Column>(COLUMNS_SQL, [oids]) : { rows: [] };
-  for (const { table, column, ...type } of rows) {
+  for (const { table, column, ...type } of await rowsIf<Column>(oids.length > 0, session, COLUMNS_SQL, [oids])) {
     types.get(table)?.set(column, type);
   }
   return (oid) => types.get(oid) ?? new Map();

@@ -1,4 +1,4 @@
-import type { Queryable } from '../../database/queryable';
+import { type Queryable, rowsIf } from '../../database/queryable';
 import { ByTable } from '../conditions/by-table';
 import { quoteIdentifier, quoteTable } from '../conditions/sql';
 import { type Finding, findingOf } from './finding';
@@ -31,40 +31,25 @@ export async function readGuards(
   const oids = members.map(({ oid }) => oid);
   const heaps = tables.flatMap((table) => table.heaps.map(({ oid }) => oid));
   const hasParts = members.some(({ isRoot, isPartition }) => isPartition || !isRoot);
-  const bypasses = await readIf<Bypass>(session, hasParts, BYPASSES_SQL, [heaps, oids]);
+  const bypasses = byTable(await rowsIf<Bypass>(hasParts, session, BYPASSES_SQL, [heaps, oids]));
   const isGuarded = members.some((member) => member.isGuarded);
-  const states = await readIf<State>(session, isGuarded, STATES_SQL, [heaps]);
+  const states = byTable(await rowsIf<State>(isGuarded, session, STATES_SQL, [heaps]));
   return ({ heaps: own }) => {
     const oids = own.map(({ oid }) => oid);
-    const stateOf = states.at(oids);
+    const statesOf = states.at(oids);
     return {
       dangers: dangersOf(bypasses.at(oids)),
-      needs: stateOf.flatMap(({ table, identify }) =>
-        identify === null
-          ? []
-          : [
-              {
-                finding: findingOf(
-                  `${table} is published without a replica identity, so that the server refuses deletes`,
-                  identify,
-                ),
-                toRead: false,
-              },
-            ],
-      ),
-      rowsAreHidden: stateOf.some(({ isHidden }) => isHidden),
+      needs: statesOf.flatMap(({ table, identify }) => {
+        const finding = `${table} is published without a replica identity, so that the server refuses deletes`;
+        return identify === null ? [] : [{ finding: findingOf(finding, identify), toRead: false }];
+      }),
+      rowsAreHidden: statesOf.some(({ isHidden }) => isHidden),
     };
   };
 }
 
-/** Saves a round trip if nothing can be found. */
-async function readIf<Row extends { readonly oid: number }>(
-  session: Queryable,
-  condition: boolean,
-  text: string,
-  values: readonly unknown[],
-): Promise<ByTable<Row>> {
-  return new ByTable(condition ? (await session.query<Row>(text, values)).rows : [], ({ oid }) => [oid]);
+function byTable<Row extends { readonly oid: number }>(rows: readonly Row[]): ByTable<Row> {
+  return new ByTable(rows, ({ oid }) => [oid]);
 }
 
 function dangersOf(bypasses: readonly Bypass[]): string[] {

@@ -1,6 +1,6 @@
 import type { Target } from '../../configuration/targets';
 import { alike } from '../../configuration/validation';
-import type { Queryable } from '../../database/queryable';
+import { type Queryable, rowsIf } from '../../database/queryable';
 import { takingKeysOf } from '../conditions/relation';
 import { quoteTable } from '../conditions/sql';
 
@@ -107,13 +107,10 @@ export async function readMissingTables(
   session: Queryable,
   targets: readonly Target[],
 ): Promise<ReadonlyMap<Target, string>> {
-  const { rows } =
-    targets.length > 0
-      ? await session.query<Similar>(SIMILAR_SQL, [
-          targets.map(({ table }) => alike(table)),
-          targets.map(({ schema }) => schema),
-        ])
-      : { rows: [] };
+  const rows = await rowsIf<Similar>(targets.length > 0, session, SIMILAR_SQL, [
+    targets.map(({ table }) => alike(table)),
+    targets.map(({ schema }) => schema),
+  ]);
   return new Map(
     targets.map((target, index) => [
       target,
