@@ -36,6 +36,20 @@ export function isReference(test: ColumnTest): test is ReferenceTest {
   return typeof test === 'object' && test !== null && 'refersTo' in test;
 }
 
+/** The tests of a rule on its own table, and those on the rows to which foreign keys lead. Each with its column. */
+export function testsIn(rule: Rule) {
+  const own: [string, Exclude<ColumnTest, ReferenceTest>][] = [];
+  const referred: [string, ReferenceTest['refersTo']][] = [];
+  for (const [column, test] of Object.entries(rule)) {
+    if (isReference(test)) {
+      referred.push([column, test.refersTo]);
+    } else {
+      own.push([column, test]);
+    }
+  }
+  return { own, referred };
+}
+
 /** All columns of the table itself that a rule, in JSON or parsed, reads. */
 export function columnsIn(rule: Readonly<Record<string, unknown>>): string[] {
   return Object.entries(rule).flatMap(([column, test]) =>

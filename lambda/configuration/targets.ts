@@ -6,7 +6,7 @@ import { DEFAULT_SCHEMA, isPlacedTwice, PLACE_RULE, places, type TargetInput, ta
 import { didYouMean, isObject, parse } from './validation';
 
 export type { AgeTest, ColumnTest, ReferenceTest, Rule, ValueTest } from './rule';
-export { columnsIn, isAge, isReference } from './rule';
+export { columnsIn, isAge, isReference, testsIn } from './rule';
 
 /** A table and the rules for its dead rows, joined by OR. */
 export interface Target {

@@ -1,6 +1,6 @@
 import { BATCH_LIMITS } from './batch-limits';
 import type { DeathCondition } from './conditions/condition';
-import { type Relation, type Root, takingKeysOf } from './conditions/relation';
+import { hasDeleteTrigger, type Relation, type Root, takingKeysOf } from './conditions/relation';
 import { quoteIdentifier } from './conditions/sql';
 import { patiently } from './table-lock';
 import type { TableOptions } from './whole-table';
@@ -119,10 +119,5 @@ const AFTERMATH_SQL = `
       where coalesce(pg_catalog.to_regclass(name) operator(pg_catalog.<>) other_oid, true)
     ) as "replacedOther",
     exists (
-      select from heap where relrowsecurity or relhasrules or exists (
-        select from pg_catalog.pg_trigger
-        where tgrelid operator(pg_catalog.=) heap.oid and not tgisinternal
-          and (tgtype::pg_catalog.int4 operator(pg_catalog.&) 8) operator(pg_catalog.<>) 0
-          and tgenabled operator(pg_catalog.<>) 'D'
-      )
+      select from heap where relrowsecurity or relhasrules or ${hasDeleteTrigger('heap.oid')}
     ) as "mayKeepInSilence"`;

@@ -1,7 +1,7 @@
 import { kindOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 import { BATCH_LIMITS } from './batch-limits';
-import type { Relation, Root } from './conditions/relation';
+import { blocksOfRelation, type Relation, type Root } from './conditions/relation';
 import type { TableOptions } from './whole-table';
 
 /** A table of a run. */
@@ -96,10 +96,7 @@ interface Size {
 const SIZES_SQL = `
   select
     pg_class.oid::pg_catalog.int8::pg_catalog.float8 as oid,
-    pg_catalog.ceil(
-      pg_catalog.pg_relation_size(pg_class.oid)::pg_catalog.float8
-        operator(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.float8
-    ) as blocks
+    ${blocksOfRelation('pg_class.oid')} as blocks
   from rows from (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.text[]))
     as listed (listed_oid, quoted_name)
   join pg_catalog.pg_class on pg_class.oid operator(pg_catalog.=) listed_oid

@@ -2,7 +2,7 @@ import { kindOf } from '../database/database-error';
 import type { Limits } from '../database/queryable';
 import { BATCH_LIMITS, TIMEOUT_MS } from './batch-limits';
 import type { Condition } from './conditions/condition';
-import { isUnchanged, type Relation } from './conditions/relation';
+import { blocksOfRelation, hasDeleteTrigger, isUnchanged, type Relation } from './conditions/relation';
 import { BlockRange, type Piece, RowList } from './pieces';
 import { type LockWaitOptions, patiently } from './table-lock';
 
@@ -55,16 +55,9 @@ interface Size {
 const SIZES_SQL = `
   select
     oid::pg_catalog.int8::pg_catalog.float8 as oid,
-    pg_catalog.ceil(
-      pg_catalog.pg_relation_size(oid)::pg_catalog.float8
-        operator(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.float8
-    ) as blocks,
+    ${blocksOfRelation('oid')} as blocks,
     pg_catalog.pg_relation_filenode(oid)::pg_catalog.int8::pg_catalog.float8 as file,
-    exists (
-      select from pg_catalog.pg_trigger
-      where tgrelid operator(pg_catalog.=) relation.oid and not tgisinternal and tgenabled operator(pg_catalog.<>) 'D'
-        and (tgtype::pg_catalog.int4 operator(pg_catalog.&) 8) operator(pg_catalog.<>) 0
-    ) as "hasTrigger"
+    ${hasDeleteTrigger('relation.oid')} as "hasTrigger"
   from pg_catalog.unnest($1::pg_catalog.oid[]) as relation (oid)`;
 
 // The planner may call functions of a policy, which may rely on the role's search_path.

@@ -46,6 +46,12 @@ interface TracesRow extends Holders {
   readonly relations: readonly (RelationTraces & { readonly oid: number })[];
 }
 
+/** Whether the settings of `part` demand that each vacuum cleans the indexes. */
+export const DEMANDS_CLEANUP_SQL = `exists (
+  select from pg_options_to_table(part.reloptions)
+  where option_name = 'vacuum_index_cleanup' and lower(option_value) in ('on', 'true', 'yes', '1')
+)`;
+
 // A vacuum leaves no trace of whether it cleaned the indexes: with less than 2 % of the blocks to clean it skips
 // them, and n_dead_tup is 0 nevertheless. It is sure if the table demands it, or has no index. And a block whose rows are
 // all visible holds no dead item that an index could still lead to. Statistics that were lost prove nothing, so one time
@@ -75,10 +81,7 @@ const RELATIONS_SQL = `
           coalesce(vacuumed_at, analyzed_at) is not null and part.relallvisible >= part.relpages
           and pg_stat_get_dead_tuples(part.oid) = 0
         ) as is_clean,
-        not part.relhasindex or exists (
-          select from pg_options_to_table(part.reloptions)
-          where option_name = 'vacuum_index_cleanup' and lower(option_value) in ('on', 'true', 'yes', '1')
-        ) as cleans_indexes
+        not part.relhasindex or ${DEMANDS_CLEANUP_SQL} as cleans_indexes
       from unnest($2::oid[]) as heap
       join pg_class as main on main.oid = heap
       join pg_class as part on part.oid in (heap, main.reltoastrelid),

@@ -3,6 +3,7 @@ import { describeError, kindOf } from '../database/database-error';
 import type { Queryable } from '../database/queryable';
 import type { Relation } from '../engine/conditions/relation';
 import { printableSql } from '../engine/conditions/sql';
+import { DEMANDS_CLEANUP_SQL } from './traces';
 
 // About 2 ms of sleep for each 200 blocks that are read from disk, as an automatic vacuum works by default.
 const COST_SQL = `
@@ -116,9 +117,6 @@ const WITHOUT_SETTINGS_SQL = `
   join pg_class as part on part.oid in (main.oid, main.reltoastrelid)
   where main.oid = any($1::oid[])
     and (part.relkind <> 't' or part.relpages > 0 or pg_stat_get_tuples_inserted(part.oid) > 0)
-    and not exists (
-      select from pg_options_to_table(part.reloptions)
-      where option_name = 'vacuum_index_cleanup' and lower(option_value) in ('on', 'true', 'yes', '1')
-    )
+    and not ${DEMANDS_CLEANUP_SQL}
   group by name
   order by name`;

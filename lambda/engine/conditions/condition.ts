@@ -1,5 +1,5 @@
-import { columnsIn, columnsOf, isReference, type Rule, type Target } from '../../configuration/targets';
-import { ColumnTests, type ColumnTypes, type TestContext, type TimeColumn } from './column-tests';
+import { columnsIn, columnsOf, type Rule, type Target, testsIn } from '../../configuration/targets';
+import { type ColumnTypes, type TestedTable, type TimeColumn, testSql } from './column-tests';
 import type { Reference } from './references';
 import { type ReferringKey, takesRows } from './referring-key';
 import { isUnchanged, type Root } from './relation';
@@ -64,8 +64,8 @@ export function conditionOf(target: Target, cutoff: Date, catalog: Catalog): Dea
   const { columnTypes, references, keepers } = catalog;
   const values: unknown[] = [];
   const times: TimeColumn[] = [];
-  const context = { cutoff, timeZone: target.timeZone, values, times };
-  const own = target.deleteWhen.map((rule) => ruleSql(rule, catalog, context));
+  const table = { types: columnTypes, cutoff, timeZone: target.timeZone, values, times };
+  const own = target.deleteWhen.map((rule) => ruleSql(rule, table, references));
   const unreferred = keepers.map((key) => unreferredSql(key, columnTypes));
   const anyRule = `(${own.map(({ text }) => `(${text})`).join(' or ')})`;
   return {
@@ -80,43 +80,29 @@ export function conditionOf(target: Target, cutoff: Date, catalog: Catalog): Dea
 }
 
 /** @param gone the quoted name of the table if a key may also lead to rows that were deleted from it, by the name `gone` */
-function ruleSql(rule: Rule, { columnTypes, references }: Catalog, context: TestContext, gone?: string): Sql {
-  const tests = new ColumnTests(context, columnTypes);
-  const own: Sql[] = [];
-  const others: Sql[] = [];
-  for (const [column, test] of Object.entries(rule)) {
-    if (isReference(test)) {
-      others.push(referredSql(references.get(column) as Reference, test.refersTo, columnTypes, context, gone));
-    } else {
-      own.push(tests.sql(column, test));
-    }
-  }
+function ruleSql(rule: Rule, table: TestedTable, references: Catalog['references'], gone?: string): Sql {
+  const { own, referred } = testsIn(rule);
   // A test of another row costs most, so it comes last.
-  return joinSql([...own, ...others], ' and ');
+  const tests = [
+    ...own.map(([column, test]) => testSql(table, column, test)),
+    ...referred.map(([column, its]) => referredSql(references.get(column) as Reference, its, table, gone)),
+  ];
+  return joinSql(tests, ' and ');
 }
 
 /** Whether the row that a key leads to meets a rule. */
-function referredSql(
-  reference: Reference,
-  rule: Rule,
-  columnTypes: ColumnTypes,
-  context: TestContext,
-  gone: string | undefined,
-): Sql {
+function referredSql(reference: Reference, rule: Rule, referring: TestedTable, gone: string | undefined): Sql {
   const { quotedTable, isPartitioned, columns, types } = reference;
-  const tests = new ColumnTests(context, types, 'parent.', reference.oid);
+  const parent = { ...referring, types, alias: 'parent.', oid: reference.oid } as const;
   const table = `${isPartitioned ? '' : 'only '}${quotedTable}`;
   const read = unique([...columns.map(({ referred }) => referred), ...columnsIn(rule)]).map(quoteIdentifier);
   const place = gone === quotedTable ? `(select ${read} from ${table} union all select ${read} from gone)` : table;
-  const met = joinSql(
-    Object.entries(rule).flatMap(([column, test]) => (isReference(test) ? [] : [tests.sql(column, test)])),
-    ' and ',
-  );
+  const met = testsIn(rule).own.map(([column, test]) => testSql(parent, column, test));
   const pairs = columns.map(({ own, referred, equals }) => {
     const [quoted, quotedOwn] = [quoteIdentifier(referred), quoteIdentifier(own)];
     return { quoted, quotedOwn, compare: (name: string) => `${name} ${equals} ${quotedOwn}` };
   });
-  return sqlOfOther('exists', tableOf(reference), `${place} as parent`, pairs, columnTypes, met);
+  return sqlOfOther('exists', tableOf(reference), `${place} as parent`, pairs, referring.types, joinSql(met, ' and '));
 }
 
 /** Whether no row refers to the row by a key. */
@@ -180,8 +166,8 @@ function recheckOf(target: Target, catalog: Catalog, cutoff: Date): Recheck {
   const { columnTypes, references } = catalog;
   const gone = quoteTable(target.schema, target.table);
   const values: unknown[] = [];
-  const context = { cutoff, timeZone: target.timeZone, values };
-  const rules = target.deleteWhen.map((rule) => `(${ruleSql(rule, catalog, context, gone).text})`);
+  const table = { types: columnTypes, cutoff, timeZone: target.timeZone, values };
+  const rules = target.deleteWhen.map((rule) => `(${ruleSql(rule, table, references, gone).text})`);
   const keys = [...references.values()].flatMap(({ columns, quotedTable }) =>
     columns.flatMap(({ own, referred }) => (quotedTable === gone ? [own, referred] : [own])),
   );
@@ -208,8 +194,8 @@ function recheckOf(target: Target, catalog: Catalog, cutoff: Date): Recheck {
 /** The columns that rules test in rows of the same table. */
 function selfTested({ deleteWhen }: Target, references: Catalog['references'], quotedTable: string): string[] {
   return deleteWhen.flatMap((rule) =>
-    Object.entries(rule).flatMap(([column, test]) =>
-      isReference(test) && references.get(column)?.quotedTable === quotedTable ? columnsIn(test.refersTo) : [],
+    testsIn(rule).referred.flatMap(([column, its]) =>
+      references.get(column)?.quotedTable === quotedTable ? columnsIn(its) : [],
     ),
   );
 }

@@ -1,4 +1,4 @@
-import { isReference, type Target } from '../../configuration/targets';
+import { type Target, testsIn } from '../../configuration/targets';
 import { type Queryable, rowsIf } from '../../database/queryable';
 import { ByTable } from './by-table';
 import type { ColumnTypes } from './column-tests';
@@ -42,10 +42,7 @@ export async function readReferences(
 }
 
 function columnsFollowed({ deleteWhen }: Target): string[] {
-  const followed = deleteWhen.flatMap((rule) =>
-    Object.entries(rule).flatMap(([column, test]) => (isReference(test) ? [column] : [])),
-  );
-  return [...new Set(followed)];
+  return [...new Set(deleteWhen.flatMap((rule) => testsIn(rule).referred.map(([column]) => column)))];
 }
 
 function chooseKeys(target: Target, keys: readonly Key[]): References {

@@ -59,6 +59,23 @@ export function takingKeysOf(oid: string): string {
         and tgfoid operator(pg_catalog.=) any ('{1646,1650,1652}'::pg_catalog.oid[])`;
 }
 
+/** SQL of whether a trigger of a relation may refuse a DELETE, or skip rows in silence. */
+export function hasDeleteTrigger(oid: string): string {
+  return `exists (
+      select from pg_catalog.pg_trigger
+      where tgrelid operator(pg_catalog.=) ${oid} and not tgisinternal and tgenabled operator(pg_catalog.<>) 'D'
+        and (tgtype::pg_catalog.int4 operator(pg_catalog.&) 8) operator(pg_catalog.<>) 0
+    )`;
+}
+
+/** SQL of the number of blocks of a relation; null if it was dropped. */
+export function blocksOfRelation(oid: string): string {
+  return `pg_catalog.ceil(
+      pg_catalog.pg_relation_size(${oid})::pg_catalog.float8
+        operator(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.float8
+    )`;
+}
+
 /** Whether the name of a relation, or of its schema, leads to nothing any more. */
 export function isMissing(error: unknown): boolean {
   return ['42P01', '3F000'].includes(sqlStateOf(error) ?? '');

@@ -6,6 +6,7 @@ import {
   isReference,
   type Rule,
   type Target,
+  testsIn,
 } from '../../configuration/targets';
 import { alike, didYouMean } from '../../configuration/validation';
 import { type Queryable, rowsIf } from '../../database/queryable';
@@ -59,9 +60,9 @@ function judge(
     findingsIn(rule, types, quoteTable(target.schema, target.table)),
   );
   const followed = target.deleteWhen.flatMap((rule) =>
-    Object.entries(rule).flatMap(([column, test]) => {
+    testsIn(rule).referred.flatMap(([column, its]) => {
       const reference = references.get(column);
-      return reference && isReference(test) ? [{ reference, rule: test.refersTo }] : [];
+      return reference ? [{ reference, rule: its }] : [];
     }),
   );
   return {

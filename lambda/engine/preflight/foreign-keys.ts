@@ -1,5 +1,5 @@
 import { systemOf } from '../../configuration/presets';
-import { columnsIn, isReference, type Target } from '../../configuration/targets';
+import { columnsIn, type Target, testsIn } from '../../configuration/targets';
 import type { Queryable } from '../../database/queryable';
 import { ByTable } from '../conditions/by-table';
 import { isKeeper, isKeyOf, type ReferringKey, takesRows } from '../conditions/referring-key';
@@ -133,10 +133,7 @@ function oidsOf({ members }: TargetTable): number[] {
 
 /** The columns whose change may make a live row meet a rule. One that refers to another row keeps it, once it is NULL. */
 function changeable({ deleteWhen }: Target): string[] {
-  const tested = deleteWhen.flatMap((rule) =>
-    columnsIn(Object.fromEntries(Object.entries(rule).filter(([, test]) => !isReference(test)))),
-  );
-  return [...new Set(tested)];
+  return [...new Set(deleteWhen.flatMap((rule) => columnsIn(Object.fromEntries(testsIn(rule).own))))];
 }
 
 /** The reasons why a run cannot rely on the keepers of a target. */

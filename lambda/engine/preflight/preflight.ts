@@ -81,7 +81,7 @@ export async function inspect(
   const guardsOf = await readGuards(session, [...usable.keys()]);
   const read = [...usable].map(([table, columns]) => {
     const keys = foreignKeys.of(table, columns.references.size > 0);
-    return { table, columns, keys, keepers: keys.keepers, guards: guardsOf(table) };
+    return { table, columns, keys, guards: guardsOf(table) };
   });
   const missingGrants = await readMissingGrants(session, read);
   for (const [index, each] of read.entries()) {
@@ -97,7 +97,7 @@ interface Read extends Reads {
 }
 
 function judge(
-  { table: { root, heaps }, columns, keys, keepers, guards }: Read,
+  { table: { root, heaps }, columns, keys, guards }: Read,
   missingGrants: readonly Need[],
   needs: PreflightOptions['needs'],
 ): Inspected | PreflightError {
@@ -122,7 +122,7 @@ function judge(
     })),
     columnTypes: columns.types,
     references: columns.references,
-    keepers,
+    keepers: keys.keepers,
     referringKeys: keys.referringKeys,
     rowsAreHidden: guards.rowsAreHidden,
     warnings: [

@@ -1,8 +1,8 @@
 import type { Queryable } from '../../database/queryable';
-import type { ReferringKey } from '../conditions/referring-key';
 import { unquoted } from '../conditions/sql';
 import type { Columns } from './columns';
 import { findingOf } from './finding';
+import type { ForeignKeyFindings } from './foreign-keys';
 import type { Need } from './guards';
 import type { TargetTable } from './tables';
 
@@ -10,12 +10,12 @@ import type { TargetTable } from './tables';
 export interface Reads {
   readonly table: TargetTable;
   readonly columns: Pick<Columns, 'own' | 'others'>;
-  readonly keepers: readonly ReferringKey[];
+  readonly keys: Pick<ForeignKeyFindings, 'keepers'>;
 }
 
 /** Reads which privileges the role lacks for each target. */
 export async function readMissingGrants(session: Queryable, targets: readonly Reads[]): Promise<Need[][]> {
-  const needed = targets.flatMap(({ table, columns, keepers }, index) => {
+  const needed = targets.flatMap(({ table, columns, keys: { keepers } }, index) => {
     const referred = keepers.flatMap((key) => key.columns.map((pair) => unquoted(pair.referred)));
     const referring = keepers.flatMap(({ oid, columns: pairs }) =>
       pairs.map((pair) => ({ oid, column: unquoted(pair.referring) })),

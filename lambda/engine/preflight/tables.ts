@@ -35,23 +35,21 @@ export interface TargetTable {
 
 /** Looks the tables of the targets up. A table that does not exist is left out. */
 export async function readTables(session: Queryable, targets: readonly Target[]): Promise<Map<Target, TargetTable>> {
-  const { rows: members } = await session.query<Member & { readonly target: number }>(MEMBERS_SQL, [
+  const { rows } = await session.query<Member & { readonly target: number }>(MEMBERS_SQL, [
     targets.map(({ schema }) => schema),
     targets.map(({ table }) => table),
   ]);
-  const membersOf = new Map<number, Member[]>();
-  for (const { target, ...member } of members) {
-    membersOf.set(target, [...(membersOf.get(target) ?? []), member]);
+  const membersOf = targets.map((): Member[] => []);
+  for (const { target, ...member } of rows) {
+    membersOf[target]?.push(member);
   }
-  const tables = new Map<Target, TargetTable>();
-  targets.forEach((target, index) => {
-    const all = membersOf.get(index) ?? [];
-    const root = all.find(({ isRoot }) => isRoot);
-    if (root) {
-      tables.set(target, { target, root, members: all, heaps: all.filter(({ kind }) => kind !== 'p') });
-    }
-  });
-  return tables;
+  return new Map(
+    targets.flatMap((target, index) => {
+      const members = membersOf[index] ?? [];
+      const heaps = members.filter(({ kind }) => kind !== 'p');
+      return members.filter(({ isRoot }) => isRoot).map((root) => [target, { target, root, members, heaps }] as const);
+    }),
+  );
 }
 
 // Both partitions and children by INHERITS are rows of pg_inherits. A DELETE without ONLY would reach them all, except for
