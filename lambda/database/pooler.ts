@@ -1,17 +1,9 @@
 import type { Connection } from './connection';
 
-/** The address of the server leads to a pooler that shares sessions between clients. */
-export class PoolerError extends Error {
-  override readonly name = 'PoolerError';
-
-  constructor() {
-    super(
-      'the address leads to a connection pooler in transaction mode, such as PgBouncer, through which the settings and the ' +
-        'lock of a run would reach the sessions of other clients: use the address of the server itself, of a pool in ' +
-        'session mode, or of an RDS Proxy',
-    );
-  }
-}
+const SHARED_SESSIONS =
+  'the address leads to a connection pooler in transaction mode, such as PgBouncer, through which the settings and the ' +
+  'lock of a run would reach the sessions of other clients: use the address of the server itself, of a pool in ' +
+  'session mode, or of an RDS Proxy';
 
 /** The number of rounds. Poolers hand out the most or the least recently used session, so that one round nearly suffices. */
 const ROUNDS = 4;
@@ -32,7 +24,7 @@ const PROBE_SQL = `
  * that takes an advisory lock, as each run does. So each probe takes a lock, and releases it at once.
  *
  * @param first a connection behind a pooler, recognised by an announced process id that is not the session's
- * @throws PoolerError, or the error of the second connection
+ * @throws Error if it is one, or the error of the second connection
  */
 export async function refuseSharedSessions(first: Connection, openAnother: () => Promise<Connection>): Promise<void> {
   const second = await openAnother();
@@ -50,7 +42,7 @@ export async function refuseSharedSessions(first: Connection, openAnother: () =>
         pids.add(pid);
       }
       if (own.size > 1 || others.size > 1 || [...own].some((pid) => others.has(pid))) {
-        throw new PoolerError();
+        throw new Error(SHARED_SESSIONS);
       }
     }
   } finally {

@@ -3,7 +3,7 @@ import { blockagesOf, endBy, reasonOf, type SweepOutcome } from '../engine/outco
 import type { Finding } from '../engine/preflight/finding';
 import type { Table, Worked } from '../engine/purge';
 import { patiently } from '../engine/table-lock';
-import { TableSizes } from '../engine/table-sizes';
+import { readSizes } from '../engine/table-sizes';
 import type { TableOptions } from '../engine/whole-table';
 import { type Census, takeCensus } from './census';
 import { Forecast, type TableForecast } from './forecast';
@@ -52,7 +52,7 @@ const TRIGGER_MS = 0.03;
 export async function examine(
   tables: readonly Table[],
 ): Promise<Map<Target, Worked & { readonly diagnosis: Diagnosis }>> {
-  const sizes = await TableSizes.read(tables);
+  const sizes = await readSizes(tables);
   const forecast = new Forecast(tables);
   const surprises = new Surprises();
   const works: Work[] = tables.map((table) => ({ table, durationMs: 0 }));

@@ -1,15 +1,15 @@
-import { ByTable } from '../engine/conditions/by-table';
+import { byTable } from '../engine/conditions/by-table';
 import { endOf, type Path, protectionsOf } from '../engine/protection';
 import { oidsOf, type Table } from '../engine/purge';
 
 /** The tables of a run, found by the foreign keys between them. */
 export class TablesOfRun {
-  readonly #byOid: ByTable<Table>;
+  readonly #tablesAt: (oids: Iterable<number>) => Table[];
   /** By the table whose rows keep others: the tables that have such rows, itself among them if it refers to itself. */
   readonly #keptBy: ReadonlyMap<Table, ReadonlySet<Table>>;
 
   constructor(tables: readonly Table[]) {
-    this.#byOid = new ByTable(tables, oidsOf);
+    this.#tablesAt = byTable(tables, oidsOf);
     const keptBy = new Map(tables.map((table) => [table, new Set<Table>()]));
     for (const kept of tables) {
       for (const { path } of protectionsOf(kept.options.keys, kept.options.isInherited).known) {
@@ -23,7 +23,7 @@ export class TablesOfRun {
 
   /** The tables of the run whose rows refer, at the end of a path. Targets may share a table. */
   referring(path: Path): Table[] {
-    return this.#byOid.at([endOf(path).oid]);
+    return this.#tablesAt([endOf(path).oid]);
   }
 
   /** The tables in which rows of a table may keep some. */

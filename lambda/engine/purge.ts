@@ -1,11 +1,11 @@
 import type { Target } from '../configuration/targets';
-import { ByTable } from './conditions/by-table';
+import { byTable } from './conditions/by-table';
 import type { DeadRows } from './conditions/condition';
 import type { ReferringKey } from './conditions/referring-key';
 import type { SweepOutcome } from './outcome';
 import type { Inspected } from './preflight/preflight';
 import { Sweep, type SweepOptions } from './sweep';
-import { TableSizes } from './table-sizes';
+import { readSizes } from './table-sizes';
 
 /** A table that passed the preflight. */
 export interface Table {
@@ -25,7 +25,7 @@ export interface Worked {
  * only the sizes are read, all at once.
  */
 export async function purge(tables: readonly Table[]): Promise<Map<Target, Worked>> {
-  const sizes = await TableSizes.read(tables);
+  const sizes = await readSizes(tables);
   const filled = tables.filter((table) => !sizes.isEmpty(table));
   const referring = referringTables(filled);
   const works = referringFirst(filled, referring).map((table) => new Work(table));
@@ -70,8 +70,8 @@ const NOTHING_TO_DO: Worked = {
 
 /** The other tables whose rows refer to a table, by way of cascades, too. */
 function referringTables(tables: readonly Table[]): (table: Table) => readonly Table[] {
-  const byTable = new ByTable(tables, oidsOf);
-  return (table) => byTable.at(referringOids(table.options.keys)).filter((other) => other !== table);
+  const tablesAt = byTable(tables, oidsOf);
+  return (table) => tablesAt(referringOids(table.options.keys)).filter((other) => other !== table);
 }
 
 function referringOids(keys: readonly ReferringKey[]): number[] {

@@ -12,54 +12,40 @@ export interface Sized {
 /** How many one statement reads. */
 const RELATIONS_AT_ONCE = 500;
 
-/** The sizes of the tables of a run at its beginning, read for all of them at once. */
-export class TableSizes {
-  readonly #blocks: ReadonlyMap<number, number>;
-  readonly #pending: Map<Sized, number>;
-  #blocksPending: number;
-
-  private constructor(tables: readonly Sized[], blocks: ReadonlyMap<number, number>) {
-    this.#blocks = blocks;
-    const filled = tables.filter((table) => !this.isEmpty(table));
-    this.#pending = new Map(filled.map((table) => [table, this.#blocksOf(table)]));
-    this.#blocksPending = [...this.#pending.values()].reduce((sum, some) => sum + some, 0);
-  }
-
-  /** A single table is not looked at: its sweep reads the size itself. */
-  static async read(tables: readonly Sized[]): Promise<TableSizes> {
-    const [first, ...others] = tables;
-    return new TableSizes(tables, first && others.length > 0 ? await readBlocks(first, tables) : new Map());
-  }
-
-  /** Whether it is known that a table has no block, so that no row of it can be dead. */
-  isEmpty({ options: { root, relations } }: Sized): boolean {
-    const [relation, ...others] = relations;
-    return relation?.oid === root.oid && others.length === 0 && this.#blocks.get(root.oid) === 0;
-  }
-
-  /**
-   * Takes a table from those that are still to be visited.
-   *
-   * @returns the part of their blocks that it has, above 0 up to 1
-   */
-  takeShare(table: Sized): number {
-    const blocks = this.#pending.get(table);
-    if (blocks === undefined) {
-      return 1; // it is empty, or visited once more after all others
-    }
-    const share = blocks / this.#blocksPending;
-    this.#pending.delete(table);
-    this.#blocksPending -= blocks;
-    return share;
-  }
-
-  /** A table of which no size is known counts as much as one of a single block. */
-  #blocksOf({ options: { relations } }: Sized): number {
-    return Math.max(
-      1,
-      relations.reduce((sum, { oid }) => sum + (this.#blocks.get(oid) ?? 0), 0),
-    );
-  }
+/** Reads the sizes of the tables of a run at its beginning, of all of them at once. */
+export async function readSizes(tables: readonly Sized[]) {
+  const [first, ...others] = tables;
+  // A single table is not looked at: its sweep reads the size itself.
+  const blocks = first && others.length > 0 ? await readBlocks(first, tables) : new Map<number, number>();
+  const isEmpty = ({ options: { root, relations } }: Sized): boolean =>
+    relations.length === 1 && relations[0]?.oid === root.oid && blocks.get(root.oid) === 0;
+  const filled = tables.filter((table) => !isEmpty(table));
+  const pending = new Map(
+    filled.map((table) => {
+      const known = table.options.relations.reduce((sum, { oid }) => sum + (blocks.get(oid) ?? 0), 0);
+      return [table, Math.max(1, known)]; // one of which no size is known counts as much as one of a single block
+    }),
+  );
+  let blocksPending = [...pending.values()].reduce((sum, some) => sum + some, 0);
+  return {
+    /** Whether it is known that a table has no block, so that no row of it can be dead. */
+    isEmpty,
+    /**
+     * Takes a table from those that are still to be visited.
+     *
+     * @returns the part of their blocks that it has, above 0 up to 1
+     */
+    takeShare(table: Sized): number {
+      const own = pending.get(table);
+      if (own === undefined) {
+        return 1; // it is empty, or visited once more after all others
+      }
+      const share = own / blocksPending;
+      pending.delete(table);
+      blocksPending -= own;
+      return share;
+    },
+  };
 }
 
 async function readBlocks({ options: { sessions } }: Sized, tables: readonly Sized[]): Promise<Map<number, number>> {

@@ -4,7 +4,7 @@ import { describeError, printable } from '../database/database-error';
 import { type Query, Session, type SessionContext } from '../database/session';
 import { BATCH_LIMITS } from '../engine/batch-limits';
 import { conditionOf } from '../engine/conditions/condition';
-import { ClusterState } from '../engine/pace/cluster-state';
+import { watchCluster } from '../engine/pace/cluster-state';
 import { Pace } from '../engine/pace/pace';
 import { Turns } from '../engine/pace/turns';
 import type { SweepProgress } from '../engine/pass';
@@ -64,12 +64,11 @@ export class Run {
       ? new ReplicaLagBrake(maxReplicaLagSeconds, clock, (event) => this.#warn(event))
       : undefined;
     const { maxLoad } = options;
-    const cluster = new ClusterState(clock, BATCH_LIMITS);
     this.#turns = new Turns({
       pace: new Pace(maxLoad),
       clock,
       deletingUntil: deadlines.deletingUntil,
-      look: (session, oid) => cluster.look(session, oid),
+      look: watchCluster(clock, BATCH_LIMITS),
       onChange: (reason) => options.logger.debug('pace', { pace: { reason } }),
     });
   }

@@ -1,4 +1,4 @@
-import { type Sized, TableSizes } from '../../lambda/engine/table-sizes';
+import { readSizes, type Sized } from '../../lambda/engine/table-sizes';
 import { useDatabase } from '../support/database';
 
 const database = useDatabase();
@@ -22,7 +22,7 @@ test('knows the sizes of all tables but the one that is locked as a whole', asyn
   const migration = await database.connect();
   await migration.query('begin; lock table locked');
 
-  const sizes = await TableSizes.read(tables);
+  const sizes = await readSizes(tables);
 
   expect(tables.map((table) => sizes.isEmpty(table))).toEqual([true, false, false, false]);
   // The locked one counts as a block, beside 10 and 29.

@@ -1,6 +1,6 @@
 import { type Target, testsIn } from '../../configuration/targets';
 import { type Queryable, rowsIf } from '../../database/queryable';
-import { ByTable } from './by-table';
+import { byTable } from './by-table';
 import type { ColumnTypes } from './column-tests';
 import { quoteIdentifier, quoteTable } from './sql';
 
@@ -36,8 +36,8 @@ export async function readReferences(
     following.map(({ oid }) => oid),
     [...new Set(following.flatMap(({ target }) => columnsFollowed(target)))],
   ]);
-  const keys = new ByTable(rows, ({ ownOid }) => [ownOid]);
-  const references = new Map(following.map(({ target, oid }) => [target, chooseKeys(target, keys.at([oid]))]));
+  const keysAt = byTable(rows, ({ ownOid }) => [ownOid]);
+  const references = new Map(following.map(({ target, oid }) => [target, chooseKeys(target, keysAt([oid]))]));
   return (target) => references.get(target) ?? { byColumn: new Map(), findings: [] };
 }
 

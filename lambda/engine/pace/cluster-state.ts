@@ -7,39 +7,31 @@ import { deadTuplesPileUp } from './vacuum-lag';
 /** The statistics of a table lag behind by this much anyway. */
 const VACUUM_CHECK_INTERVAL_MS = 5_000;
 
-/** Reads the state of the cluster, as far as the role may see it. */
-export class ClusterState {
-  readonly #clock: Clock;
-  readonly #limits: Limits;
-  #logIsReadable = true;
-  #blind = false;
-  #deadTuplesPileUp = false;
-  #vacuumCheckedAt: number;
-
-  /** @param limits those of the batches, so that a look between two of them needs no other settings */
-  constructor(clock: Clock, limits: Limits) {
-    this.#clock = clock;
-    this.#limits = limits;
-    this.#vacuumCheckedAt = clock.now();
-  }
-
-  /**
-   * @param oid the table whose dead tuples count
-   * @returns undefined if the server refuses to show its state
-   */
-  async look(session: Queryable, oid: number): Promise<Look | undefined> {
-    if (this.#blind) {
+/**
+ * Reads the state of the cluster from time to time, as far as the role may see it.
+ *
+ * @param limits those of the batches, so that a look between two of them needs no other settings
+ * @returns takes a look; undefined if the server refuses to show its state
+ */
+export function watchCluster(clock: Clock, limits: Limits) {
+  let logIsReadable = true;
+  let blind = false;
+  let pilesUp = false;
+  let vacuumCheckedAt = clock.now();
+  /** @param oid the table whose dead tuples count */
+  return async function look(session: Queryable, oid: number): Promise<Look | undefined> {
+    if (blind) {
       return undefined;
     }
     try {
-      const sql = this.#logIsReadable ? READING_WITH_LOG_SQL : READING_SQL;
-      const { rows } = await session.query<ReadingRow>(sql, [], this.#limits);
-      if (this.#clock.now() - this.#vacuumCheckedAt >= VACUUM_CHECK_INTERVAL_MS) {
-        this.#vacuumCheckedAt = this.#clock.now();
-        this.#deadTuplesPileUp = await deadTuplesPileUp(session, oid, this.#limits);
+      const sql = logIsReadable ? READING_WITH_LOG_SQL : READING_SQL;
+      const { rows } = await session.query<ReadingRow>(sql, [], limits);
+      if (clock.now() - vacuumCheckedAt >= VACUUM_CHECK_INTERVAL_MS) {
+        vacuumCheckedAt = clock.now();
+        pilesUp = await deadTuplesPileUp(session, oid, limits);
       }
       const sessions = rows.flatMap(({ session: pid, xid, xmin }) => (pid === null ? [] : [{ pid, xid, xmin }]));
-      return rows[0] && { ...rows[0], sessions, deadTuplesPileUp: this.#deadTuplesPileUp };
+      return rows[0] && { ...rows[0], sessions, deadTuplesPileUp: pilesUp };
     } catch (error) {
       if (sqlStateOf(error) === undefined) {
         throw error;
@@ -48,11 +40,11 @@ export class ClusterState {
         return undefined; // this time
       }
       // Aurora refuses the positions of the log; without them the rest can be read.
-      this.#blind = !this.#logIsReadable;
-      this.#logIsReadable = false;
-      return await this.look(session, oid);
+      blind = !logIsReadable;
+      logIsReadable = false;
+      return await look(session, oid);
     }
-  }
+  };
 }
 
 /** A session, next to what is the same in all rows. */

@@ -1,7 +1,7 @@
 import { systemOf } from '../../configuration/presets';
 import { columnsIn, type Target, testsIn } from '../../configuration/targets';
 import type { Queryable } from '../../database/queryable';
-import { ByTable } from '../conditions/by-table';
+import { byTable } from '../conditions/by-table';
 import { isKeeper, isKeyOf, type ReferringKey, takesRows } from '../conditions/referring-key';
 import { quoteIdentifier, quoteTable } from '../conditions/sql';
 import { type Finding, findingOf } from './finding';
@@ -24,36 +24,32 @@ export interface ForeignKeyFindings {
   readonly missesIndex: boolean;
 }
 
+type Find<Thing> = (oids: Iterable<number>) => readonly Thing[];
+
 /**
  * Reads the foreign keys that deletes from the targets set off, those behind a cascade included.
  *
  * @param configured all targets, even those that are not swept: a cascade from one must not reach another
+ * @returns the findings about one of them. `followsKeys`: whether a rule of it tests rows to which others refer
  */
-export async function readForeignKeys(session: Queryable, configured: readonly TargetTable[]): Promise<ForeignKeys> {
+export async function readForeignKeys(
+  session: Queryable,
+  configured: readonly TargetTable[],
+): Promise<(table: TargetTable, followsKeys: boolean) => ForeignKeyFindings> {
   // A foreign key puts triggers on the table that it points at. Without any, the slowest query of the preflight is saved.
   const mayBeReferred = configured.some(({ members }) => members.some(({ hasTriggers }) => hasTriggers));
-  return new ForeignKeys(mayBeReferred ? await readKeys(session, configured.flatMap(oidsOf)) : [], configured);
-}
-
-export class ForeignKeys {
-  readonly #keys: ByTable<Key>;
-  readonly #targets: ByTable<TargetTable>;
-
-  constructor(keys: readonly Key[], configured: readonly TargetTable[]) {
-    this.#keys = new ByTable(keys, ({ pointsAt }) => pointsAt);
-    this.#targets = new ByTable(configured, oidsOf);
-  }
-
-  /** @param followsKeys whether a rule of the target tests rows to which others refer */
-  of(table: TargetTable, followsKeys: boolean): ForeignKeyFindings {
+  const read = mayBeReferred ? await readKeys(session, configured.flatMap(oidsOf)) : [];
+  const keysAt = byTable(read, ({ pointsAt }) => pointsAt);
+  const targetsAt = byTable(configured, oidsOf);
+  return (table, followsKeys) => {
     const { target } = table;
     const oids = oidsOf(table);
-    const effects = this.#effectsOf(oids, target);
+    const effects = effectsOf(oids, target, keysAt);
     const judged = effects
       .filter(({ keeps }) => !keeps)
-      .map((effect) => ({ ...effect, dangers: this.#dangersOf(effect, target) }));
+      .map((effect) => ({ ...effect, dangers: dangersOf(effect, target, targetsAt(effect.key.referring)) }));
     const unindexed = effects.flatMap(({ key }) => (key.hasIndex ? [] : [key]));
-    const keys = this.#keys.at(oids).map((key) => this.#referringKey(key, new Set(oids), []));
+    const keys = keysAt(oids).map((key) => referringKey(key, new Set(oids), [], keysAt));
     const keepers = keys.filter((key) => isKeeper(key, target));
     return {
       keepers,
@@ -71,59 +67,60 @@ export class ForeignKeys {
       ],
       missesIndex: unindexed.length > 0,
     };
-  }
+  };
+}
 
-  /** The keys that a DELETE on these tables fires, each once and the nearest first. */
-  #effectsOf(oids: readonly number[], target: Target): Effect[] {
-    const effects: Effect[] = this.#keys.at(oids).map((key) => ({ key, by: [], keeps: isKeeper(key, target) }));
-    const seen = new Set(effects.map(({ key }) => key));
-    for (const { key, by, keeps } of effects) {
-      const further = key.onDelete === 'cascade' && !keeps ? this.#keys.at(key.referring) : [];
-      for (const next of further.filter((candidate) => !seen.has(candidate))) {
-        seen.add(next);
-        effects.push({ key: next, by: [...by, key], keeps: false });
-      }
+/** The keys that a DELETE on some tables fires, each once and the nearest first. */
+function effectsOf(oids: readonly number[], target: Target, keysAt: Find<Key>): Effect[] {
+  const effects: Effect[] = keysAt(oids).map((key) => ({ key, by: [], keeps: isKeeper(key, target) }));
+  const seen = new Set(effects.map(({ key }) => key));
+  for (const { key, by, keeps } of effects) {
+    const further = key.onDelete === 'cascade' && !keeps ? keysAt(key.referring) : [];
+    for (const next of further.filter((candidate) => !seen.has(candidate))) {
+      seen.add(next);
+      effects.push({ key: next, by: [...by, key], keeps: false });
     }
-    return effects;
   }
+  return effects;
+}
 
-  #dangersOf({ key, by }: Effect, source: Target): string[] {
-    const rule = `foreign key ${quoteIdentifier(key.constraint)} must not be on delete ${key.onDelete}`;
-    const targets = this.#targets.at(key.referring).map(({ target }) => target);
-    if (key.onDelete !== 'cascade') {
-      return targets.flatMap((target) =>
-        changeable(target)
-          .filter((column) => key.changes.includes(column))
-          .map(
-            (column) =>
-              `${rule}: it would change column ${quoteIdentifier(column)}, which a rule of ${target.name} tests`,
-          ),
-      );
-    }
-    const remedy = by.length === 0 ? `; "unlessReferredToBy": [${JSON.stringify(key.table)}] would keep both` : '';
-    const loss = (child: string) =>
-      `${rule}: live rows of ${child} would be deleted with the dead ones that they refer to${remedy}`;
-    const system = targets.length === 0 ? systemOf(key.table, key.tableColumns) : undefined;
-    return [
-      ...targets.map((target) =>
-        target === source
-          ? `${rule}: a live row would be deleted with the dead one that it refers to`
-          : loss(`the target ${target.name}`),
-      ),
-      ...(system === undefined ? [] : [loss(`${key.quotedTable}, a table of ${system},`)]),
-    ];
+/** @param others the targets whose rows refer by the key */
+function dangersOf({ key, by }: Effect, source: Target, others: readonly TargetTable[]): string[] {
+  const rule = `foreign key ${quoteIdentifier(key.constraint)} must not be on delete ${key.onDelete}`;
+  const targets = others.map(({ target }) => target);
+  if (key.onDelete !== 'cascade') {
+    return targets.flatMap((target) =>
+      changeable(target)
+        .filter((column) => key.changes.includes(column))
+        .map(
+          (column) =>
+            `${rule}: it would change column ${quoteIdentifier(column)}, which a rule of ${target.name} tests`,
+        ),
+    );
   }
+  const remedy = by.length === 0 ? `; "unlessReferredToBy": [${JSON.stringify(key.table)}] would keep both` : '';
+  const loss = (child: string) =>
+    `${rule}: live rows of ${child} would be deleted with the dead ones that they refer to${remedy}`;
+  const system = targets.length === 0 ? systemOf(key.table, key.tableColumns) : undefined;
+  return [
+    ...targets.map((target) =>
+      target === source
+        ? `${rule}: a live row would be deleted with the dead one that it refers to`
+        : loss(`the target ${target.name}`),
+    ),
+    ...(system === undefined ? [] : [loss(`${key.quotedTable}, a table of ${system},`)]),
+  ];
+}
 
-  #referringKey(key: Key, oids: ReadonlySet<number>, path: readonly Key[]): ReferringKey {
-    const { pointsAt, referring, changes, createIndex, table, tableColumns, ...rest } = key;
-    // A cascade among other tables may lead in a circle.
-    const further = key.onDelete === 'cascade' && !path.includes(key) ? this.#keys.at(referring) : [];
-    return {
-      ...rest,
-      isSelf: referring.some((oid) => oids.has(oid)),
-      next: further.map((next) => this.#referringKey(next, new Set(referring), [...path, key])),
-    };
-  }
+function referringKey(key: Key, oids: ReadonlySet<number>, path: readonly Key[], keysAt: Find<Key>): ReferringKey {
+  const { pointsAt, referring, changes, createIndex, table, tableColumns, ...rest } = key;
+  // A cascade among other tables may lead in a circle.
+  const further = key.onDelete === 'cascade' && !path.includes(key) ? keysAt(referring) : [];
+  return {
+    ...rest,
+    isSelf: referring.some((oid) => oids.has(oid)),
+    next: further.map((next) => referringKey(next, new Set(referring), [...path, key], keysAt)),
+  };
 }
 
 /** All the tables that a DELETE by the name of the target reaches. */

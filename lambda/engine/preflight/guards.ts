@@ -1,5 +1,5 @@
 import { type Queryable, rowsIf } from '../../database/queryable';
-import { ByTable } from '../conditions/by-table';
+import { byTable } from '../conditions/by-table';
 import { quoteIdentifier, quoteTable } from '../conditions/sql';
 import { type Finding, findingOf } from './finding';
 import type { TargetTable } from './tables';
@@ -31,25 +31,25 @@ export async function readGuards(
   const oids = members.map(({ oid }) => oid);
   const heaps = tables.flatMap((table) => table.heaps.map(({ oid }) => oid));
   const hasParts = members.some(({ isRoot, isPartition }) => isPartition || !isRoot);
-  const bypasses = byTable(await rowsIf<Bypass>(hasParts, session, BYPASSES_SQL, [heaps, oids]));
+  const bypassesAt = byTable(await rowsIf<Bypass>(hasParts, session, BYPASSES_SQL, [heaps, oids]), oidOf);
   const isGuarded = members.some((member) => member.isGuarded);
-  const states = byTable(await rowsIf<State>(isGuarded, session, STATES_SQL, [heaps]));
+  const statesAt = byTable(await rowsIf<State>(isGuarded, session, STATES_SQL, [heaps]), oidOf);
   return ({ heaps: own }) => {
     const oids = own.map(({ oid }) => oid);
-    const statesOf = states.at(oids);
+    const states = statesAt(oids);
     return {
-      dangers: dangersOf(bypasses.at(oids)),
-      needs: statesOf.flatMap(({ table, identify }) => {
+      dangers: dangersOf(bypassesAt(oids)),
+      needs: states.flatMap(({ table, identify }) => {
         const finding = `${table} is published without a replica identity, so that the server refuses deletes`;
         return identify === null ? [] : [{ finding: findingOf(finding, identify), toRead: false }];
       }),
-      rowsAreHidden: statesOf.some(({ isHidden }) => isHidden),
+      rowsAreHidden: states.some(({ isHidden }) => isHidden),
     };
   };
 }
 
-function byTable<Row extends { readonly oid: number }>(rows: readonly Row[]): ByTable<Row> {
-  return new ByTable(rows, ({ oid }) => [oid]);
+function oidOf({ oid }: { readonly oid: number }): number[] {
+  return [oid];
 }
 
 function dangersOf(bypasses: readonly Bypass[]): string[] {

@@ -55,7 +55,7 @@ export async function inspect(
   { configured, requested, needs }: PreflightOptions,
 ): Promise<Map<Target, Inspected | PreflightError>> {
   const tables = await readTables(session, configured);
-  const foreignKeys = await readForeignKeys(session, [...tables.values()]);
+  const keysOf = await readForeignKeys(session, [...tables.values()]);
   const found = requested.flatMap((target) => tables.get(target) ?? []);
   const columnsOf = await readColumns(
     session,
@@ -80,7 +80,7 @@ export async function inspect(
   }
   const guardsOf = await readGuards(session, [...usable.keys()]);
   const read = [...usable].map(([table, columns]) => {
-    const keys = foreignKeys.of(table, columns.references.size > 0);
+    const keys = keysOf(table, columns.references.size > 0);
     return { table, columns, keys, guards: guardsOf(table) };
   });
   const missingGrants = await readMissingGrants(session, read);

@@ -3,7 +3,7 @@ import { systemClock } from '../../../lambda/clock';
 import type { Queryable } from '../../../lambda/database/queryable';
 import type { Session } from '../../../lambda/database/session';
 import { BATCH_LIMITS } from '../../../lambda/engine/batch-limits';
-import { ClusterState } from '../../../lambda/engine/pace/cluster-state';
+import { watchCluster } from '../../../lambda/engine/pace/cluster-state';
 import { Others } from '../../../lambda/engine/pace/others';
 import { useDatabase } from '../../support/database';
 
@@ -11,12 +11,12 @@ const database = useDatabase({ autovacuum: 'off' });
 const OID = 1;
 
 let session: Session;
-let cluster: ClusterState;
+let lookAtCluster: ReturnType<typeof watchCluster>;
 let others: Others;
 
 /** Whether others worked since the last look, by a role without any right. */
 async function look(by: Queryable = session): Promise<boolean> {
-  const reading = await cluster.look(by, OID);
+  const reading = await lookAtCluster(by, OID);
   if (!reading) {
     throw new Error('the server showed nothing');
   }
@@ -35,7 +35,7 @@ const clients: Client[] = [];
 
 beforeEach(async () => {
   session = database.session(await database.createRole('nobody'));
-  cluster = new ClusterState(systemClock, BATCH_LIMITS);
+  lookAtCluster = watchCluster(systemClock, BATCH_LIMITS);
   others = new Others();
   await look();
 });
@@ -117,7 +117,7 @@ test('sees a session that reads, if a look meets it, and not one that is idle in
 });
 
 test('does not see the server itself, such as autovacuum', async () => {
-  const reading = await cluster.look(session, OID);
+  const reading = await lookAtCluster(session, OID);
   const { rows } = await (await elsewhere()).query(
     'select count(*)::int as own from pg_stat_activity where usesysid is null',
   );
@@ -153,13 +153,13 @@ test('needs no position of the log, which Aurora refuses, and shows nothing if a
     },
   });
 
-  const onAurora = await cluster.look(refuse(['pg_current_wal']), OID);
+  const onAurora = await lookAtCluster(refuse(['pg_current_wal']), OID);
   expect(onAurora).toMatchObject({ nextId: expect.any(Number), unflushedBytes: 0 });
-  expect(await new ClusterState(systemClock, BATCH_LIMITS).look(refuse(['']), OID)).toBeUndefined();
+  expect(await watchCluster(systemClock, BATCH_LIMITS)(refuse(['']), OID)).toBeUndefined();
 });
 
 test('reads how much log is not flushed, and how long the server took', async () => {
-  const reading = await cluster.look(session, OID);
+  const reading = await lookAtCluster(session, OID);
 
   expect(reading?.unflushedBytes).toBeGreaterThanOrEqual(0);
   expect(reading?.workedMs).toBeGreaterThan(0);
@@ -176,6 +176,6 @@ test('calls no function and no operator of another schema, on any search path', 
     alter role nobody in database "${database.name}" set search_path = trap, pg_catalog`);
   const trapped = database.session(database.connection({ user: 'nobody', password: 'nobody' }));
 
-  expect((await cluster.look(trapped, OID))?.pid).toBeGreaterThan(0);
+  expect((await lookAtCluster(trapped, OID))?.pid).toBeGreaterThan(0);
   await trapped.close();
 });
