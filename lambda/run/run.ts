@@ -49,6 +49,12 @@ export class Run {
   /** One for all tables: they share the server with the same sessions. */
   readonly #turns: Turns;
   readonly #warnings: string[] = [];
+  readonly #warn = (warning: string): void => {
+    if (this.#warnings.length < MOST_WARNINGS) {
+      this.#warnings.push(warning);
+    }
+    this.#options.logger.warn(warning, {});
+  };
   #start: Start | undefined;
   #further: Promise<void> | undefined;
 
@@ -59,11 +65,8 @@ export class Run {
     this.#plan = planOf(options);
     this.#targets = options.targets.filter(({ name }) => options.tables?.includes(name) ?? true);
     this.#sessions = [this.#session((query) => this.#begin(query))];
-    const { maxReplicaLagSeconds } = options;
-    this.#brake = maxReplicaLagSeconds
-      ? new ReplicaLagBrake(maxReplicaLagSeconds, clock, (event) => this.#warn(event))
-      : undefined;
-    const { maxLoad } = options;
+    const { maxReplicaLagSeconds, maxLoad } = options;
+    this.#brake = maxReplicaLagSeconds ? new ReplicaLagBrake(maxReplicaLagSeconds, clock, this.#warn) : undefined;
     this.#turns = new Turns({
       pace: new Pace(maxLoad),
       clock,
@@ -75,18 +78,17 @@ export class Run {
 
   async execute(): Promise<RunResult> {
     const [main] = this.#sessions;
-    const warn = (warning: string) => this.#warn(warning);
     const timeLeftMs = () => Math.min(this.#deadlines.countingUntil - this.#clock.now(), LONGEST_VACUUM_MS);
     let described: ServerReport | undefined;
     const facts = () => ({ cutoff: this.#start?.cutoff.toISOString(), server: described, warnings: this.#warnings });
     try {
       const inspected = await this.#inspectAll(main);
       const { cutoff, server } = this.#start as Start;
-      described = await this.#plan.describe(server, main, warn);
+      described = await this.#plan.describe(server, main, this.#warn);
       const tables = [...inspected].flatMap(([target, found]) =>
         found instanceof PreflightError ? [] : [this.#table(target, found, cutoff)],
       );
-      const worked = await this.#plan.work(tables, { cutoff, timeLeftMs, warn });
+      const worked = await this.#plan.work(tables, { cutoff, timeLeftMs, warn: this.#warn });
       const results = [...inspected].map(([target, found]) =>
         found instanceof PreflightError
           ? refusedTarget(target, found, this.#plan.diagnose(found))
@@ -139,7 +141,9 @@ export class Run {
     const warnings = results.flatMap(([target, inspected]) =>
       inspected.warnings.map((warning) => lineOf(target, messageOf(warning))),
     );
-    joinAlike(warnings).forEach(this.#warn, this);
+    for (const warning of joinAlike(warnings)) {
+      this.#warn(warning);
+    }
     return new Map(results);
   }
 
@@ -198,13 +202,6 @@ export class Run {
         this.#options.logger.debug('progress', { progress: { table, ...progress } });
       }
     };
-  }
-
-  #warn(warning: string): void {
-    if (this.#warnings.length < MOST_WARNINGS) {
-      this.#warnings.push(warning);
-    }
-    this.#options.logger.warn(warning, {});
   }
 }
 
