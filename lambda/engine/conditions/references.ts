@@ -2,7 +2,7 @@ import { type Target, testsIn } from '../../configuration/targets';
 import { type Queryable, rowsIf } from '../../database/queryable';
 import { byTable } from './by-table';
 import type { ColumnTypes } from './column-tests';
-import { quoteIdentifier, quoteTable } from './sql';
+import { quotedNameSql, quoteIdentifier, quoteTable } from './sql';
 
 /** A foreign key that a rule follows. */
 export interface Reference {
@@ -59,27 +59,24 @@ function chooseKeys(target: Target, keys: readonly Key[]): References {
       const constraints = [key, ...others].map(({ constraint }) => quoteIdentifier(constraint)).join(', ');
       findings.push(`${column} has several foreign keys (${constraints}), of which "refersTo" cannot choose one`);
     } else {
-      const { ownOid: _, schema, table: referred, ...rest } = key;
-      byColumn.set(name, { ...rest, quotedTable: quoteTable(schema, referred) });
+      byColumn.set(name, key);
     }
   }
   return { byColumn, findings };
 }
 
-interface Key extends Omit<Reference, 'quotedTable' | 'types'> {
+interface Key extends Omit<Reference, 'types'> {
   /** The table whose rows refer. */
   readonly ownOid: number;
   readonly constraint: string;
-  readonly schema: string;
-  readonly table: string;
 }
 
 // A key that points at a partitioned table has clones that point at each of its partitions. A key of periods compares by
 // containment.
 const REFERENCES_SQL = `
   select
-    conrelid::int8::float8 as "ownOid", conname as constraint, confrelid::int8::float8 as oid, nspname as schema, relname as table,
-    relkind = 'p' as "isPartitioned",
+    conrelid::int8::float8 as "ownOid", conname as constraint, confrelid::int8::float8 as oid,
+    ${quotedNameSql()} as "quotedTable", relkind = 'p' as "isPartitioned",
     (
       select jsonb_agg(jsonb_build_object(
         'own', own.attname, 'referred', referred.attname,

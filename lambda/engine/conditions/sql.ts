@@ -47,6 +47,11 @@ export function quoteTable(schema: string, table: string): string {
   return `${quoteIdentifier(schema)}.${quoteIdentifier(table)}`;
 }
 
+/** SQL of the same text. @param schema the columns of the catalog with the names */
+export function quotedNameSql(schema = 'nspname', table = 'relname'): string {
+  return `format('"%s"."%s"', replace(${schema}, '"', '""'), replace(${table}, '"', '""'))`;
+}
+
 /** The name that an identifier stands for, quoted or not. */
 export function unquoted(identifier: string): string {
   return identifier.startsWith('"') ? identifier.slice(1, -1).replaceAll('""', '"') : identifier;

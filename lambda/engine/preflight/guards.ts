@@ -1,6 +1,6 @@
 import { type Queryable, rowsIf } from '../../database/queryable';
 import { byTable } from '../conditions/by-table';
-import { quoteIdentifier, quoteTable } from '../conditions/sql';
+import { quotedNameSql, quoteIdentifier } from '../conditions/sql';
 import { type Finding, findingOf } from './finding';
 import type { TargetTable } from './tables';
 
@@ -54,9 +54,9 @@ function oidOf({ oid }: { readonly oid: number }): number[] {
 
 function dangersOf(bypasses: readonly Bypass[]): string[] {
   const guards = new Map<string, string[]>();
-  for (const { kind, name, parentSchema, parentTable, schema, table } of bypasses) {
-    const guard = `${kind}${name === null ? '' : ` ${quoteIdentifier(name)}`} of ${quoteTable(parentSchema, parentTable)}`;
-    guards.set(guard, [...(guards.get(guard) ?? []), quoteTable(schema, table)]);
+  for (const { kind, name, parent, partition } of bypasses) {
+    const guard = `${kind}${name === null ? '' : ` ${quoteIdentifier(name)}`} of ${parent}`;
+    guards.set(guard, [...(guards.get(guard) ?? []), partition]);
   }
   return [...guards].map(([guard, [first, ...others]]) => {
     const more = others.length > 0 ? ` and ${others.length} more of its partitions` : '';
@@ -68,12 +68,10 @@ function dangersOf(bypasses: readonly Bypass[]): string[] {
 interface Bypass {
   /** The partition. */
   readonly oid: number;
-  readonly schema: string;
-  readonly table: string;
+  readonly partition: string;
   readonly kind: 'trigger' | 'rule' | 'row security';
   readonly name: string | null;
-  readonly parentSchema: string;
-  readonly parentTable: string;
+  readonly parent: string;
 }
 
 // Row triggers of a partitioned table are cloned to its partitions, so only statement triggers can be missing there. The
@@ -109,8 +107,8 @@ const BYPASSES_SQL = `
     where relrowsecurity and row_security_active(line.oid) and not row_security_active(heap)
   )
   select
-    heap::int8::float8 as oid, child_schema.nspname as schema, child.relname as table, kind, name,
-    parent_schema.nspname as "parentSchema", parent.relname as "parentTable"
+    heap::int8::float8 as oid, kind, name, ${quotedNameSql('child_schema.nspname', 'child.relname')} as partition,
+    ${quotedNameSql('parent_schema.nspname', 'parent.relname')} as parent
   from guard
   join pg_class as child on child.oid = heap
   join pg_namespace as child_schema on child_schema.oid = child.relnamespace

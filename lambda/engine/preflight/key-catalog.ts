@@ -1,5 +1,6 @@
 import type { Queryable } from '../../database/queryable';
 import type { ReferringKey } from '../conditions/referring-key';
+import { quotedNameSql } from '../conditions/sql';
 
 /** A foreign key in the catalog. */
 export interface Key extends Omit<ReferringKey, 'isSelf' | 'next'> {
@@ -109,7 +110,7 @@ const FOREIGN_KEYS_SQL = `
     )
   )
   select
-    conname as constraint, format('"%s"."%s"', replace(nspname, '"', '""'), replace(relname, '"', '""')) as "quotedTable",
+    conname as constraint, ${quotedNameSql()} as "quotedTable",
     conrelid::int8::float8 as oid, relname::text as table,
     array(
       select attname::text from pg_attribute where attrelid = conrelid and attnum > 0 and not attisdropped

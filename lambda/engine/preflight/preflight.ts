@@ -3,7 +3,6 @@ import type { Queryable } from '../../database/queryable';
 import type { Catalog } from '../conditions/condition';
 import type { ReferringKey } from '../conditions/referring-key';
 import type { Relation, Root } from '../conditions/relation';
-import { quoteTable } from '../conditions/sql';
 import { type Columns, readColumns } from './columns';
 import { type Finding, findingOf, messageOf } from './finding';
 import { type ForeignKeyFindings, readForeignKeys } from './foreign-keys';
@@ -113,10 +112,10 @@ function judge(
   return {
     oid: root.oid,
     isPartitioned: root.kind === 'p',
-    root: { oid: root.oid, quotedName: quoteTable(root.schema, root.table) },
-    relations: heaps.map(({ oid, schema, table, takingKeys }) => ({
+    root: { oid: root.oid, quotedName: root.quotedName },
+    relations: heaps.map(({ oid, quotedName, takingKeys }) => ({
       oid,
-      quotedName: quoteTable(schema, table),
+      quotedName,
       takingKeys,
       ...(oid !== root.oid && { rootOid: root.oid }),
     })),

@@ -2,13 +2,12 @@ import type { Target } from '../../configuration/targets';
 import { alike } from '../../configuration/validation';
 import { type Queryable, rowsIf } from '../../database/queryable';
 import { takingKeysOf } from '../conditions/relation';
-import { quoteTable } from '../conditions/sql';
+import { quotedNameSql, quoteTable } from '../conditions/sql';
 
 /** A table in the catalog. */
 export interface Member {
   readonly oid: number;
-  readonly schema: string;
-  readonly table: string;
+  readonly quotedName: string;
   readonly kind: string;
   /** Null if it has no storage. */
   readonly accessMethod: string | null;
@@ -72,7 +71,7 @@ const MEMBERS_SQL = `
     join pg_class on pg_class.oid = inhrelid and not pg_is_other_temp_schema(relnamespace)
   )
   select
-    target::int4 as target, member.oid::int8::float8 as oid, nspname as schema, relname as table, relkind as kind,
+    target::int4 as target, member.oid::int8::float8 as oid, ${quotedNameSql()} as "quotedName", relkind as kind,
     amname as "accessMethod", is_root as "isRoot", relispartition as "isPartition", relhastriggers as "hasTriggers",
     (${takingKeysOf('member.oid')})::float8 as "takingKeys",
     relrowsecurity or exists (select from pg_publication where pubdelete) as "isGuarded"
@@ -85,12 +84,11 @@ const MEMBERS_SQL = `
 /** The reasons why a sweep cannot visit the blocks of a target's table. */
 export function storageFindings({ root, heaps }: TargetTable): string[] {
   const relations = isTable(root) ? heaps : [root];
-  return relations.flatMap(({ schema, table, kind, accessMethod }) => {
-    const name = quoteTable(schema, table);
+  return relations.flatMap(({ quotedName, kind, accessMethod }) => {
     if (kind !== 'r') {
-      return [`${name} must be a table, is a ${KINDS[kind] ?? `relation of kind ${kind}`}`];
+      return [`${quotedName} must be a table, is a ${KINDS[kind] ?? `relation of kind ${kind}`}`];
     }
-    return accessMethod === 'heap' ? [] : [`${name} must be stored as heap, is stored as ${accessMethod}`];
+    return accessMethod === 'heap' ? [] : [`${quotedName} must be stored as heap, is stored as ${accessMethod}`];
   });
 }
 
@@ -126,22 +124,21 @@ function hintFor({ table }: Target, similar: readonly Similar[]): string {
     const keys = `"schema": ${JSON.stringify(before)}, "table": ${JSON.stringify(behind)}`;
     return `; the schema is a key of its own: { ${keys} }`;
   }
-  const names = similar.map((row) => quoteTable(row.schema, row.table)).join(', ');
+  const names = similar.map(({ quotedName }) => quotedName).join(', ');
   return names && `, there is ${names}`;
 }
 
 interface Similar {
   /** The position of the target. */
   readonly target: number;
-  readonly schema: string;
-  readonly table: string;
+  readonly quotedName: string;
 }
 
 const SIMILAR_SQL = `
   select (position - 1)::int4 as target, meant.*
   from unnest($1::text[], $2::name[]) with ordinality as missing (name, schema_name, position)
   cross join lateral (
-    select nspname as schema, relname as table
+    select ${quotedNameSql()} as "quotedName"
     from pg_class join pg_namespace on pg_namespace.oid = relnamespace
     where relkind in ('r', 'p') and lower(replace(relname, '_', '')) in (name, name || 's', rtrim(name, 's'))
     order by nspname = schema_name desc, nspname, relname
