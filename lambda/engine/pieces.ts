@@ -12,8 +12,6 @@ export interface Piece {
   splitAt(blocks: number): [Piece, Piece];
   /** The part up to, but not including, a row, and the rest. */
   splitBefore(tid: string): [Piece, Piece];
-  /** Two parts of about the same size. Not for a single row. */
-  halves(): [Piece, Piece];
   /**
    * Whether a row is in it, as SQL.
    *
@@ -60,11 +58,6 @@ export class BlockRange implements Piece {
     return this.splitAt(block + place / PLACES_PER_BLOCK - this.#from);
   }
 
-  halves(): [Piece, Piece] {
-    const half = this.blocks / 2;
-    return this.splitAt(this.blocks > 1 ? Math.round(half) : Math.ceil(half * PLACES_PER_BLOCK) / PLACES_PER_BLOCK);
-  }
-
   place(row: string, firstParameter: number): Condition {
     const bound = (operator: string, parameter: number) =>
       `${row}ctid operator(pg_catalog.${operator}) $${parameter}::pg_catalog.tid`;
@@ -107,16 +100,18 @@ export class RowList implements Piece {
     return this.splitAt(this.#tids.indexOf(tid));
   }
 
-  halves(): [Piece, Piece] {
-    return this.splitAt(Math.ceil(this.blocks / 2));
-  }
-
   place(row: string, firstParameter: number): Condition {
     return {
       text: `${row}ctid operator(pg_catalog.=) any($${firstParameter}::pg_catalog.tid[])`,
       values: [this.#tids],
     };
   }
+}
+
+/** Two parts of about the same size. Not for a single row. */
+export function halvesOf(piece: Piece): [Piece, Piece] {
+  const half = piece.blocks / 2;
+  return piece.splitAt(piece.blocks > 1 ? Math.round(half) : Math.ceil(half * PLACES_PER_BLOCK) / PLACES_PER_BLOCK);
 }
 
 export function blocksOf(pieces: readonly Piece[]): number {

@@ -6,7 +6,7 @@ import type { Condition, DeathCondition } from './conditions/condition';
 import { isMissing } from './conditions/relation';
 import type { Obstacle, WalkEnd } from './outcome';
 import type { Outcome, Turns } from './pace/turns';
-import { BlockRange, blocksOf, type Piece } from './pieces';
+import { BlockRange, blocksOf, halvesOf, type Piece } from './pieces';
 import type { Sifter } from './sifter';
 import { idsOf, siftedIn } from './sifting';
 import { TABLE_LOCK_PATIENCE_MS, TABLE_LOCK_RETRY_MS } from './table-lock';
@@ -224,7 +224,7 @@ export class Walk<Row> {
       return;
     }
     if (!piece.isRow && (this.#undone < MOST_UNDONE || (kind === 'slow' && piece.blocks > 1))) {
-      this.#push(piece.halves(), next.isSuspect || kind !== 'slow');
+      this.#push(halvesOf(piece), next.isSuspect || kind !== 'slow');
       return;
     }
     if (await this.#isTableLocked(session, piece)) {

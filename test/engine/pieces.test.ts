@@ -2,7 +2,7 @@ import { systemClock } from '../../lambda/clock';
 import type { Queryable } from '../../lambda/database/queryable';
 import type { Session } from '../../lambda/database/session';
 import type { Relation } from '../../lambda/engine/conditions/relation';
-import { BlockRange, type Piece, RowList } from '../../lambda/engine/pieces';
+import { BlockRange, halvesOf, type Piece, RowList } from '../../lambda/engine/pieces';
 import { wholeTable } from '../../lambda/engine/whole-table';
 import { useDatabase } from '../support/database';
 
@@ -88,7 +88,7 @@ test.each<[string, Piece]>([
   ['a range of blocks', new BlockRange({ oid: 1, quotedName: 't' }, 3, 10)],
   ['a list of rows', new RowList({ oid: 1, quotedName: 't' }, ['(0,1)', '(0,9)', '(4,1)', '(7,2)', '(7,3)'])],
 ])('%s is halved down to single rows, none of which is lost', (_, whole) => {
-  const rows = (piece: Piece): Piece[] => (piece.isRow ? [piece] : piece.halves().flatMap(rows));
+  const rows = (piece: Piece): Piece[] => (piece.isRow ? [piece] : halvesOf(piece).flatMap(rows));
 
   const found = rows(whole);
 
