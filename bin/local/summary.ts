@@ -75,8 +75,7 @@ export function summarize(terminal: Terminal, report: RunReport, job: Job): void
       paint[target.status](target.status),
       ...COLUMNS.map(([, cell]) => cell(target)),
     ];
-    const head = ['Table', 'Result', ...COLUMNS.map(([name]) => name)].map((name) => dim(name));
-    terminal.table([head, ...report.targets.map(cells)], 2);
+    terminal.table([HEADINGS.map((name) => dim(name)), ...report.targets.map(cells)], 2);
   }
   for (const target of report.targets.filter(({ durationMs }) => durationMs >= SHORT_RUN_MS)) {
     const { pace } = target;
@@ -118,6 +117,8 @@ const COLUMNS: readonly Column[] = [
   ['Took', ({ durationMs }) => seconds(durationMs)],
   ['Deleted rows are', ({ erasure }) => (erasure ? stepOf(erasure) : 'unknown')],
 ];
+
+export const HEADINGS: readonly string[] = ['Table', 'Result', ...COLUMNS.map(([name]) => name)];
 
 /** Runs shorter than this need no explanation of their pace. */
 const SHORT_RUN_MS = 2_000;

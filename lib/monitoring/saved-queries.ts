@@ -40,12 +40,17 @@ export const FLEET_QUERIES: SavedQueries = {
   },
 };
 
+/** The query in the language of CloudWatch Logs Insights, the newest lines first. */
+export function queryString(query: QueryStringProps): QueryString {
+  return new QueryString({ sort: '@timestamp desc', ...query });
+}
+
 /** Saves queries of CloudWatch Logs Insights over the logs of several functions in a folder. */
 export function createQueries(scope: Construct, folder: string, logGroups: ILogGroup[], queries: SavedQueries): void {
   for (const [name, query] of Object.entries(queries)) {
     new QueryDefinition(scope, `Query-${name}`, {
       queryDefinitionName: `${folder}/${name}`,
-      queryString: new QueryString({ sort: '@timestamp desc', ...query }),
+      queryString: queryString(query),
       logGroups,
     });
   }
