@@ -29,18 +29,18 @@ export function createAlarms(
   alarms: readonly AlarmDetails[],
   { topic, runbookUrl = defaultRunbookUrl() }: WatchProps,
 ): cloudwatch.Alarm[] {
-  return alarms.map(({ name, section = name, happened, look, ...props }) => {
+  return alarms.map(({ name, section = name, happened, look, threshold = 1, ...props }) => {
     const alarm = new cloudwatch.Alarm(watched, `Alarm-${name}`, {
       alarmName: `${watched.name}-${name}`,
       alarmDescription:
         `Token cleanup of ${watched.node.id} (${watched.stage}): ${happened} Look first at: ${look} ` +
         `More: ${runbookUrl}#alarm-${section}`,
       comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-      threshold: 1,
       evaluationPeriods: 1,
       // There is no data between two runs. The alarm keeps its state until the next run reports.
       treatMissingData: cloudwatch.TreatMissingData.IGNORE,
       ...props,
+      threshold,
     });
     alarm.addAlarmAction(new SnsAction(topic));
     return alarm;

@@ -25,8 +25,8 @@ export function createStateMachine(
   { functions, ...definition }: Definition,
 ): StateMachine {
   const stateMachine = new StateMachine(scope, 'Resource', {
-    ...definition,
     ...given({ stateMachineName: functionName }),
+    ...definition,
     timeout: LONGEST_EXECUTION,
     tracingEnabled: tracing,
     logs: {
