@@ -144,7 +144,7 @@ function predicatesOf(column: string, test: ColumnTest, names: Names): string[] 
     return [];
   }
   const values = test.in.map((value) =>
-    literal(typeOf(column, names) === 'uuid' ? String(value).toLowerCase() : value),
+    literal(names.columnTypes.get(column)?.name === 'uuid' ? String(value).toLowerCase() : value),
   );
   return [values.length === 1 ? `${operand} = ${values[0]}` : `${operand} = ANY ARRAY[${values.join(', ')}]`];
 }
@@ -168,7 +168,9 @@ function definition(rule: Rule, names: Names): string {
   const ordered = [...others, ...tests].filter(([, test]) => test !== null).slice(0, 1);
   const keys = (ages.length > 0 ? ages : ordered).map(([column, test]) => operandOf(column, test, names));
   // The planner does not see that a char(n), which the sweep compares without its length, meets a predicate.
-  const provable = others.filter(([column, test]) => !(isValue(test) && typeOf(column, names) === 'character'));
+  const provable = others.filter(
+    ([column, test]) => !(isValue(test) && names.columnTypes.get(column)?.name === 'character'),
+  );
   const predicate = provable.map(([column, test]) => predicateSql(operandOf(column, test, names), test)).join(' and ');
   return `(${keys.join(', ')})${predicate && ` where ${predicate}`}`;
 }
@@ -176,10 +178,6 @@ function definition(rule: Rule, names: Names): string {
 /** A column as the sweep compares it. */
 function operandOf(column: string, test: ColumnTest, { quoted, columnTypes }: Names): string {
   return `${quoted[column]}${isValue(test) && columnTypes.get(column)?.isLoose ? ' COLLATE "C"' : ''}`;
-}
-
-function typeOf(column: string, { columnTypes }: Names): string | undefined {
-  return columnTypes.get(column)?.name;
 }
 
 function predicateSql(operand: string, test: ColumnTest): string {
