@@ -252,7 +252,8 @@ function restOf({ rest, signal }: Arena, usualMs: () => number = () => 0): (rows
   };
 }
 
-function onConnection(work: (client: Client, arena: Arena) => Promise<void>): Contender['run'] {
+/** Works on a connection of its own, which ends with the work. */
+export function onConnection(work: (client: Client, arena: Arena) => Promise<void>): Contender['run'] {
   return async (arena) => {
     const client = await connect(arena.url, 'contender');
     try {

@@ -3,12 +3,11 @@ import { systemClock } from '../../lambda/clock';
 import { Session } from '../../lambda/database/session';
 import { vacuum } from '../../lambda/erasure/vacuum';
 import { documentedSql } from '../support/readme';
-import { type Contender, connectionTo, ONE_DELETE, ours } from './contenders';
-import { count, duration, megabytes, times, timesOf } from './figures';
-import { connect } from './laboratory';
+import { type Contender, connectionTo, ONE_DELETE, onConnection, ours } from './contenders';
+import { count, duration, megabytes, times } from './figures';
 import { race, type Standing, timeOf } from './race';
 import type { Section } from './section';
-import { NOBODY, play, type Scene } from './service';
+import { LATENCIES, latenciesOf, NOBODY, play, type Scene } from './service';
 import { median } from './statistics';
 import { fillTokens, REFRESH_TOKENS, type Table } from './tables';
 
@@ -105,15 +104,11 @@ export const erasure: Section<Erased> = {
       title:
         `What a token service feels of the vacuum after ${count(rows)} of ${count(2 * rows)} rows were deleted: ` +
         `${count(vacuums.operationsPerSecond)} operations a second`,
-      head: ['beside', 'vacuum took', 'p50', 'p95', 'p99', 'p99, of alone', 'max'],
+      head: ['beside', 'vacuum took', ...LATENCIES],
       rows: vacuums.felt.map((its) => [
         its.contender,
         its.name === NOBODY.name ? '' : its.name in vacuumMs ? duration(vacuumMs[its.name] ?? Number.NaN) : 'not done',
-        duration(its.p50Ms),
-        duration(its.p95Ms),
-        duration(its.p99Ms),
-        timesOf(its.p99Ratio, its.p99Ratios),
-        duration(its.maxMs),
+        ...latenciesOf(its),
       ]),
     },
   ],
@@ -129,13 +124,9 @@ function vacuumsOf(durationsMs: Map<string, number[]>): Contender[] {
   const plain: Contender = {
     name: 'VACUUM',
     detail: 'by hand, at full speed',
-    run: async ({ url }) => {
-      const client = await connect(url, 'contender');
-      await timed(plain.name, () => client.query('vacuum (index_cleanup on, truncate off) refresh_tokens')).finally(
-        () => client.end(),
-      );
-      return undefined;
-    },
+    run: onConnection((client) =>
+      timed(plain.name, () => client.query('vacuum (index_cleanup on, truncate off) refresh_tokens')),
+    ),
   };
   const paced: Contender = {
     name: 'this project',

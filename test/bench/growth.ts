@@ -1,7 +1,7 @@
 import type { Bundle, BundledRun, Progress } from './bundle';
-import { type Contender, ONE_DELETE } from './contenders';
+import { type Contender, ONE_DELETE, onConnection } from './contenders';
 import { count, digits, duration, megabytes, times } from './figures';
-import { type Course, connect, tokens } from './laboratory';
+import { type Course, tokens } from './laboratory';
 import { race, type Standing } from './race';
 import type { Bench, Section } from './section';
 import { median } from './statistics';
@@ -172,11 +172,9 @@ async function dropPartition(bench: Bench, deadRows: number): Promise<Step['drop
   };
   const dropping: Contender = {
     name: 'drop a partition',
-    run: async ({ url }) => {
-      const client = await connect(url, 'contender');
-      await client.query('drop table refresh_tokens_past').finally(() => client.end());
-      return undefined;
-    },
+    run: onConnection(async (client) => {
+      await client.query('drop table refresh_tokens_past');
+    }),
   };
   const { laboratory } = bench;
   const prepared = await laboratory.prepare(course);

@@ -111,14 +111,10 @@ export const service: Section<readonly Scene[]> = {
       title:
         `What a token service feels, ${title}: ${count(operationsPerSecond)} operations a second, ` +
         `${count(serviceRows)} rows, half of them dead`,
-      head: ['beside', 'p50', 'p95', 'p99', 'p99, of alone', 'max', 'lock wait', 'deadlocks', 'rows a second'],
+      head: ['beside', ...LATENCIES, 'lock wait', 'deadlocks', 'rows a second'],
       rows: felt.map((its, index) => [
         its.contender,
-        duration(its.p50Ms),
-        duration(its.p95Ms),
-        duration(its.p99Ms),
-        timesOf(its.p99Ratio, its.p99Ratios),
-        duration(its.maxMs),
+        ...latenciesOf(its),
         duration(its.longestLockWaitMs),
         count(its.deadlocks),
         index === 0 ? '' : its.wrong ? `wrong: ${its.wrong}` : `${count(its.rowsPerSecond)}${its.finished ? '' : ' *'}`,
@@ -129,6 +125,12 @@ export const service: Section<readonly Scene[]> = {
       ],
     })),
 };
+
+export const LATENCIES = ['p50', 'p95', 'p99', 'p99, of alone', 'max'];
+
+export function latenciesOf({ p50Ms, p95Ms, p99Ms, p99Ratio, p99Ratios, maxMs }: Felt): string[] {
+  return [duration(p50Ms), duration(p95Ms), duration(p99Ms), timesOf(p99Ratio, p99Ratios), duration(maxMs)];
+}
 
 interface Part extends Circumstances {
   readonly contenders: readonly Contender[];
