@@ -19,6 +19,13 @@ const CONTINUED = {
   stateMachineArn: MACHINE,
 };
 
+/** Requests to AWS. */
+const READ_LOG = 'Logs_20140328.FilterLogEvents';
+const LIST = 'AWSStepFunctions.ListExecutions';
+const START = 'AWSStepFunctions.StartExecution';
+const STOP = 'AWSStepFunctions.StopExecution';
+const INVOKE = `Event /2015-03-31/functions/${PLAIN.functionName}/invocations`;
+
 /** AWS over the wire: what it was asked, and what it answers. */
 let aws: Server;
 let asked: { readonly operation: string; readonly body: Record<string, unknown> }[];
@@ -51,10 +58,10 @@ afterAll(() => {
 beforeEach(() => {
   asked = [];
   answers = {
-    'Logs_20140328.FilterLogEvents': { events: [] },
-    'AWSStepFunctions.ListExecutions': { executions: [] },
-    'AWSStepFunctions.StartExecution': { executionArn: EXECUTION, startDate: 1 },
-    'AWSStepFunctions.StopExecution': { stopDate: 1 },
+    [READ_LOG]: { events: [] },
+    [LIST]: { executions: [] },
+    [START]: { executionArn: EXECUTION, startDate: 1 },
+    [STOP]: { stopDate: 1 },
   };
 });
 
@@ -87,7 +94,7 @@ const rowsOf = (page: string) =>
 
 test('lists the last runs, the newest first', async () => {
   const run = { status: 'succeeded', dryRun: false, rowsDeleted: 1200, durationMs: 340 };
-  answers['Logs_20140328.FilterLogEvents'] = {
+  answers[READ_LOG] = {
     events: [
       event({ run: { ...run, rowsDeleted: 0, dryRun: true, rowsRemaining: 7 } }, 3),
       event({ run: { ...run, status: 'partial' } }, 2),
@@ -107,7 +114,7 @@ test('lists the last runs, the newest first', async () => {
 
 test('reads the log from its end, and no further than it shows', async () => {
   const run = { status: 'succeeded' };
-  answers['Logs_20140328.FilterLogEvents'] = {
+  answers[READ_LOG] = {
     events: Array.from({ length: 10 }, (_, i) => event({ run }, i)),
     nextToken: 'older',
   };
@@ -122,13 +129,13 @@ test.each([
 ])('lists of a fleet (%p) the runs on all servers, and not those on each', async (isFleet, filterPattern) => {
   await show({}, [{ ...CONTINUED, isFleet }]);
 
-  expect(asked.find(({ operation }) => operation === 'Logs_20140328.FilterLogEvents')?.body).toMatchObject({
+  expect(asked.find(({ operation }) => operation === READ_LOG)?.body).toMatchObject({
     filterPattern,
   });
 });
 
 test('does not claim that there was no run if the log is too long to be searched', async () => {
-  answers['Logs_20140328.FilterLogEvents'] = { events: [], nextToken: 'older' };
+  answers[READ_LOG] = { events: [], nextToken: 'older' };
 
   const page = await show({}, [PLAIN]);
 
@@ -138,7 +145,7 @@ test('does not claim that there was no run if the log is too long to be searched
 
 test('shows any text as text', async () => {
   const attack = `"'><script>alert(1)</script><cwdb-action action="call" endpoint="arn:evil"></cwdb-action>&amp;\``;
-  answers['Logs_20140328.FilterLogEvents'] = { events: [event({ run: { status: attack, error: attack } }, 1)] };
+  answers[READ_LOG] = { events: [event({ run: { status: attack, error: attack } }, 1)] };
 
   const pages = [
     await show({}, [{ ...CONTINUED, name: attack }]),
@@ -156,7 +163,7 @@ test('shows any text as text', async () => {
 });
 
 test('says of each cleanup by itself why it cannot be shown', async () => {
-  answers['Logs_20140328.FilterLogEvents'] = undefined;
+  answers[READ_LOG] = undefined;
 
   const page = await show({});
 
@@ -164,30 +171,10 @@ test('says of each cleanup by itself why it cannot be shown', async () => {
 });
 
 test.each<[string, object, string, object]>([
-  [
-    'a dry run',
-    { action: 'dry-run', cleanup: 'auth' },
-    'AWSStepFunctions.StartExecution',
-    { stateMachineArn: MACHINE, input: '{"dryRun":true}' },
-  ],
-  [
-    'a run',
-    { action: 'run-now', cleanup: 'auth' },
-    'AWSStepFunctions.StartExecution',
-    { stateMachineArn: MACHINE, input: '{}' },
-  ],
-  [
-    'a dry run without a state machine',
-    { action: 'dry-run', cleanup: 'partners' },
-    'Event /2015-03-31/functions/token-cleanup-prod_partners/invocations',
-    { dryRun: true },
-  ],
-  [
-    'a run without a state machine',
-    { action: 'run-now', cleanup: 'partners' },
-    'Event /2015-03-31/functions/token-cleanup-prod_partners/invocations',
-    {},
-  ],
+  ['a dry run', { action: 'dry-run', cleanup: 'auth' }, START, { stateMachineArn: MACHINE, input: '{"dryRun":true}' }],
+  ['a run', { action: 'run-now', cleanup: 'auth' }, START, { stateMachineArn: MACHINE, input: '{}' }],
+  ['a dry run without a state machine', { action: 'dry-run', cleanup: 'partners' }, INVOKE, { dryRun: true }],
+  ['a run without a state machine', { action: 'run-now', cleanup: 'partners' }, INVOKE, {}],
 ])('starts %s, and waits for none', async (_, pressed, operation, body) => {
   expect(await show(pressed)).toMatch(/^<p>The (?:dry )?run of \w+ has started\./);
 
@@ -196,13 +183,13 @@ test.each<[string, object, string, object]>([
 });
 
 test('stops every execution that is running, and no other', async () => {
-  answers['AWSStepFunctions.ListExecutions'] = { executions: [{ executionArn: EXECUTION, startDate: 1 }] };
+  answers[LIST] = { executions: [{ executionArn: EXECUTION, startDate: 1 }] };
 
   expect(await show({ action: 'stop', cleanup: 'auth' })).toContain('1 execution of auth has been stopped.');
 
   expect(asked.map(({ operation, body }) => [operation, body.stateMachineArn ?? body.executionArn])).toEqual([
-    ['AWSStepFunctions.ListExecutions', MACHINE],
-    ['AWSStepFunctions.StopExecution', EXECUTION],
+    [LIST, MACHINE],
+    [STOP, EXECUTION],
   ]);
   expect(asked[0]?.body.statusFilter).toBe('RUNNING');
 });

@@ -33,6 +33,12 @@ const run = (startedAt = SECOND) => ({
   durationMs: 5_000,
 });
 
+type Server = Parameters<typeof serverResult>;
+
+/** Servers of one round: one that was swept, and those that were skipped. */
+const SWEPT: Server = ['a', [round('a', [swept('a1')])]];
+const skipped = (server: string): Server => [server, [round(server, [], { status: 'skipped' })]];
+
 test('sums up servers that were swept, failed, were skipped and were not reached', () => {
   const broken = { status: 'failed', isSwept: false, rowsDeleted: 0, error: 'tokens: no such table' } as const;
   const { report, results } = fleetReport(
@@ -73,31 +79,17 @@ test('sums up servers that were swept, failed, were skipped and were not reached
   ]);
 });
 
-test.each<[RunStatus, string, Parameters<typeof serverResult>[]]>([
-  ['succeeded', 'every database of every server was swept', [['a', [round('a', [swept('a1')])]]]],
+test.each<[RunStatus, string, Server[]]>([
+  ['succeeded', 'every database of every server was swept', [SWEPT]],
   ['partial', 'rows remain', [['a', [round('a', [swept('a1', { status: 'partial', rowsRemaining: 2 })])]]]],
   [
     'partial',
     'databases were left',
     [['a', [round('a', [swept('a1')], { status: 'partial', isCutShort: true, next: 'a1' })]]],
   ],
-  [
-    'partial',
-    'some servers were skipped',
-    [
-      ['a', [round('a', [swept('a1')])]],
-      ['b', [round('b', [], { status: 'skipped' })]],
-    ],
-  ],
-  ['skipped', 'all servers were skipped', [['a', [round('a', [], { status: 'skipped' })]]]],
-  [
-    'failed',
-    'a server failed',
-    [
-      ['a', [round('a', [swept('a1')])]],
-      ['b', [], 'down'],
-    ],
-  ],
+  ['partial', 'some servers were skipped', [SWEPT, skipped('b')]],
+  ['skipped', 'all servers were skipped', [skipped('a')]],
+  ['failed', 'a server failed', [SWEPT, ['b', [], 'down']]],
 ])('has the status %s if %s', (status, _, servers) => {
   const results = servers.map((server) => serverResult(...server));
 
@@ -147,7 +139,7 @@ describe('the memory', () => {
     },
     rowsRemaining: 4,
   };
-  const after = (...servers: Parameters<typeof serverResult>[]) =>
+  const after = (...servers: Server[]) =>
     fleetReport(
       run(),
       servers.map((server) => serverResult(...server)),
@@ -162,9 +154,9 @@ describe('the memory', () => {
     expect(report.oldestSweep).toEqual({ server: 'a', database: 'a2', at: FIRST });
   });
 
-  test.each<[string, Parameters<typeof serverResult>]>([
+  test.each<[string, Server]>([
     ['failed', ['a', [], 'down']],
-    ['was skipped', ['a', [round('a', [], { status: 'skipped' })]]],
+    ['was skipped', skipped('a')],
     ['was not reached', ['a', []]],
     ['was left in the middle', ['a', [round('a', [swept('a1')], { isCutShort: true, next: 'a1', status: 'partial' })]]],
     ['was left in its first database', ['a', [round('a', [swept('a1')], { isCutShort: true, status: 'partial' })]]],
