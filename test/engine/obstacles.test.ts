@@ -6,8 +6,7 @@ const database = useDatabase();
 test('leaves only the rows that stay locked, reports them, and deletes them the next time', async () => {
   await fillTokens(database, 20_000);
   const service = await database.connect();
-  await service.query('begin');
-  await service.query('select from refresh_tokens where id in (2, 10000, 20000) for update');
+  await service.query('begin; select from refresh_tokens where id in (2, 10000, 20000) for update');
 
   const report = await database.service().run({ concurrency: 2 });
 
@@ -98,8 +97,7 @@ test('fails if a trigger forbids all deletes, and deletes nothing', async () => 
 test('waits for a lock on the whole table', async () => {
   await fillTokens(database, 20_000);
   const migration = await database.connect();
-  await migration.query('begin');
-  await migration.query('lock table refresh_tokens in share mode');
+  await migration.query('begin; lock table refresh_tokens in share mode');
 
   const run = database.service().run();
   // More often than halving a range down to a row takes.

@@ -86,8 +86,7 @@ test.each([
 test('keeps a partition while a transaction of the service holds a lock on the table, and waits only a moment', async () => {
   await createSessions();
   const service = await database.connect();
-  await service.query('begin');
-  await service.query('select from sessions where id = 4');
+  await service.query('begin; select from sessions where id = 4');
   await expect(drop()).resolves.toMatchObject([{ partition: 'public.sessions_dead', refusal: 'the table was locked' }]);
   await service.query('commit');
   await expect(remaining()).resolves.toEqual(ALL_STAY);
@@ -140,8 +139,7 @@ test('keeps a partition that is being detached, whose rows belong to the table n
   await createSessions();
   await database.sql('drop table sessions_rest');
   const reader = await database.connect();
-  await reader.query('begin');
-  await reader.query('select from sessions');
+  await reader.query('begin; select from sessions');
   const owner = await database.connect();
   const detached = owner.query('alter table sessions detach partition sessions_dead concurrently').catch(() => {});
   await database.until('select bool_or(inhdetachpending) from pg_inherits');

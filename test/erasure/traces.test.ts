@@ -109,9 +109,7 @@ test('knows no hours if no vacuum was ever recorded', async () => {
 test('does not take rows for unlinked that a snapshot kept from a vacuum', async () => {
   await database.sql(SURE);
   await database.sql('vacuum tokens');
-  const reader = await database.connect();
-  await reader.query('begin isolation level repeatable read');
-  await reader.query('select count(*) from tokens');
+  const reader = await database.snapshot();
   await deleteRows('id <= 10');
   await database.sql('vacuum tokens');
   const held = await quietRun();
@@ -123,9 +121,7 @@ test('does not take rows for unlinked that a snapshot kept from a vacuum', async
 test('does not know the hours while a session holds back every vacuum whose age the role may not see', async () => {
   await database.sql(SURE);
   const connection = await database.createRole('watcher', 'pg_read_all_data, pg_write_all_data');
-  const reader = await database.connect();
-  await reader.query('begin isolation level repeatable read');
-  await reader.query('select count(*) from tokens');
+  const reader = await database.snapshot();
   await deleteRows('id <= 10');
   await database.sql('vacuum tokens');
   const report = await database.service({ targets: TARGETS, connection }).run();

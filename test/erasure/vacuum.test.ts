@@ -55,8 +55,7 @@ test('does not believe a vacuum that the server refused with a warning', async (
 test('does not wait for a lock of the service', async () => {
   const service = await database.connect();
   const reason = await vacuumAs(true, 60_000, async () => {
-    await service.query('begin');
-    await service.query('lock table tokens in share update exclusive mode');
+    await service.query('begin; lock table tokens in share update exclusive mode');
   });
   expect(reason).toMatch(/the table was locked$/);
   await service.query('rollback');

@@ -1,10 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Client } from 'pg';
 import { EmbeddedPostgres } from '../../bin/local/embedded-postgres';
 import { SecretsEndpoint } from '../../bin/local/secrets-endpoint';
 import { folder, run } from '../support/command';
-import { startPostgres } from '../support/postgres';
+import { queryIn, startPostgres } from '../support/postgres';
 
 const ARN = 'arn:aws:secretsmanager:eu-central-1:111122223333:secret:fleet-AbCdEf';
 
@@ -35,15 +34,7 @@ beforeEach(async () => {
   }
 });
 
-async function sql(database: string, text: string): Promise<unknown[]> {
-  const client = new Client(server.url(database));
-  await client.connect();
-  try {
-    return (await client.query(text)).rows.map((row) => Object.values(row)[0]);
-  } finally {
-    await client.end();
-  }
-}
+const sql = (database: string, text: string) => queryIn(server, database, text);
 
 function manifest(...lines: readonly object[]): string {
   const file = join(folder, 'fleet.jsonl');

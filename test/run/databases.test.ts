@@ -1,7 +1,7 @@
-import { Client } from 'pg';
 import type { RunRequest } from '../../lambda/configuration/event';
 import type { NamePattern } from '../../lambda/configuration/name-pattern';
 import { useDatabase } from '../support/database';
+import { queryIn } from '../support/postgres';
 
 const database = useDatabase();
 
@@ -10,15 +10,7 @@ const NAMES = ['tenant_a', 'tenant_b', 'tenant_c', 'tenant_demo'];
 const ALL = [1, 2, 3];
 
 /** Runs a statement in another database of the server. */
-async function sqlIn(name: string, text: string): Promise<unknown[]> {
-  const client = new Client(database.server.url(name));
-  await client.connect();
-  try {
-    return (await client.query(text)).rows.map((row) => Object.values(row)[0]);
-  } finally {
-    await client.end();
-  }
-}
+const sqlIn = (name: string, text: string) => queryIn(database.server, name, text);
 
 beforeEach(async () => {
   for (const name of NAMES) {

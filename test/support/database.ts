@@ -106,6 +106,13 @@ export class TestDatabase {
     await this.sql(POSTGRES_VERSION < 15 ? 'select' : 'select pg_stat_force_next_flush()');
   }
 
+  /** A connection with a snapshot, which keeps every row readable until it ends its transaction. */
+  async snapshot(): Promise<Client> {
+    const client = await this.connect();
+    await client.query('begin isolation level repeatable read; select from pg_class limit 1');
+    return client;
+  }
+
   /** The values of one column, sorted. */
   async column<T>(text: string): Promise<T[]> {
     const rows = await this.sql(text);

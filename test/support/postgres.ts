@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statfsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { Client } from 'pg';
 import { EmbeddedPostgres, type EmbeddedPostgresOptions, packageName } from '../../bin/local/embedded-postgres';
 
 const run = promisify(execFile);
@@ -33,6 +34,17 @@ export function startPostgres(options: EmbeddedPostgresOptions = {}): Promise<Em
     ...options,
     ...(packageDirectory && { packageDirectory }),
   });
+}
+
+/** Runs a statement in a database of a server. */
+export async function queryIn(server: EmbeddedPostgres, database: string, text: string): Promise<unknown[]> {
+  const client = new Client(server.url(database));
+  await client.connect();
+  try {
+    return (await client.query(text)).rows.map((row) => Object.values(row)[0]);
+  } finally {
+    await client.end();
+  }
 }
 
 /** Each database is 300 files, and some disks take half a second to create them. */
