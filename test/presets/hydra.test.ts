@@ -52,27 +52,25 @@ cleansLikeTheSystem(database, 'ory-hydra', {
     )`,
   // Tokens and codes belong to flows that ended in a consent, as in Hydra; one code belongs to a flow that did not.
   rows: `
-    create function pg_temp.utc(age interval) returns setof timestamp language sql as $$
-      select at at time zone 'UTC' from fixture.moments(age) as at $$;
     create temporary table n as select gen_random_uuid() as id;
     insert into hydra_oauth2_flow (login_challenge, requested_at, state, consent_error, consent_remember_for, nid)
     select gen_random_uuid(), at, state, error, 0, n.id
-    from n, pg_temp.utc('30 minutes') as at, unnest('{1, 2, 3, 4, 5, 6, 128, 129}'::int[]) as state,
+    from n, fixture.utc('30 minutes') as at, unnest('{1, 2, 3, 4, 5, 6, 128, 129}'::int[]) as state,
       unnest('{"{}", "", null}'::text[]) as error;
     ${HYDRA_TOKENS.map(
       (table) => `
         insert into ${table} (signature, requested_at, challenge_id, nid, expires_at)
         select gen_random_uuid(), requested, challenge, n.id, expires
-        from n, pg_temp.utc('${table.endsWith('refresh') ? '720 hours' : '1 hour'}') as requested,
-          (select pg_temp.utc('0') union all select null) as e (expires),
+        from n, fixture.utc('${table.endsWith('refresh') ? '720 hours' : '1 hour'}') as requested,
+          (select fixture.utc('0') union all select null) as e (expires),
           (select min(login_challenge) from hydra_oauth2_flow where state = 6 union all select null) as c (challenge)
         where coalesce(expires < now() at time zone 'UTC', true) or requested > now() at time zone 'UTC' - interval '30 minutes';`,
     ).join('')}
     insert into hydra_oauth2_device_auth_codes (device_code_signature, requested_at, nid, expires_at)
-    select gen_random_uuid(), at, n.id, at from n, pg_temp.utc('0') as at;
-    insert into hydra_oauth2_jti_blacklist select gen_random_uuid(), at, n.id from n, pg_temp.utc('0') as at;
-    insert into hydra_oauth2_logout_request select gen_random_uuid(), '', n.id, at from n, pg_temp.utc('0') as at;
-    insert into hydra_oauth2_authentication_session select gen_random_uuid(), at, '', n.id, at from n, pg_temp.utc('0') as at;
+    select gen_random_uuid(), at, n.id, at from n, fixture.utc('0') as at;
+    insert into hydra_oauth2_jti_blacklist select gen_random_uuid(), at, n.id from n, fixture.utc('0') as at;
+    insert into hydra_oauth2_logout_request select gen_random_uuid(), '', n.id, at from n, fixture.utc('0') as at;
+    insert into hydra_oauth2_authentication_session select gen_random_uuid(), at, '', n.id, at from n, fixture.utc('0') as at;
     drop table n`,
   // The janitor, and for the tables that it does not clean the rows whose expiry has passed.
   cleaner: `

@@ -22,6 +22,8 @@ export const ROW_SOURCES = `
     select now() - age + distance from unnest('{-100 days, -10 minutes, 10 minutes, 5 days}'::interval[]) as distance $$;
   create function fixture.moments_or_null(age interval) returns setof timestamptz language sql as $$
     select fixture.moments(age) union all select null $$;
+  create function fixture.utc(age interval) returns setof timestamp language sql as $$
+    select at at time zone 'UTC' from fixture.moments(age) as at $$;
   create function fixture.seconds(age interval) returns setof bigint language sql as $$
     select extract(epoch from moment)::bigint from fixture.moments(age) as moment $$;
   create function fixture.milliseconds(age interval) returns setof bigint language sql as $$
