@@ -192,12 +192,8 @@ describe('beside a token service', () => {
   test('is hardly felt while a checkpoint makes the log device four times as slow', async () => {
     const prepare = (world: World) => {
       for (let ms = 5 * SECOND; ms < WHILE; ms += 20 * SECOND) {
-        world.at(ms, () => {
-          world.server.logSlowness = 4;
-        });
-        world.at(ms + 10 * SECOND, () => {
-          world.server.logSlowness = 1;
-        });
+        world.at(ms, () => Object.assign(world.server, { logSlowness: 4 }));
+        world.at(ms + 10 * SECOND, () => Object.assign(world.server, { logSlowness: 1 }));
       }
     };
 
