@@ -118,7 +118,7 @@ export function help(sections: readonly string[]): string {
   return `Usage: npm run bench -- [options]
 
 Compares this project with one DELETE and with what people use today, on an
-embedded PostgreSQL that is thrown away afterwards. It takes some 40 minutes
+embedded PostgreSQL that is thrown away afterwards. It takes some 50 minutes
 and 5 GB of disk, on a machine of two cores that does nothing else.
 
 All figures, the picture and a file to read by machine in one run:
@@ -127,14 +127,14 @@ All figures, the picture and a file to read by machine in one run:
 
   --quick           goes the same ways with little data, in two or three
                     minutes; its figures mean nothing
-  --large           has every contender on every table and in every scene, more
-                    rounds, and up to 10,000,000 dead rows; takes hours, and
-                    20 GB of disk. It includes the section backlog, which --only
-                    runs alone in about half an hour
+  --large           has every contender on every table, and up to 10,000,000
+                    dead rows; takes hours, and 20 GB of disk. It includes the
+                    section backlog, which --only runs alone in about half an
+                    hour
   --rows N          rows of the tables of the section throughput
                     [default: ${USUAL.rows}]
   --rounds N        how often each contender has its turn
-                    [default: ${USUAL.rounds}; with --large ${LARGE.rounds}, and ${LARGE.serviceRounds} in the section service]
+                    [default: ${USUAL.rounds}, and ${USUAL.serviceRounds} in the section service, or with --large ${LARGE.serviceRounds}]
   --only SECTION    runs one section, may be repeated:
                     ${sections.join(', ')}
   --contender TEXT  runs those whose names hold TEXT, and what they are compared

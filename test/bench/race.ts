@@ -174,11 +174,15 @@ const CANCEL_SQL = `
 /** The rest between two writes of the other session: a service of some 100 transactions a second. */
 const WRITE_INTERVAL_MS = 10;
 
+/** The age of the old snapshot. A run waits for a second to see whether a younger one ends. */
+const OLD_MS = 3_000;
+
 /** Each returns a function that ends it. */
 const COMPANY: Readonly<Record<Company, (client: Client, table: string) => Promise<() => Promise<void>>>> = {
   'old snapshot': async (reader, table) => {
     await reader.query('begin isolation level repeatable read');
     await reader.query(`select from ${table} limit 1`);
+    await delay(OLD_MS);
     return () => reader.end();
   },
   'a writer': async (writer) => {
