@@ -105,7 +105,7 @@ async function takeTurn(
   const observer = await connect(url, 'observer');
   const leave = company && (await COMPANY[company](await connect(url, 'company'), course.table.name));
   try {
-    await observer.query('select pg_stat_reset()');
+    await resetStatistics(observer);
     const position = await logPosition(observer);
     const { durationMs, stopped, error } = await runCapped(observer, contender, {
       url,
@@ -208,13 +208,16 @@ async function logPosition(observer: Client): Promise<number> {
   return rows[0]?.bytes ?? Number.NaN;
 }
 
-/** The rows that other sessions touched since the statistics were reset. */
+/** Forgets what the observer itself and earlier sessions touched, such as the one that read the copy into memory. */
+export async function resetStatistics(observer: Client): Promise<void> {
+  await othersEnd(observer);
+  await observer.query('select pg_stat_force_next_flush()');
+  await observer.query('select pg_stat_reset()');
+}
+
+/** The blocks that other sessions touched since the statistics were reset. */
 export async function blocksTouched(observer: Client): Promise<number> {
-  // A session reports the last of its figures as it ends. One that a contender left open is not waited for.
-  const patience = AbortSignal.timeout(5_000);
-  while (!patience.aborted && (await observer.query(SESSIONS_SQL)).rowCount) {
-    await delay(5);
-  }
+  await othersEnd(observer);
   const { rows } = await observer.query<{ blocks: number }>(
     `select sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0))::float8 as blocks
      from pg_statio_user_tables`,
@@ -222,7 +225,15 @@ export async function blocksTouched(observer: Client): Promise<number> {
   return rows[0]?.blocks ?? Number.NaN;
 }
 
+/** A session reports the last of its figures as it ends. One that a contender left open is not waited for. */
+async function othersEnd(observer: Client): Promise<void> {
+  const patience = AbortSignal.timeout(5_000);
+  while (!patience.aborted && (await observer.query(SESSIONS_SQL)).rowCount) {
+    await delay(5);
+  }
+}
+
 const SESSIONS_SQL = `
   select from pg_stat_activity
   where datname = current_database() and pid <> pg_backend_pid()
-    and application_name <> 'company' and backend_type = 'client backend'`;
+    and application_name <> 'company' and backend_type in ('client backend', 'parallel worker')`;

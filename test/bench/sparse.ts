@@ -2,7 +2,7 @@ import { countRoundTrips } from '../support/round-trips';
 import { type Contender, ONE_DELETE, OTHERS, OURS, titleOf } from './contenders';
 import { count, duration, percent, times } from './figures';
 import { connect, type Prepared, tokens } from './laboratory';
-import { blocksTouched, race, runCapped, type Standing, timeOf } from './race';
+import { blocksTouched, race, resetStatistics, runCapped, type Standing, timeOf } from './race';
 import type { Bench, Section } from './section';
 import { median } from './statistics';
 import { REFRESH_TOKENS } from './tables';
@@ -96,8 +96,7 @@ async function findNothing({ laboratory, scale, chosen, step }: Bench, prepared:
       for (let round = 1; round <= scale.rounds; round += 1) {
         durationsMs.push(await run(url));
       }
-      await blocksTouched(observer); // no other session is connected
-      await observer.query('select pg_stat_reset()');
+      await resetStatistics(observer);
       const { roundTrips } = await countRoundTrips(url, run);
       const blocks = await blocksTouched(observer);
       found.push({ contender: titleOf(contender), medianMs: median(durationsMs), blocks, roundTrips });
