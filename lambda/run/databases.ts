@@ -31,12 +31,12 @@ export async function runOnDatabases(
   const dropped: string[] = [];
   let next = after;
   try {
-    const databases = await databasesOf(lock, pattern, after);
+    const { databases, own } = await databasesOf(lock, pattern, after);
     for (const database of databases) {
       if (stopDeleting.aborted || runs.size >= mostDatabases) {
         break;
       }
-      const result = await new Run({ ...options, database }, clock, deadlines).execute();
+      const result = await new Run({ ...options, database, isLocked: database === own }, clock, deadlines).execute();
       const hasOnlyFailed = result.status === 'failed' && result.rowsDeleted === 0;
       if (hasOnlyFailed && !namesIn(pattern).includes(database) && !(await exists(lock, database))) {
         const warning = `${database}: was dropped during the run`;
@@ -62,24 +62,25 @@ export async function runOnDatabases(
 }
 
 /**
- * Finds the databases of a server that a pattern takes, in the order of their names.
+ * Finds the databases of a server that a pattern takes, in the order of their names, and the one of the session.
  *
  * @param after if given, only the databases behind this name
  * @throws Error if the pattern takes no database
  */
-async function databasesOf(session: Queryable, pattern: NamePattern, after?: string): Promise<string[]> {
-  const { rows } = await session.query<{ name: string }>(DATABASES_SQL);
+async function databasesOf(session: Queryable, pattern: NamePattern, after?: string) {
+  const { rows } = await session.query<{ name: string; isOwn: boolean }>(DATABASES_SQL);
   const existing = rows.map(({ name }) => name);
   const taken = [...new Set([...existing, ...namesIn(pattern)])].filter((name) => matchesPattern(pattern, name));
   if (taken.length === 0) {
     throw new Error(`DB_NAMES must match at least one database of the server, got ${JSON.stringify(pattern)}`);
   }
-  return taken.filter((name) => after === undefined || name > after).sort(byCodeUnits);
+  const databases = taken.filter((name) => after === undefined || name > after).sort(byCodeUnits);
+  return { databases, own: rows.find(({ isOwn }) => isOwn)?.name };
 }
 
 // Whether the role may connect is found out by connecting: a database that refuses it has to be reported.
 const DATABASES_SQL = `
-  select datname::text as name
+  select datname::text as name, datname operator(pg_catalog.=) pg_catalog.current_database() as "isOwn"
   from pg_catalog.pg_database
   where datallowconn and not datistemplate`;
 

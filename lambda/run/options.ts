@@ -68,6 +68,8 @@ type With<Options> = Options & Pick<RunRequest, 'tables' | 'after'> & typeof DEF
 export interface RunOptions extends With<TokenCleanupOptions> {
   /** The one of {@link databases} at hand. */
   readonly database?: string;
+  /** Whether the lock of this database is held already, by the session that read their list. */
+  readonly isLocked?: boolean;
 }
 
 /** The defaults, overridden by the options of the service, and these by the request. An undefined value overrides nothing. */

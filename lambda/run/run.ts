@@ -108,7 +108,7 @@ export class Run {
 
   /** Runs on every new connection of the first session. The cutoff stays that of the first one. */
   async #begin(query: Query): Promise<void> {
-    const locked = this.#plan.onConnect?.(query);
+    const locked = this.#options.isLocked ? undefined : this.#plan.onConnect?.(query);
     const check = this.#start ?? checkServer(query, this.#clock, this.#plan.needs);
     [this.#start] = await Promise.all([check, locked]);
   }

@@ -38,6 +38,15 @@ test('sweeps each database that matches, in the order of their names, and no oth
   expect(await survivors()).toEqual([[3], [3], [3], ALL]);
 });
 
+test('sweeps the database that holds the lock of the run, too', async () => {
+  const report = await database
+    .service({ databases: { like: ['tenant_*'] }, connection: database.connection({ database: 'tenant_b' }) })
+    .run();
+
+  expect(report).toMatchObject({ status: 'succeeded', rowsDeleted: 8 });
+  expect(await survivors()).toEqual([[3], [3], [3], [3]]);
+});
+
 test('continues behind the database that the event names', async () => {
   const report = await run({ after: 'tenant_a' });
   expect(report.targets.map((target) => target.database)).toEqual(['tenant_b', 'tenant_c']);
