@@ -74,18 +74,27 @@ interface Bypass {
   readonly parent: string;
 }
 
-// Row triggers of a partitioned table are cloned to its partitions, so only statement triggers can be missing there. The
-// guards of a table with children by INHERITS count only if it is the target: they never applied to a child's own name.
-const BYPASSES_SQL = `
-  with recursive line as (
+/**
+ * A CTE of the relations in `$1` and of those above them.
+ *
+ * @param isFollowed whether to go on from a relation to the one above it
+ */
+function lineSql(isFollowed: string): string {
+  return `line as (
     select heap, heap as oid from unnest($1::oid[]) as heap
     union
     select heap, inhparent
     from line
     join pg_inherits on inhrelid = line.oid
     join pg_class on pg_class.oid = inhrelid
-    where relispartition or inhparent = any($2::oid[])
-  ),
+    where ${isFollowed}
+  )`;
+}
+
+// Row triggers of a partitioned table are cloned to its partitions, so only statement triggers can be missing there. The
+// guards of a table with children by INHERITS count only if it is the target: they never applied to a child's own name.
+const BYPASSES_SQL = `
+  with recursive ${lineSql('relispartition or inhparent = any($2::oid[])')},
   guard as (
     select heap, line.oid, 'trigger' as kind, tgname as name
     from line join pg_trigger on tgrelid = line.oid
@@ -127,14 +136,7 @@ interface State {
 
 // Publishing a partitioned table publishes its partitions. REPLICA IDENTITY FULL logs whole rows, so it comes last.
 const STATES_SQL = `
-  with recursive line as (
-    select heap, heap as oid from unnest($1::oid[]) as heap
-    union
-    select heap, inhparent
-    from line
-    join pg_inherits on inhrelid = line.oid
-    join pg_class on pg_class.oid = inhrelid and relispartition
-  ),
+  with recursive ${lineSql('relispartition')},
   published as (
     select distinct heap
     from line
